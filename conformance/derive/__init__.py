@@ -1,0 +1,1 @@
+"""Derivation of the committed R4 tables from the published definitions, one module per table."""

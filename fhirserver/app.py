@@ -1,0 +1,138 @@
+"""The application: the only module that knows all parts.
+
+A request below `/fhir` goes straight to the FHIR pipeline; health, metrics and the API explorer are
+ordinary routes beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fhirserver.db.pool import Pool
+from fhirserver.errors import FhirError, MethodNotAllowed, NotFound
+from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.structure import Resource
+from fhirserver.http import explorer, middleware, operations
+from fhirserver.http.base import PATH
+from fhirserver.http.pipeline import Pipeline, error_response
+from fhirserver.interactions.call import Services
+from fhirserver.interactions.integrity import reference_keys
+from fhirserver.jobs import janitor
+from fhirserver.observe import log
+from fhirserver.params.entries import Entries
+from fhirserver.params.index import indexer
+from fhirserver.params.registry import r4
+from fhirserver.settings import Settings
+
+
+def create_app() -> ASGIApp:
+    """For uvicorn's factory: the settings come from the environment."""
+    return build_app(Settings.load())
+
+
+def build_app(settings: Settings) -> ASGIApp:
+    """The ASGI application; `settings.database_url` must name a migrated database."""
+    log.configure(settings.log_level, settings.log_format)
+    options = middleware.Options(
+        body_bytes_max=settings.body_bytes_max,
+        process_time=settings.process_time_header,
+        cors_origins=settings.cors_origins,
+    )
+    return middleware.wrap(Application(settings), options, error_response)
+
+
+class Application:
+    """Opens the database when the server starts and closes it when it stops; dispatches by path."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pipeline: ASGIApp | None = None
+        self._beside = Starlette(
+            lifespan=self._lifespan, exception_handlers={HTTPException: _routing_error}
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._pipeline is not None:
+            path: str = scope["path"]
+            if path.startswith(PATH) and path[len(PATH) : len(PATH) + 1] in ("", "/"):
+                await self._pipeline(scope, receive, send)
+                return
+        await self._beside(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        services = await open_services(self._settings)
+        sweeper = asyncio.create_task(janitor.run(services.pool, self._settings.index_retention_s))
+        app.router.routes.extend(operations.routes(services))
+        app.router.routes.extend(explorer.routes(services))
+        self._pipeline = Pipeline(services)
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeper
+            await services.pool.close()
+
+
+async def open_services(settings: Settings) -> Services:
+    """Connect, read what the processes of this database share, and make what interactions stand on."""
+    dsn = settings.database_url
+    assert dsn is not None, "serve starts the embedded PostgreSQL and sets DATABASE_URL"
+    first = Pool(dsn, size_max=1, timeout_s=10, statement_timeout_s=settings.statement_timeout_s)
+    async with first.acquire() as connection:
+        connections = int(await connection.fetchval("SHOW max_connections"))
+        secrets = {row["name"]: row["value"] for row in await connection.fetch("SELECT name, value FROM server")}
+    await first.close()
+    registry, keys = r4(), Keys(secrets["key_secret"], settings.tenant)
+    own_bases = (settings.fhir_base, *settings.base_url_aliases)
+    return Services(
+        settings=settings,
+        pool=Pool(
+            dsn,
+            size_max=settings.pool_limit(connections),
+            timeout_s=settings.pool_timeout_s,
+            statement_timeout_s=settings.statement_timeout_s,
+        ),
+        registry=registry,
+        keys=keys,
+        index=_indexing(settings, keys, own_bases, indexer(registry, keys, own_bases, ZoneInfo(settings.time_zone))),
+        link_secret=secrets["link_secret"],
+        own_bases=own_bases,
+        own_bases_bytes=tuple(base.encode() for base in own_bases),
+    )
+
+
+def _indexing(settings: Settings, keys: Keys, own_bases: tuple[str, ...], index: Any) -> Any:
+    """The index entries of a resource; with referential integrity also one for each reference."""
+    if not settings.referential_integrity:
+        return index
+
+    def with_references(resource_type: str, id_: str, resource: Resource) -> Entries:
+        entries: Entries = index(resource_type, id_, resource)
+        found = sorted(reference_keys(keys, own_bases, resource))
+        entries.keys.extend(found)
+        entries.tok.extend(found)
+        return entries
+
+    return with_references
+
+
+async def _routing_error(request: Request, error: Exception) -> Any:
+    """What Starlette's router refuses, as an OperationOutcome."""
+    assert isinstance(error, HTTPException)
+    known: FhirError = (
+        MethodNotAllowed("this path does not offer the method", headers=dict(error.headers or {}))
+        if error.status_code == 405
+        else NotFound(f"no such path; the FHIR base is {PATH}")
+    )
+    return error_response(known, request.scope)

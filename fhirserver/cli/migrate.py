@@ -1,0 +1,41 @@
+"""`fhirserver migrate`: bring the database to the schema of this release."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fhirserver.cli.console import fail, out, read_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="migrate")(migrate)
+
+
+def migrate(
+    sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the embedded PostgreSQL, when DATABASE_URL is not set.")
+    ] = None,
+) -> None:
+    """Bring the database to the schema of this release.
+
+    [bold]serve[/] does this by itself when it starts. Run it on its own where the role of the server may not
+    change tables, or print the statements with --sql for somebody who may. It only goes forward.
+    """
+    from fhirserver.db import migrate as migrations
+    from fhirserver.db.embedded import EmbeddedError, database
+
+    if sql:
+        typer.echo(migrations.sql(), nl=False)
+        return
+    settings = read_settings(data_dir=data_dir)
+    try:
+        with database(settings) as dsn:
+            done = migrations.migrate(dsn)
+    except (migrations.MigrationError, EmbeddedError) as error:
+        fail(str(error))
+    out.print(f"applied {', '.join(done)}" if done else f"nothing to do: at {migrations.revisions()[-1]}")

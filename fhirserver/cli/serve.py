@@ -1,0 +1,257 @@
+"""`fhirserver serve`: database, migrations, checks, the HTTP server, and all of it down again in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+
+from fhirserver.cli.console import err, fail, out, read_settings
+
+if TYPE_CHECKING:
+    from fhirserver.settings import Settings
+
+APPLICATION = "fhirserver.cli.worker:create"
+KEEP_ALIVE_S = 75  # above the 60 s of the usual proxies, which else meet a closing connection
+HEALTHCHECK_S = 30  # a worker that is busy for a moment is not dead
+WATCH_S = 1.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="serve")(serve)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [dim]\\[127.0.0.1][/]")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 takes a free one. [dim]\\[8080][/]")
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the embedded PostgreSQL, used without DATABASE_URL. [dim]\\[.data][/]"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Server processes, about one per core. [dim]\\[1][/]")
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(help="Public FHIR base as clients write it, such as https://example.org/fhir."),
+    ] = None,
+    auth: Annotated[
+        Literal["off", "smart", "auto"] | None,
+        typer.Option(help="Whether requests need a SMART on FHIR token. [dim]\\[auto][/]", show_choices=True),
+    ] = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option("--insecure", help="Listen beyond this machine although nobody has to sign in."),
+    ] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Start anew when the source changes.")] = False,
+) -> None:
+    """Start the server.
+
+    With [bold]DATABASE_URL[/] it works on that PostgreSQL (15 or later); without, it starts one of its own
+    and keeps the data in --data-dir. Migrations run by themselves. Ctrl-C or SIGTERM lets running requests
+    finish.
+
+    All settings, also as environment variables: [bold]fhirserver settings[/].
+    """
+    settings = read_settings(
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        workers=workers,
+        base_url=base_url,
+        auth=auth,
+        insecure=insecure,
+    )
+    if reason := refusal(settings):
+        fail(reason)
+    signal.signal(signal.SIGTERM, _leave)
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listen(settings))
+        dsn = stack.enter_context(_database(settings))
+        _prepare(dsn, settings)
+        _hand_down(stack, settings, dsn, listener.getsockname()[1])
+        threading.Thread(target=_welcome, args=(settings, listener.getsockname()), daemon=True).start()
+        _run(settings, listener, reload=reload)
+
+
+def refusal(settings: Settings) -> str | None:
+    """Why a server with these settings must not start; None when it may."""
+    if settings.auth == "smart" and find_spec("fhirserver.oauth") is None:
+        return "sign-in is not part of this release yet: leave out --auth smart, and keep the server private."
+    if not settings.loopback and settings.auth != "smart" and not settings.insecure:
+        return (
+            f"{settings.host} can be reached from other machines and nobody would have to sign in. Listen on "
+            "127.0.0.1 behind a proxy that checks who comes, or allow it with --insecure."
+        )
+    return None
+
+
+def _leave(*_: object) -> NoReturn:
+    """SIGTERM outside the HTTP server, which has a handler of its own: leave through every `finally`."""
+    raise SystemExit(0)
+
+
+@contextmanager
+def _listen(settings: Settings) -> Iterator[socket.socket]:
+    """The listening socket, taken first: a busy port should not cost the start of a database."""
+    host = "127.0.0.1" if settings.host == "localhost" else settings.host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        fail(f"cannot listen on {host} port {settings.port} ({why}): choose another with --port.")
+    with listener:
+        yield listener
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    """The URL of the database; our own PostgreSQL is started, watched and stopped with us."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    from fhirserver.db.embedded import Embedded, EmbeddedError
+
+    try:
+        server = Embedded.start(settings.data_dir)
+    except EmbeddedError as error:
+        fail(str(error))
+    done = threading.Event()
+    watch = threading.Thread(target=_revive, args=(server, done), name="postgresql", daemon=True)
+    watch.start()
+    try:
+        yield server.dsn
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # impatience would cost a recovery at the next start
+        done.set()
+        watch.join()
+        server.stop()
+
+
+def _revive(server: Any, done: threading.Event) -> None:
+    """Start PostgreSQL again when it was killed; requests in between are answered with 503."""
+    from fhirserver.db.embedded import EmbeddedError
+
+    while not done.wait(WATCH_S):
+        try:
+            if server.revive():
+                err.print("PostgreSQL had ended and was started again")
+        except EmbeddedError as error:
+            err.print(str(error), markup=False)
+
+
+def _prepare(dsn: str, settings: Settings) -> None:
+    """Migrate, and refuse a database that forgets. Ends the command with what to do."""
+    from fhirserver.db.durability import durability
+    from fhirserver.db.migrate import MigrationError, migrate
+
+    try:
+        done = migrate(dsn)
+    except MigrationError as error:
+        fail(str(error))
+    if done:
+        err.print(f"migrated the database to {done[-1]}")
+    if (off := durability(dsn)) and not settings.development:
+        fail(
+            f"the database has {' and '.join(off)} off: after a crash, acknowledged writes would be lost. "
+            "Turn it on, or set FHIRSERVER_DEVELOPMENT=true for data that may be lost."
+        )
+
+
+def _hand_down(stack: ExitStack, settings: Settings, dsn: str, port: int) -> None:
+    """Put what the application reads into the environment, which its processes inherit."""
+    os.environ.update(settings.environment() | {"DATABASE_URL": dsn, "FHIRSERVER_PORT": str(port)})
+    if settings.workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fhirserver-metrics-"))
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+
+
+def _run(settings: Settings, listener: socket.socket, *, reload: bool) -> None:
+    """Serve until a signal says otherwise."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        APPLICATION,
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # the application decides whom it believes
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(settings.shutdown_grace_s),
+        timeout_worker_healthcheck=HEALTHCHECK_S,
+        reload=reload,
+    )
+    if reload:
+        from uvicorn.supervisors import ChangeReload
+
+        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+    elif settings.workers > 1:
+        from uvicorn.supervisors import Multiprocess
+
+        Multiprocess(config, [listener]).run()
+    else:
+        uvicorn.Server(config).run([listener])
+
+
+LINKS = """\
+[bold]{base}[/]   the FHIR API
+{place}/docs   try it in the browser
+[dim]data: {store} · Ctrl-C stops it[/]"""
+PANEL: dict[str, Any] = {"title_align": "left", "border_style": "green", "expand": False}
+TRY = """\
+[dim]# what this server can do[/]
+curl {base}/metadata
+[dim]# create a patient, then find it[/]
+curl -H 'Content-Type: application/fhir+json' {base}/Patient \\
+  -d '{{"resourceType": "Patient", "name": \\[{{"family": "Chalmers"}}]}}'
+curl '{base}/Patient?family=chalmers'
+"""
+
+
+def _welcome(settings: Settings, address: tuple[Any, ...]) -> None:
+    """Say where the server is and what to try, once it answers."""
+    from http.client import HTTPConnection, HTTPException
+    from time import sleep
+
+    from rich.panel import Panel
+
+    port = address[1]
+    host = str({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]))
+    while True:
+        try:
+            probe = HTTPConnection(host, port, timeout=5)
+            probe.request("GET", "/livez")
+            probe.getresponse()
+            break
+        except (OSError, HTTPException):
+            sleep(0.05)
+    base = settings.model_copy(update={"port": port}).fhir_base
+    if not out.is_terminal:
+        out.print(f"serving {base}", markup=False)
+        return
+    place = base.removesuffix("/fhir")
+    store = "the database of DATABASE_URL" if settings.database_url else f"PostgreSQL in {settings.data_dir}"
+    out.print(Panel(LINKS.format(base=base, place=place, store=store), title="fhirserver", **PANEL))
+    out.print(TRY.format(base=base))

@@ -1,0 +1,109 @@
+"""Steps through a value: its elements, and filters by type.
+
+http://hl7.org/fhirpath/N1/#path-selection, http://hl7.org/fhirpath/N1/#types
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fhirserver.fhir.fhirpath import operators
+from fhirserver.fhir.fhirpath.runtime import Compiled, Frame
+from fhirserver.fhir.fhirpath.tree import FHIRPathError
+from fhirserver.fhir.fhirpath.types import Child, Node, children, is_a, is_polymorphic, is_resource, node_of
+
+
+def member(source: Compiled, name: str) -> Compiled:
+    """`source.name`. Raises FHIRPathError when none of the source's types has such an element."""
+    if source.identity:
+        raise FHIRPathError(f"'{name}' of a resolved reference is not supported: only its type is known here")
+    types = _member_types(source.types, name)
+    if source.types and types is not None and not types:
+        owners = ", ".join(sorted(source.types))
+        raise FHIRPathError(f"{owners} has no element '{name}'")
+    plans: dict[str, tuple[Child, ...]] = {}
+    run_source = source.run
+
+    def run(frame: Frame) -> list[Node]:
+        found: list[Node] = []
+        for node in run_source(frame):
+            plan = plans.get(node.type)
+            if plan is None:
+                plan = plans[node.type] = children(node.type, name)
+            holder = node.value if isinstance(node.value, dict) else node.companion
+            if holder:
+                for child in plan:
+                    _collect(found, holder, child)
+        return found
+
+    return Compiled(run, types)
+
+
+def _member_types(sources: frozenset[str] | None, name: str) -> frozenset[str] | None:
+    if sources is None or any(map(is_polymorphic, sources)):
+        return None
+    types = frozenset(child.type for source in sources for child in children(source, name))
+    return None if any(map(is_polymorphic, types)) else types
+
+
+def _collect(found: list[Node], holder: dict[str, Any], child: Child) -> None:
+    """Append the node or nodes of one property; primitives with the companion that belongs to each."""
+    value = holder.get(child.key)
+    extra = holder.get(child.companion_key) if child.companion_key is not None else None
+    if value is None and extra is None:
+        return
+    if not child.many:
+        found.append(node_of(value, child.type, extra))
+        return
+    values, extras = value or [], extra or []
+    for position in range(max(len(values), len(extras))):
+        one = values[position] if position < len(values) else None
+        companion = extras[position] if position < len(extras) else None
+        if one is not None or companion is not None:
+            found.append(node_of(one, child.type, companion))
+
+
+def only_type(source: Compiled, wanted: str) -> Compiled:
+    """`as` and `ofType`: the nodes of a type or its subtypes, of however many there are.
+
+    N1 lets `as` fail on several items; the R4 search parameters need it to filter.
+    """
+    run_source = source.run
+    if source.types is not None and all(is_a(t, wanted) for t in source.types):
+        return source
+    if source.types is not None and _never(source.types, wanted):
+        return Compiled(lambda frame: [], frozenset(), source.identity)
+
+    def run(frame: Frame) -> list[Node]:
+        return [node for node in run_source(frame) if is_a(node.type, wanted)]
+
+    return replace(source, run=run, types=_narrowed(source.types, wanted))
+
+
+def _never(types: frozenset[str], wanted: str) -> bool:
+    """Whether no value of the types can be of the wanted one; an abstract type may turn out to be."""
+    return not any(is_a(t, wanted) or is_a(wanted, t) for t in types)
+
+
+def _narrowed(types: frozenset[str] | None, wanted: str) -> frozenset[str] | None:
+    if is_polymorphic(wanted):
+        return None
+    if types is None or is_resource(wanted):
+        return frozenset({wanted})
+    return frozenset(t for t in types if is_a(t, wanted))
+
+
+def type_test(source: Compiled, wanted: str) -> Compiled:
+    """`is`: whether the only node has a type; empty for none."""
+    run_source = source.run
+
+    def run(frame: Frame) -> list[Node]:
+        nodes = run_source(frame)
+        if not nodes:
+            return []
+        if len(nodes) > 1:
+            raise FHIRPathError("'is' takes one value, not several")
+        return operators.boolean(is_a(nodes[0].type, wanted))
+
+    return Compiled(run, operators.BOOLEAN)

@@ -1,0 +1,1 @@
+"""The REST door: the only layer that knows ASGI."""

@@ -1,0 +1,56 @@
+"""The public FHIR base of a request: what every link, Location and fullUrl begins with.
+
+The configured `base_url` wins. Without one, a trusted proxy's X-Forwarded-* (de facto standard; RFC 7239
+describes the same) or else the Host header tell how the client reached the server.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from starlette.types import Scope
+
+from fhirserver.settings import Network, Settings
+
+PATH = "/fhir"
+"""Where the FHIR base is, seen from this process."""
+
+_HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+
+
+def public_base(scope: Scope, settings: Settings) -> str:
+    """The base without a slash at its end."""
+    if settings.base_url is not None:
+        return settings.base_url
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _WANTED}
+    forwarded = headers if _is_trusted(scope, settings.trusted_proxies) else {}
+    host = _first(forwarded.get(b"x-forwarded-host")) or headers.get(b"host", "")
+    if not _HOST.fullmatch(host):
+        return settings.fhir_base
+    scheme = _first(forwarded.get(b"x-forwarded-proto"))
+    prefix = _first(forwarded.get(b"x-forwarded-prefix")).rstrip("/")
+    return (
+        f"{scheme if scheme in ('http', 'https') else scope.get('scheme', 'http')}://{host}"
+        f"{prefix if _PREFIX.fullmatch(prefix) else ''}{PATH}"
+    )
+
+
+_WANTED = frozenset({b"host", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix"})
+
+
+def _first(value: str | None) -> str:
+    """The outermost proxy's value, which stands first."""
+    return value.partition(",")[0].strip() if value else ""
+
+
+def _is_trusted(scope: Scope, networks: Sequence[Network]) -> bool:
+    if not networks or not scope.get("client"):
+        return False
+    try:
+        address = ipaddress.ip_address(scope["client"][0])
+    except ValueError:
+        return False
+    return any(address in network for network in networks)

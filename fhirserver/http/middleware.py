@@ -1,0 +1,216 @@
+"""What every request passes on its way to the app: identity, measurement, CORS, limits and compression.
+
+Plain ASGI, for each layer of `BaseHTTPMiddleware` would cost more than a read takes.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, ClassVar, Final
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from fhirserver.errors import FhirError
+from fhirserver.fhir.structure import RESOURCE_TYPES
+from fhirserver.http.bodies import ErrorResponse, RequestBodies, ResponseGzip
+from fhirserver.observe import log, metrics
+
+TYPE_KEY: Final = "fhir_type"
+INTERACTION_KEY: Final = "fhir_interaction"
+REQUEST_ID_KEY: Final = "request_id"
+"""Keys of scope["state"]: the app sets the first two, this module the third."""
+
+SEGMENTS_MAX: Final = 8
+_GONE: Final = 499
+"""Counted as the status when the client went away before there was one."""
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_OPERATION = re.compile(r"\$[a-z][a-z-]{0,39}")
+_WORDS: Final = frozenset(
+    (
+        *("fhir", "metadata", "_history", "_search", ".well-known", "smart-configuration"),
+        *("openid-configuration", "auth", "authorize", "token", "register", "introspect", "revoke", "jwks"),
+        *("login", "logout", "launch", "livez", "readyz", "metrics", "docs", "ui", "static", "openapi.json"),
+    )
+)
+_EXPOSED: Final = ("ETag", "Location", "Content-Location", "Last-Modified", "X-Request-ID", "Retry-After")
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_HEADERS: Final = (
+    "Accept",
+    "Authorization",
+    "Content-Encoding",
+    "Content-Type",
+    "If-Match",
+    "If-Modified-Since",
+    "If-None-Exist",
+    "If-None-Match",
+    "Prefer",
+    "X-Request-ID",
+)
+
+_logger = log.get("http")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the settings say about the layers here."""
+
+    body_bytes_max: int = 50 * 1024 * 1024
+    process_time: bool = False
+    cors_origins: tuple[str, ...] = ()
+    gzip_bytes_min: int = 1024
+    access_log: bool = True
+
+
+class Unexpected(FhirError):
+    """Something broke that no client can mend (500)."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "exception"
+
+
+def wrap(app: ASGIApp, options: Options, error_response: ErrorResponse) -> ASGIApp:
+    """The app with all layers around it; `error_response` renders what they refuse."""
+    inner: ASGIApp = RequestBodies(app, options.body_bytes_max, error_response)
+    inner = ResponseGzip(inner, options.gzip_bytes_min)
+    inner = Cors(inner, options.cors_origins)
+    return Observed(inner, options, error_response)
+
+
+class Observed:
+    """Gives each request an id, and leaves one line in the log and its mark in the metrics."""
+
+    def __init__(self, app: ASGIApp, options: Options, error_response: ErrorResponse) -> None:
+        self.app = app
+        self.process_time = options.process_time
+        self.access_log = options.access_log
+        self.error_response = error_response
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = perf_counter()
+        request_id = identify(scope)
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state[REQUEST_ID_KEY] = request_id
+        clear_contextvars()
+        bind_contextvars(request_id=request_id)
+        sender = _Sender(send, request_id, begun if self.process_time else None)
+        try:
+            await self.app(scope, receive, sender)
+        except Exception as error:
+            await self._broken(error, scope, receive, sender)
+        finally:
+            self._done(scope, state, request_id, sender.status or _GONE, perf_counter() - begun)
+
+    async def _broken(self, error: Exception, scope: Scope, receive: Receive, sender: _Sender) -> None:
+        """Answer what the app did not handle; of what it was, only the log is told."""
+        if not isinstance(error, FhirError):
+            _logger.error("unhandled", exc_info=error)
+            error = Unexpected("Something went wrong here; the log has it under this X-Request-ID")
+        if sender.status:
+            sender.status = 500
+            raise error
+        await self.error_response(error, scope)(scope, receive, sender)
+
+    def _done(
+        self, scope: Scope, state: dict[str, Any], request_id: str, status: int, duration_s: float
+    ) -> None:
+        fhir_type: str = state.get(TYPE_KEY) or ""
+        interaction: str = state.get(INTERACTION_KEY) or ""
+        metrics.request_done(scope["method"], status, duration_s, fhir_type, interaction)
+        if self.access_log:
+            log.request_done(
+                request_id=request_id,
+                method=scope["method"] if scope["method"] in _METHODS else "OTHER",
+                route=route_shape(scope["path"], bool(scope.get("query_string"))),
+                type=fhir_type,
+                interaction=interaction,
+                status=status,
+                duration_ms=round(duration_s * 1000, 3),
+            )
+
+
+class _Sender:
+    """An ASGI `send` that adds the headers of `Observed` and remembers the status (0 until there is one)."""
+
+    __slots__ = ("_begun", "_request_id", "_send", "status")
+
+    def __init__(self, send: Send, request_id: str, begun: float | None) -> None:
+        self._send = send
+        self._request_id = request_id.encode()
+        self._begun = begun
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message.get("headers", ()), (b"x-request-id", self._request_id)]
+            if self._begun is not None:
+                passed_ms = (perf_counter() - self._begun) * 1000
+                headers.append((b"x-process-time", f"{passed_ms:.2f}".encode()))
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+
+def identify(scope: Scope) -> str:
+    """The request id that the client sent, if it is 1 to 64 characters of [A-Za-z0-9._-], else a new one."""
+    for key, value in scope["headers"]:
+        if key == b"x-request-id":
+            if _REQUEST_ID.fullmatch(value):
+                return value.decode()
+            break
+    return secrets.token_hex(8)
+
+
+def route_shape(path: str, query: bool) -> str:
+    """The path with everything that could name a person replaced: `/fhir/Patient/{}?...`.
+
+    Ids, values and unknown words become `{}`; resource types, operations and the words of the API stay.
+    """
+    shape = "/".join(
+        part if part in _WORDS or part in RESOURCE_TYPES or not part or _OPERATION.fullmatch(part) else "{}"
+        for part in path.split("/", SEGMENTS_MAX + 1)[: SEGMENTS_MAX + 1]
+    )
+    return f"{shape}?..." if query else shape
+
+
+class Cors:
+    """Lets browser apps of the allowed origins call the API; metadata is open to all origins.
+
+    Discovery must work before an app is known: https://hl7.org/fhir/smart-app-launch/conformance.html
+    """
+
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
+        self.app = app
+        self._everyone = self._layer(app, ("*",))
+        self._allowed = self._layer(app, origins) if origins else app
+
+    @staticmethod
+    def _layer(app: ASGIApp, origins: tuple[str, ...]) -> CORSMiddleware:
+        return CORSMiddleware(
+            app,
+            allow_origins=origins,
+            allow_methods=_METHODS,
+            allow_headers=_HEADERS,
+            expose_headers=_EXPOSED,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            for key, _ in scope["headers"]:
+                if key == b"origin":
+                    layer = self._everyone if is_discovery(scope["path"]) else self._allowed
+                    await layer(scope, receive, send)
+                    return
+        await self.app(scope, receive, send)
+
+
+def is_discovery(path: str) -> bool:
+    """Whether the path is one that clients read before they know anything else."""
+    return path.endswith("/metadata") or "/.well-known/" in path

@@ -1,0 +1,47 @@
+"""Answers about one version: status, location, entity tag, and what Prefer asked for."""
+
+from __future__ import annotations
+
+from email.utils import format_datetime
+
+from fhirserver.errors import Issue
+from fhirserver.fhir import json
+from fhirserver.interactions.call import Answer, Call
+from fhirserver.store.version import Version
+
+
+def version_headers(version: Version) -> dict[str, str]:
+    """ETag and Last-Modified: https://hl7.org/fhir/R4/http.html#versioning"""
+    return {"ETag": version.etag, "Last-Modified": format_datetime(version.updated, usegmt=True)}
+
+
+def outcome(*issues: Issue) -> bytes:
+    """An OperationOutcome as JSON: https://hl7.org/fhir/R4/operationoutcome.html"""
+    return json.dumps({"resourceType": "OperationOutcome", "issue": [issue_element(i) for i in issues]})
+
+
+def issue_element(issue: Issue) -> dict[str, object]:
+    """OperationOutcome.issue"""
+    element: dict[str, object] = {
+        "severity": issue.severity,
+        "code": issue.code,
+        "diagnostics": issue.diagnostics or issue.code,
+    }
+    if issue.expression:
+        element["expression"] = [issue.expression]
+    return element
+
+
+def written(call: Call, version: Version, status: int, done: str) -> Answer:
+    """After a write: 201 with Location or 200, and by Prefer nothing, the resource or an outcome."""
+    headers = version_headers(version)
+    location = f"{call.base}/{version.versioned_path}"
+    headers["Location" if status == 201 else "Content-Location"] = location
+    match call.prefer.return_:
+        case "minimal":
+            body = None
+        case "OperationOutcome":
+            body = outcome(Issue("information", "informational", f"{version.versioned_path} {done}"))
+        case _:
+            body = version.json()
+    return Answer(status, body, headers, version)

@@ -1,0 +1,107 @@
+"""What an interaction is given and what it answers; neither knows HTTP's wire.
+
+`batch` and `transaction` make calls of their entries just as the REST door makes them of requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from fhirserver.db.pool import Pool
+from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.structure import Resource
+from fhirserver.params.entries import Entries
+from fhirserver.params.registry import Registry
+from fhirserver.policy.restriction import EVERYTHING, Restriction
+from fhirserver.settings import Settings
+from fhirserver.store.version import Version
+
+Params = tuple[tuple[str, str], ...]
+"""Search parameters as they stand in the URL or form, decoded, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefer:
+    """https://hl7.org/fhir/R4/http.html#ops: `return_` is minimal, representation or OperationOutcome;
+    `handling` is strict or lenient. None where the caller did not say."""
+
+    return_: str | None = None
+    handling: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every interaction stands on; made once by `app.build_app`."""
+
+    settings: Settings
+    pool: Pool
+    registry: Registry
+    keys: Keys
+    index: Callable[[str, str, Resource], Entries]
+    link_secret: bytes
+    own_bases: tuple[str, ...]
+    own_bases_bytes: tuple[bytes, ...]
+
+    @property
+    def tenant(self) -> int:
+        return self.settings.tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One interaction to run.
+
+    `base` is the public FHIR base without a slash at its end, `now` the instant of the request in
+    UTC. `resource` is the decoded body (for patch the patch document, with its media type in
+    `patch_type`); `query` are the parameters of the URL and of a form body.
+    """
+
+    services: Services
+    interaction: str
+    base: str
+    now: datetime
+    type: str | None = None
+    id: str | None = None
+    version: str | None = None
+    compartment: tuple[str, str] | None = None
+    query: Params = ()
+    resource: Any = None
+    patch_type: str | None = None
+    prefer: Prefer = field(default_factory=Prefer)
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: datetime | None = None
+    if_none_exist: str | None = None
+    restriction: Restriction = EVERYTHING
+    path: str = ""
+
+    def with_(self, **changes: Any) -> Call:
+        return replace(self, **changes)
+
+    @property
+    def resource_type(self) -> str:
+        """The type in the path; only for interactions that have one."""
+        assert self.type is not None
+        return self.type
+
+    @property
+    def resource_id(self) -> str:
+        assert self.id is not None
+        return self.id
+
+
+@dataclass(slots=True)
+class Answer:
+    """Status, headers and the JSON text of the resource in the body, if any.
+
+    `version` is set when the answer is about one version, so that a Bundle entry can repeat its
+    location, ETag and instant.
+    """
+
+    status: int
+    body: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    version: Version | None = None

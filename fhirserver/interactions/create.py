@@ -1,0 +1,44 @@
+"""create, plain and conditional: https://hl7.org/fhir/R4/http.html#create and #ccreate"""
+
+from __future__ import annotations
+
+from fhirserver.db.pool import Connection
+from fhirserver.db.retry import retrying
+from fhirserver.interactions.answer import version_headers, written
+from fhirserver.interactions.body import checked
+from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.draft import draft, new_id
+from fhirserver.interactions.integrity import verify_targets
+from fhirserver.interactions.matching import criteria, lock_criteria, one_match
+from fhirserver.store import write as store
+from fhirserver.store.version import Version
+
+
+async def create(connection: Connection, call: Call) -> Answer:
+    """201 with the server's id. With If-None-Exist: 200 and nothing written if exactly one matches."""
+    resource = checked(call)
+    made = draft(call.services, resource, new_id(), method="POST")
+    if call.if_none_exist is None and not call.services.settings.referential_integrity:
+        return written(call, await store.insert(connection, call.services.tenant, made), 201, "created")
+
+    async def once() -> Answer:
+        async with connection.transaction():
+            if call.if_none_exist is not None:
+                searched = criteria(call, call.resource_type, call.if_none_exist)
+                await lock_criteria(connection, call, searched)
+                existing = await one_match(connection, call, searched)
+                if existing is not None:
+                    return exists(call, existing)
+            await verify_targets(connection, call, [made])
+            version = await store.insert(connection, call.services.tenant, made)
+        return written(call, version, 201, "created")
+
+    return await retrying(once)
+
+
+def exists(call: Call, existing: Version) -> Answer:
+    """Somebody created it before: the caller learns where it is."""
+    answer = written(call, existing, 200, "exists")
+    answer.headers["Location"] = f"{call.base}/{existing.versioned_path}"
+    answer.headers |= version_headers(existing)
+    return answer

@@ -1,0 +1,79 @@
+"""delete, by id and by search: https://hl7.org/fhir/R4/http.html#delete and #3.1.0.7.1"""
+
+from __future__ import annotations
+
+from fhirserver.db.pool import Connection
+from fhirserver.db.retry import Again, retrying
+from fhirserver.errors import Issue, MultipleMatches
+from fhirserver.interactions.answer import outcome
+from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.conditions import require_match
+from fhirserver.interactions.integrity import verify_unreferenced
+from fhirserver.interactions.matching import criteria, lock_criteria, matches
+from fhirserver.search.restrict import compile_restriction
+from fhirserver.store import read
+from fhirserver.store import write as store
+from fhirserver.store.version import Version
+
+DELETED_MAX = 1_000
+"""Resources that one conditional delete removes at most, where several are allowed."""
+
+
+async def delete(connection: Connection, call: Call) -> Answer:
+    """204, also when nothing was there; the versions before stay readable."""
+
+    async def once() -> Answer:
+        async with connection.transaction():
+            current = await read.latest(
+                connection,
+                call.services.tenant,
+                call.resource_type,
+                call.resource_id,
+                compile_restriction(call.restriction),
+            )
+            require_match(call.if_match, current)
+            if current is None or current.deleted:
+                return gone(call, 0)
+            return await _bury(connection, call, [current])
+
+    return await retrying(once)
+
+
+async def delete_conditional(connection: Connection, call: Call) -> Answer:
+    """Deletes the one match; several by setting only, otherwise 412."""
+    searched = criteria(call, call.resource_type, call.query)
+    many = call.services.settings.conditional_delete == "multiple"
+
+    async def once() -> Answer:
+        async with connection.transaction():
+            await lock_criteria(connection, call, searched)
+            found = await matches(connection, call, searched, DELETED_MAX + 1 if many else 2)
+            if len(found) > (DELETED_MAX if many else 1):
+                raise MultipleMatches(
+                    f"the criteria match more than {DELETED_MAX if many else 1} {call.type}; nothing was deleted"
+                )
+            for version in found:
+                require_match(call.if_match, version)
+            return await _bury(connection, call, found)
+
+    return await retrying(once)
+
+
+async def _bury(connection: Connection, call: Call, found: list[Version]) -> Answer:
+    for version in sorted(found, key=lambda v: v.id):
+        at = await store.bury(connection, call.services.tenant, version.type, version.id, version.version)
+        if at is None:
+            raise Again
+    await verify_unreferenced(connection, call, [(version.type, version.id) for version in found])
+    answer = gone(call, len(found))
+    if len(found) == 1:
+        answer.headers["ETag"] = f'W/"{found[0].version + 1}"'
+    return answer
+
+
+def gone(call: Call, count: int) -> Answer:
+    """204, or 200 with an OperationOutcome for those who prefer one."""
+    if call.prefer.return_ == "OperationOutcome":
+        text = f"{count} resource{'' if count == 1 else 's'} deleted"
+        return Answer(200, outcome(Issue("information", "informational", text)))
+    return Answer(204)

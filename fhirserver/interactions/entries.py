@@ -1,0 +1,163 @@
+"""Entries of a batch or transaction as calls, and answers as entries of the response.
+
+https://hl7.org/fhir/R4/bundle.html#bundle-unsupported, https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from fhirserver.errors import FhirError, Invalid, Issue, TooLarge
+from fhirserver.fhir import json
+from fhirserver.fhir.structure import Resource
+from fhirserver.interactions.bundle import Entry
+from fhirserver.interactions.call import Answer, Call, Params, Prefer
+from fhirserver.interactions.table import resolve
+from fhirserver.store.version import instant
+
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+@contextmanager
+def located(index: int, entry: dict[str, Any]) -> Iterator[None]:
+    """Errors raised inside say which entry they are about, in words and as FHIRPath."""
+    try:
+        yield
+    except FhirError as error:
+        request = entry.get("request") or {}
+        label = f"entry {index} ({request.get('method')} {str(request.get('url'))[:120]}): "
+        error.issues = tuple(_relocated(issue, index, label) for issue in error.issues)
+        raise
+
+
+def _relocated(issue: Issue, index: int, label: str) -> Issue:
+    path = f"Bundle.entry[{index}]"
+    if issue.expression and not issue.expression.startswith("Bundle.entry"):
+        _, dot, rest = issue.expression.partition(".")
+        path += f".resource{dot}{rest}"
+    elif issue.expression:
+        path = issue.expression
+    return replace(issue, diagnostics=label + issue.diagnostics, expression=path)
+
+
+def entry_call(call: Call, entry: dict[str, Any]) -> Call:
+    """The call that an entry asks for. Raises FhirError; `located` adds where.
+
+    Writes answer without a body unless the Bundle's request prefers one.
+    """
+    request = entry.get("request")
+    if not isinstance(request, dict):
+        raise Invalid("an entry needs request.method and request.url", "Bundle.request")
+    method, url = request["method"], request["url"]
+    path, query = split_url(url, call.services.own_bases)
+    target = resolve(method, path)
+    resource = entry.get("resource")
+    if method in _WITH_BODY and target.interaction.name != "search" and resource is None:
+        raise Invalid(f"{method} needs a resource in the entry")
+    patch_type = None
+    if method == "PATCH":
+        patch_type, resource = patch_document(resource)
+    return Call(
+        services=call.services,
+        interaction=target.interaction.name,
+        base=call.base,
+        now=call.now,
+        type=target.type,
+        id=target.id,
+        version=target.version,
+        compartment=target.compartment,
+        query=query,
+        resource=resource,
+        patch_type=patch_type,
+        prefer=Prefer(call.prefer.return_ or "minimal", call.prefer.handling),
+        if_match=request.get("ifMatch"),
+        if_none_match=request.get("ifNoneMatch"),
+        if_modified_since=_instant(request.get("ifModifiedSince")),
+        if_none_exist=request.get("ifNoneExist"),
+        restriction=call.restriction,
+        path=path.strip("/"),
+    )
+
+
+def split_url(url: str, own_bases: tuple[str, ...]) -> tuple[str, Params]:
+    """Path relative to the base and decoded parameters of Bundle.entry.request.url."""
+    for base in own_bases:
+        if url.startswith(base) and url[len(base) : len(base) + 1] in ("", "/", "?"):
+            url = url[len(base) :]
+            break
+    path, _, query = url.partition("?")
+    if "://" in path:
+        raise Invalid("request.url is relative to the base, such as Patient/1", "Bundle.request.url")
+    return path, tuple(parse_qsl(query, keep_blank_values=True))
+
+
+def patch_document(resource: Any) -> tuple[str | None, Any]:
+    """Media type and document of a patch, which an entry carries in a Binary."""
+    if not isinstance(resource, dict) or resource.get("resourceType") != "Binary":
+        raise Invalid("a PATCH entry carries its JSON Patch in a Binary (contentType, data)")
+    try:
+        data = base64.b64decode("".join(str(resource.get("data", "")).split()), validate=True)
+    except binascii.Error:
+        raise Invalid("the data of a Binary is base64", "Binary.data") from None
+    return resource.get("contentType"), json.loads(data)
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid(f"ifModifiedSince is an instant, not {text[:60]!r}") from None
+
+
+def response_entry(call: Call, method: str, answer: Answer) -> Entry:
+    """Bundle.entry of a batch-response or transaction-response."""
+    response: dict[str, Any] = {"status": f"{answer.status} {HTTPStatus(answer.status).phrase}"}
+    location = answer.headers.get("Location") or answer.headers.get("Content-Location")
+    if location:
+        response["location"] = location
+    if etag := answer.headers.get("ETag"):
+        response["etag"] = etag
+    if answer.version is not None:
+        response["lastModified"] = instant(answer.version.updated)
+    entry: Entry = {}
+    if answer.version is not None:
+        entry["fullUrl"] = f"{call.base}/{answer.version.path}"
+    if answer.body is not None and method != "HEAD":
+        if call.prefer.return_ == "OperationOutcome" and method not in ("GET", "HEAD"):
+            response["outcome"] = orjson.Fragment(answer.body)
+        else:
+            entry["resource"] = orjson.Fragment(answer.body)
+    entry["response"] = response
+    return entry
+
+
+def failed_entry(error: FhirError, outcome: bytes) -> Entry:
+    """Bundle.entry of a batch entry that failed."""
+    response: dict[str, Any] = {"status": f"{error.status} {HTTPStatus(error.status).phrase}"}
+    if etag := error.headers.get("ETag"):
+        response["etag"] = etag
+    response["outcome"] = orjson.Fragment(outcome)
+    return {"response": response}
+
+
+def entries_of(call: Call, bundle: Resource) -> list[dict[str, Any]]:
+    """The entries, at most as many as the setting allows. Raises TooLarge."""
+    entries: list[dict[str, Any]] = bundle.get("entry", [])
+    maximum = call.services.settings.entries_max
+    if len(entries) > maximum:
+        raise TooLarge(
+            f"the Bundle has {len(entries)} entries; at most {maximum} are processed at once", "Bundle.entry"
+        )
+    return entries

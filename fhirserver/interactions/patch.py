@@ -1,0 +1,85 @@
+"""patch, by id and by search: https://hl7.org/fhir/R4/http.html#patch"""
+
+from __future__ import annotations
+
+from fhirserver.db.pool import Connection
+from fhirserver.db.retry import Again, retrying
+from fhirserver.errors import Gone, Invalid, NotFound, UnsupportedMediaType
+from fhirserver.fhir import patch_json
+from fhirserver.fhir.structure import Resource
+from fhirserver.fhir.validate import validate
+from fhirserver.interactions.answer import written
+from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.conditions import require_match
+from fhirserver.interactions.draft import identical
+from fhirserver.interactions.integrity import verify_targets
+from fhirserver.interactions.matching import criteria, lock_criteria, one_match
+from fhirserver.interactions.update import following
+from fhirserver.search.restrict import compile_restriction
+from fhirserver.store import read
+from fhirserver.store import write as store
+from fhirserver.store.version import Version
+
+JSON_PATCH = "application/json-patch+json"
+
+
+async def patch(connection: Connection, call: Call) -> Answer:
+    """200 with the patched version; 404 or 410 if there is nothing to patch."""
+
+    async def once() -> Answer:
+        async with connection.transaction():
+            current = await read.latest(
+                connection,
+                call.services.tenant,
+                call.resource_type,
+                call.resource_id,
+                compile_restriction(call.restriction),
+            )
+            return await _write(connection, call, current)
+
+    return await retrying(once)
+
+
+async def patch_conditional(connection: Connection, call: Call) -> Answer:
+    """One match is patched, none is 404, several are 412."""
+    searched = criteria(call, call.resource_type, call.query)
+
+    async def once() -> Answer:
+        async with connection.transaction():
+            await lock_criteria(connection, call, searched)
+            current = await one_match(connection, call, searched)
+            if current is None:
+                raise NotFound(f"no {call.type} matches the criteria")
+            return await _write(connection, call, current)
+
+    return await retrying(once)
+
+
+async def _write(connection: Connection, call: Call, current: Version | None) -> Answer:
+    if current is None:
+        raise NotFound(f"{call.type}/{call.id} is not known")
+    require_match(call.if_match, current)
+    if current.deleted:
+        raise Gone(f"{current.path} was deleted", headers={"ETag": current.etag})
+    resource = patched(call, current)
+    if call.services.settings.no_op_update and identical(resource, current):
+        return written(call, current, 200, "is unchanged")
+    made = following(call, resource, current, "PATCH")
+    await verify_targets(connection, call, [made])
+    version = await store.replace(connection, call.services.tenant, made)
+    if version is None:
+        raise Again
+    return written(call, version, 200, "patched")
+
+
+def patched(call: Call, current: Version) -> Resource:
+    """`current` after the patch document: valid, and still the same resource."""
+    if call.patch_type != JSON_PATCH:
+        raise UnsupportedMediaType(f"a patch is sent as {JSON_PATCH}, not as {call.patch_type}")
+    resource = patch_json.apply(current.resource(), call.resource)
+    if not isinstance(resource, dict) or resource.get("resourceType") != current.type:
+        raise Invalid(f"a patch cannot make something else of a {current.type}", f"{current.type}")
+    if resource.get("id") != current.id:
+        raise Invalid(f"a patch cannot change the id {current.id!r}", f"{current.type}.id")
+    validate(resource, current.type)
+    return resource

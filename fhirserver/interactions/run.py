@@ -1,0 +1,47 @@
+"""From a call to its answer: the decision about access, then the module of the interaction.
+
+The REST door and the entries of Bundles both come through here, so no path around the policy exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fhirserver.db.pool import Connection
+from fhirserver.interactions.batch import process
+from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.capabilities import capabilities
+from fhirserver.interactions.create import create
+from fhirserver.interactions.delete import delete, delete_conditional
+from fhirserver.interactions.history import history
+from fhirserver.interactions.patch import patch, patch_conditional
+from fhirserver.interactions.read import read
+from fhirserver.interactions.search import search
+from fhirserver.interactions.update import update, update_conditional
+from fhirserver.interactions.vread import vread
+from fhirserver.policy.access import decide
+
+Handler = Callable[[Connection, Call], Awaitable[Answer]]
+
+HANDLERS: dict[str, Handler] = {
+    "bundle": process,
+    "capabilities": capabilities,
+    "create": create,
+    "delete": delete,
+    "delete_conditional": delete_conditional,
+    "history": history,
+    "patch": patch,
+    "patch_conditional": patch_conditional,
+    "read": read,
+    "search": search,
+    "update": update,
+    "update_conditional": update_conditional,
+    "vread": vread,
+}
+"""By `table.Interaction.name`."""
+
+
+async def run(connection: Connection, call: Call) -> Answer:
+    """Decide, then do. Raises FhirError."""
+    restriction = decide(call.type, call.interaction)
+    return await HANDLERS[call.interaction](connection, call.with_(restriction=restriction))

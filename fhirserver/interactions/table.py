@@ -1,0 +1,142 @@
+"""Which interaction a method and a path mean: https://hl7.org/fhir/R4/http.html#summary.
+
+The CapabilityStatement, the API explorer, the router and the entries of Bundles all read this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from fhirserver.errors import MethodNotAllowed, NotFound
+from fhirserver.fhir.reference import is_id
+from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
+from fhirserver.fhir.suggest import nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """A row: `shape` is the path with `:type`, `:id`, `:vid` standing for what varies.
+
+    `code` is the code of https://hl7.org/fhir/R4/valueset-type-restful-interaction.html (or
+    system-restful-interaction) under which the CapabilityStatement announces it, if it does.
+    """
+
+    name: str
+    method: str
+    shape: str
+    code: str | None
+    title: str
+
+
+TABLE: tuple[Interaction, ...] = (
+    Interaction("capabilities", "GET", "metadata", None, "The capabilities of this server"),
+    Interaction("search", "GET", "", "search-system", "Search across types"),
+    Interaction("search", "POST", "_search", "search-system", "Search across types by form"),
+    Interaction("bundle", "POST", "", "transaction", "Process a batch or transaction"),
+    Interaction("history", "GET", "_history", "history-system", "Versions of all resources"),
+    Interaction("search", "GET", ":type", "search-type", "Search a type"),
+    Interaction("search", "POST", ":type/_search", "search-type", "Search a type by form"),
+    Interaction("create", "POST", ":type", "create", "Create with an id of the server's"),
+    Interaction("update_conditional", "PUT", ":type", None, "Update what a search finds, or create"),
+    Interaction("patch_conditional", "PATCH", ":type", None, "Patch what a search finds"),
+    Interaction("delete_conditional", "DELETE", ":type", None, "Delete what a search finds"),
+    Interaction("history", "GET", ":type/_history", "history-type", "Versions of a type"),
+    Interaction("read", "GET", ":type/:id", "read", "The current version"),
+    Interaction("update", "PUT", ":type/:id", "update", "Write a new version"),
+    Interaction("patch", "PATCH", ":type/:id", "patch", "Change parts of the current version"),
+    Interaction("delete", "DELETE", ":type/:id", "delete", "Delete"),
+    Interaction("history", "GET", ":type/:id/_history", "history-instance", "Versions of a resource"),
+    Interaction("vread", "GET", ":type/:id/_history/:vid", "vread", "One version"),
+    Interaction("search", "GET", ":type/:id/*", None, "Search a compartment, all types"),
+    Interaction("search", "GET", ":type/:id/:type", None, "Search a compartment"),
+    Interaction("search", "POST", ":type/:id/_search", None, "Search a compartment by form, all types"),
+    Interaction("search", "POST", ":type/:id/:type/_search", None, "Search a compartment by form"),
+)
+
+_SHAPES: dict[str, dict[str, Interaction]] = {}
+for _row in TABLE:
+    _SHAPES.setdefault(_row.shape, {})[_row.method] = _row
+
+_WORDS = frozenset({"_history", "_search", "metadata", "*"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes: the row of the table and what stood for the variables."""
+
+    interaction: Interaction
+    type: str | None = None
+    id: str | None = None
+    version: str | None = None
+    compartment: tuple[str, str] | None = None
+
+
+def resolve(method: str, path: str) -> Target:
+    """The interaction of `method` on `path`, which is relative to the base, still percent-encoded.
+
+    HEAD is GET without a body. Raises NotFound for a path that is none of FHIR's, MethodNotAllowed
+    (with Allow) for a method the path does not offer.
+    """
+    segments = [unquote(segment) for segment in path.strip("/").split("/")] if path.strip("/") else []
+    shape = "/".join(_shape(segments, index) for index in range(len(segments)))
+    methods = _SHAPES.get(shape)
+    if methods is None or len(segments) > 5:
+        raise NotFound(f"no such path: {_shortened(path)}")
+    row = methods.get("GET" if method == "HEAD" else method)
+    if row is None:
+        allowed = sorted(methods) + (["HEAD"] if "GET" in methods else []) + ["OPTIONS"]
+        raise MethodNotAllowed(
+            f"{method} is not offered here; this path offers {', '.join(allowed)}",
+            headers={"Allow": ", ".join(allowed)},
+        )
+    return _target(row, segments)
+
+
+def _shape(segments: list[str], index: int) -> str:
+    segment = segments[index]
+    if segment in _WORDS:
+        return segment
+    if index in (0, 2):
+        return ":type"
+    return ":id" if index == 1 else ":vid"
+
+
+def _target(row: Interaction, segments: list[str]) -> Target:
+    if not row.shape.startswith(":type"):
+        return Target(row)
+    resource_type = known_type(segments[0])
+    if not row.shape.startswith(":type/:id"):
+        return Target(row, resource_type)
+    id_ = known_id(segments[1])
+    rest = row.shape.removeprefix(":type/:id").strip("/")
+    if row.name == "search":
+        if resource_type not in COMPARTMENTS:
+            raise NotFound(f"{resource_type} is no compartment; these are: {', '.join(sorted(COMPARTMENTS))}")
+        searched = known_type(segments[2]) if rest.startswith(":type") else None
+        return Target(row, searched, compartment=(resource_type, id_))
+    return Target(row, resource_type, id_, segments[3] if rest.endswith(":vid") else None)
+
+
+def known_type(name: str) -> str:
+    """`name` if it is a resource type with an endpoint; names are case-sensitive."""
+    if name not in ENDPOINT_TYPES:
+        near = nearest(name, ENDPOINT_TYPES)
+        raise NotFound(
+            f"{_shortened(name)} is not a resource type of R4 that has an endpoint"
+            + (f"; did you mean {' or '.join(near)}?" if near else "")
+        )
+    return name
+
+
+def known_id(text: str) -> str:
+    """`text` if it can be a logical id; nothing that cannot be one exists."""
+    if not is_id(text):
+        raise NotFound(
+            f"{_shortened(text)} cannot be the id of a resource: 1 to 64 of A-Z a-z 0-9 - ."
+        )
+    return text
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -1,0 +1,103 @@
+"""transaction: all entries or none: https://hl7.org/fhir/R4/http.html#trules
+
+In the specification's order: deletes, creates, updates and patches, conditional references, reads.
+Locks come first and in one order (stripes of criteria and ids, then rows by type and id), so two
+transactions over the same resources wait for each other instead of deadlocking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from fhirserver.db.pool import Connection
+from fhirserver.db.retry import retrying
+from fhirserver.errors import Invalid
+from fhirserver.interactions.bundle import bundle
+from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.entries import entries_of, located, response_entry
+from fhirserver.interactions.matching import lock_criteria
+from fhirserver.interactions.transaction.item import Item, read_item
+from fhirserver.interactions.transaction.links import Links
+from fhirserver.interactions.transaction.resolve import (
+    delete_all,
+    lock_named,
+    resolve_creates,
+    resolve_updates,
+    verify_criteria,
+    verify_identities,
+)
+from fhirserver.interactions.transaction.write import write_all
+from fhirserver.store import write as store
+
+ENTRIES_BETWEEN_PAUSES = 100
+"""Entries prepared before other requests of this process get their turn."""
+
+_READS = ("GET", "HEAD")
+
+
+async def transaction(connection: Connection, call: Call) -> Answer:
+    """200 with a transaction-response in the order of the request, or an error and no change."""
+    items = await _prepare(call)
+    links = Links(items, call.services.own_bases)
+
+    async def once() -> None:
+        for item in items:
+            item.reset()
+        links.undo()
+        async with connection.transaction():
+            await _process(connection, call, items, links)
+
+    await retrying(once)
+    answered = [response_entry(item.call, item.method, item.answer) for item in items if item.answer]
+    return Answer(200, bundle("transaction-response", answered))
+
+
+async def _prepare(call: Call) -> list[Item]:
+    """Every entry read and validated before the database is touched."""
+    items: list[Item] = []
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(entries_of(call, call.resource)):
+        if index % ENTRIES_BETWEEN_PAUSES == ENTRIES_BETWEEN_PAUSES - 1:
+            await asyncio.sleep(0)
+        with located(index, entry):
+            items.append(read_item(call, index, entry))
+            _require_unique(items[-1], seen)
+    return items
+
+
+def _require_unique(item: Item, seen: dict[str, int]) -> None:
+    """bdl-7: a fullUrl stands once, for it names what references mean."""
+    if item.full_url is None:
+        return
+    other = seen.setdefault(item.full_url, item.index)
+    if other != item.index:
+        raise Invalid(f"the same fullUrl as entry {other}", f"Bundle.entry[{item.index}].fullUrl")
+
+
+async def _process(connection: Connection, call: Call, items: list[Item], links: Links) -> None:
+    writes = [item for item in items if item.method not in _READS]
+    if writes:
+        searched = [item.criteria for item in writes if item.criteria] + links.criteria(call)
+        chosen = [
+            call.services.keys.target(*item.identity) for item in writes if item.interaction == "update"
+        ]
+        await lock_criteria(connection, call, *searched, keys=chosen)
+        latest = await lock_named(connection, call, writes)
+        updated = await store.writer_instant(connection)
+        await delete_all(connection, call, writes, latest, updated)
+        await resolve_creates(connection, writes)
+        await resolve_updates(connection, call, writes, latest)
+        verify_identities(writes)
+        await write_all(connection, call, writes, latest, links, updated)
+        await verify_criteria(connection, writes)
+    await _read_all(connection, items)
+
+
+async def _read_all(connection: Connection, items: list[Item]) -> None:
+    # Imported here: the runner knows this package.
+    from fhirserver.interactions.run import run
+
+    for item in items:
+        if item.method in _READS:
+            with item.located():
+                item.answer = await run(connection, item.call)

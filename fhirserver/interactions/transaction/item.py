@@ -1,0 +1,76 @@
+"""An entry of a transaction on its way from the request to the response."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from fhirserver.errors import Invalid
+from fhirserver.fhir.validate import validate
+from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.draft import new_id
+from fhirserver.interactions.entries import entry_call, located
+from fhirserver.interactions.matching import Criteria, criteria
+
+
+@dataclass(slots=True)
+class Item:
+    """`id` is the identity the entry resolves to, `new_id` the one that a create would get, `doomed`
+    the ids that a delete removes. The last three are set anew for each try."""
+
+    index: int
+    entry: dict[str, Any]
+    method: str
+    call: Call
+    criteria: Criteria | None
+    new_id: str
+    id: str | None = None
+    answer: Answer | None = None
+    doomed: list[str] = field(default_factory=list)
+
+    @property
+    def interaction(self) -> str:
+        return self.call.interaction
+
+    @property
+    def full_url(self) -> str | None:
+        return self.entry.get("fullUrl")
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Type and id; only once `id` is resolved."""
+        assert self.id is not None
+        return self.call.resource_type, self.id
+
+    def reset(self) -> None:
+        """Forget what a try that lost a race had resolved."""
+        self.id, self.answer, self.doomed = self.call.id, None, []
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        with located(self.index, self.entry):
+            yield
+
+
+def read_item(call: Call, index: int, entry: dict[str, Any]) -> Item:
+    """The entry, validated. Raises FhirError."""
+    made = entry_call(call, entry)
+    if made.interaction == "bundle":
+        raise Invalid("a transaction cannot contain a Bundle to process", "Bundle.request.url")
+    if made.interaction in ("create", "update", "update_conditional"):
+        validate(made.resource, made.type)
+    if made.interaction == "update" and made.resource.get("id") != made.id:
+        raise Invalid(
+            f"the resource's id is {made.resource.get('id')!r}; request.url says {made.id!r}", f"{made.type}.id"
+        )
+    return Item(index, entry, entry["request"]["method"], made, _criteria(made), new_id())
+
+
+def _criteria(made: Call) -> Criteria | None:
+    if made.interaction == "create" and made.if_none_exist is not None:
+        return criteria(made, made.resource_type, made.if_none_exist)
+    if made.interaction.endswith("_conditional"):
+        return criteria(made, made.resource_type, made.query)
+    return None

@@ -1,0 +1,135 @@
+"""The versions that a transaction writes, in at most two streams.
+
+Resources without conditional references go first, so that conditional references find them too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+from fhirserver.db.pool import Connection
+from fhirserver.errors import Gone, NotFound
+from fhirserver.interactions.answer import written
+from fhirserver.interactions.call import Call
+from fhirserver.interactions.conditions import require_match
+from fhirserver.interactions.create import exists
+from fhirserver.interactions.draft import draft, identical
+from fhirserver.interactions.integrity import verify_targets, verify_unreferenced
+from fhirserver.interactions.patch import patched
+from fhirserver.interactions.transaction.item import Item
+from fhirserver.interactions.transaction.links import Links
+from fhirserver.interactions.transaction.resolve import Identity, LatestOf
+from fhirserver.interactions.update import following, require_free_choice
+from fhirserver.store import read
+from fhirserver.store import write as store
+from fhirserver.store.version import Draft, Version
+
+DRAFTS_BETWEEN_PAUSES = 100
+
+
+async def write_all(
+    connection: Connection,
+    call: Call,
+    writes: Sequence[Item],
+    latest: LatestOf,
+    links: Links,
+    updated: datetime,
+) -> None:
+    """Write what is left to write and give every item its answer."""
+    links.learn()
+    pending = [item for item in writes if item.answer is None and not _is_echo(item)]
+    current = await _contents(connection, call, pending, latest)
+    plain = [item for item in pending if not links.is_conditional(item)]
+    conditional = [item for item in pending if links.is_conditional(item)]
+    drafts = await _write(connection, call, plain, current, latest, links, updated)
+    if conditional:
+        await links.resolve(connection, call, conditional)
+        drafts += await _write(connection, call, conditional, current, latest, links, updated)
+    _answer_echoes(writes)
+    deleted = [(item.call.resource_type, id_) for item in writes for id_ in item.doomed]
+    await verify_targets(connection, call, drafts)
+    await verify_unreferenced(connection, call, deleted)
+
+
+def _is_echo(item: Item) -> bool:
+    """A create with the same criteria as an earlier one of the Bundle is that one."""
+    return item.interaction == "create" and item.id != item.new_id
+
+
+def _answer_echoes(writes: Sequence[Item]) -> None:
+    versions = {item.identity: item.answer.version for item in writes if item.answer and item.answer.version}
+    for item in writes:
+        if item.answer is None and (version := versions.get(item.identity)):
+            item.answer = exists(item.call, version)
+
+
+async def _contents(
+    connection: Connection, call: Call, items: Sequence[Item], latest: LatestOf
+) -> dict[Identity, Version]:
+    """Current versions of what is updated or patched."""
+    rids: dict[str, list[int]] = defaultdict(list)
+    for item in items:
+        row = latest.get(item.identity)
+        if item.interaction != "create" and row is not None and not row.deleted:
+            rids[item.call.resource_type].append(row.rid)
+    found: dict[Identity, Version] = {}
+    for resource_type, wanted in rids.items():
+        for version in await read.by_rid(connection, resource_type, wanted):
+            found[version.type, version.id] = version
+    return found
+
+
+async def _write(
+    connection: Connection,
+    call: Call,
+    items: Sequence[Item],
+    current: dict[Identity, Version],
+    latest: LatestOf,
+    links: Links,
+    updated: datetime,
+) -> list[Draft]:
+    drafts: list[tuple[Item, Draft]] = []
+    ended: dict[str, list[int]] = defaultdict(list)
+    for number, item in enumerate(items):
+        if number % DRAFTS_BETWEEN_PAUSES == DRAFTS_BETWEEN_PAUSES - 1:
+            await asyncio.sleep(0)
+        with item.located():
+            made = _draft(item, current.get(item.identity), latest, links)
+        if made is None:
+            continue
+        drafts.append((item, made))
+        if item.identity in current:
+            ended[made.type].append(latest[item.identity].rid)
+    made_all = [made for _, made in drafts]
+    versions = await store.write_many(connection, call.services.tenant, made_all, updated, ended, {})
+    for (item, made), version in zip(drafts, versions, strict=True):
+        created = item.identity not in current
+        item.answer = written(
+            item.call, version, 201 if created else 200, "created" if created else "updated"
+        )
+    return made_all
+
+
+def _draft(item: Item, current: Version | None, latest: LatestOf, links: Links) -> Draft | None:
+    """The item's version, or None when it changes nothing and is answered with what is there."""
+    call = item.call
+    resource = links.rewrite(item)
+    if item.interaction == "create":
+        return draft(call.services, resource, item.identity[1], method="POST")
+    row = latest.get(item.identity)
+    require_match(call.if_match, row)
+    if item.method == "PATCH":
+        if current is None:
+            raise (Gone if row else NotFound)("/".join(item.identity) + (" was deleted" if row else " is not known"))
+        resource = patched(call.with_(resource=resource), current)
+    if current is None:
+        require_free_choice(call, item.identity[1], row)
+        after = {"version": row.version + 1, "after": row.updated} if row else {}
+        return draft(call.services, resource, item.identity[1], method="PUT", **after)
+    if call.services.settings.no_op_update and identical(resource, current):
+        item.answer = written(call, current, 200, "is unchanged")
+        return None
+    return following(call, resource, current, item.method)

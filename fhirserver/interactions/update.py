@@ -1,0 +1,105 @@
+"""update, by id and by search: https://hl7.org/fhir/R4/http.html#update and #cond-update"""
+
+from __future__ import annotations
+
+from fhirserver.db.pool import Connection
+from fhirserver.db.retry import Again, retrying
+from fhirserver.errors import Invalid, MethodNotAllowed
+from fhirserver.fhir.structure import Resource
+from fhirserver.interactions.answer import written
+from fhirserver.interactions.body import checked, checked_with_id
+from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.conditions import require_match
+from fhirserver.interactions.draft import draft, identical, new_id
+from fhirserver.interactions.integrity import verify_targets
+from fhirserver.interactions.matching import criteria, lock_criteria, one_match
+from fhirserver.search.restrict import compile_restriction
+from fhirserver.store import read
+from fhirserver.store import write as store
+from fhirserver.store.version import Draft, Version
+
+
+async def update(connection: Connection, call: Call) -> Answer:
+    """200 with a new version, or 201 if the id was free and clients may choose ids."""
+    resource = checked_with_id(call)
+    if not call.services.settings.referential_integrity:
+        return await retrying(lambda: put(connection, call, resource, call.resource_id))
+
+    async def once() -> Answer:
+        async with connection.transaction():
+            return await put(connection, call, resource, call.resource_id)
+
+    return await retrying(once)
+
+
+async def update_conditional(connection: Connection, call: Call) -> Answer:
+    """No match creates (under the body's id if it is free), one match updates, several are 412."""
+    resource = checked(call)
+    searched = criteria(call, call.resource_type, call.query)
+
+    async def once() -> Answer:
+        async with connection.transaction():
+            await lock_criteria(connection, call, searched)
+            existing = await one_match(connection, call, searched)
+            return await put(connection, call, resource, chosen_id(call, resource, existing))
+
+    return await retrying(once)
+
+
+def chosen_id(call: Call, resource: Resource, existing: Version | None) -> str:
+    """The id that a conditional update writes to. Raises Invalid when body and match disagree."""
+    given = resource.get("id")
+    if existing is None:
+        return given or new_id()
+    if given is not None and given != existing.id:
+        raise Invalid(
+            f"the criteria match {existing.path}, but the resource's id is {given!r}", f"{call.type}.id"
+        )
+    return existing.id
+
+
+async def put(connection: Connection, call: Call, resource: Resource, id_: str) -> Answer:
+    """One try to write the next version of `id_`; raises Again if another writer was first."""
+    services = call.services
+    current = await read.latest(
+        connection, services.tenant, call.resource_type, id_, compile_restriction(call.restriction)
+    )
+    require_match(call.if_match, current)
+    if current is not None and not current.deleted:
+        if services.settings.no_op_update and identical(resource, current):
+            return written(call, current, 200, "is unchanged")
+        made = following(call, resource, current, "PUT")
+        await verify_targets(connection, call, [made])
+        version = await store.replace(connection, services.tenant, made)
+        if version is None:
+            raise Again
+        return written(call, version, 200, "updated")
+    require_free_choice(call, id_, current)
+    made = draft(services, resource, id_, method="PUT", **_after(current))
+    await verify_targets(connection, call, [made])
+    return written(call, await store.insert(connection, services.tenant, made), 201, "created")
+
+
+def following(call: Call, resource: Resource, current: Version, method: str) -> Draft:
+    """The version after `current`."""
+    return draft(
+        call.services,
+        resource,
+        current.id,
+        version=current.version + 1,
+        method=method,
+        after=current.updated,
+    )
+
+
+def _after(current: Version | None) -> dict[str, object]:
+    return {} if current is None else {"version": current.version + 1, "after": current.updated}
+
+
+def require_free_choice(call: Call, id_: str, current: object | None) -> None:
+    """Raise MethodNotAllowed where only the server gives ids and this one never existed."""
+    if current is None and not call.services.settings.update_create:
+        raise MethodNotAllowed(
+            f"{call.type}/{id_} does not exist, and this server does not create by update: POST to {call.type}",
+            headers={"Allow": "GET, HEAD, OPTIONS"},
+        )

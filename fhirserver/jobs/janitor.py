@@ -1,0 +1,52 @@
+"""The janitor: removes index rows of versions that are dead for longer than the retention.
+
+Until then a page link that was given out before a version died still finds it. The versions
+themselves are the history and stay. One process of all on a database sweeps at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from fhirserver.db.pool import Connection, Pool
+from fhirserver.db.queries import Queries
+from fhirserver.errors import FhirError
+from fhirserver.observe import log
+
+QUERIES = Queries(Path(__file__).with_name("queries.sql"))
+PAUSE_S = 30.0
+_LOCK = 0x4A414E49
+
+_logger: Any = log.get("janitor")
+
+
+async def sweep(connection: Connection, retention_s: float) -> int:
+    """One round, in one transaction; how many dead versions lost their index rows."""
+    async with connection.transaction():
+        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):
+            return 0
+        due = await connection.fetchrow(QUERIES["due"], retention_s)
+        count = 0
+        if due is not None:
+            span = due["after"], due["before"]
+            for record in await connection.fetch(QUERIES["dead_types"], *span):
+                count += await connection.fetchval(QUERIES.on("sweep", record["type"]), *span)
+            await connection.execute(QUERIES["swept"], due["at"])
+            await connection.execute(QUERIES["forget"], due["at"])
+        await connection.execute(QUERIES["tick"])
+        return count
+
+
+async def run(pool: Pool, retention_s: float) -> None:
+    """Sweep for ever; a database that is away is tried again at the next round."""
+    while True:
+        try:
+            async with pool.acquire() as connection:
+                count = await sweep(connection, retention_s)
+            if count:
+                _logger.info("swept", versions=count)
+        except (FhirError, OSError) as error:
+            _logger.warning("sweep_failed", error=type(error).__name__)
+        await asyncio.sleep(PAUSE_S)

@@ -1,0 +1,36 @@
+-- name: tick
+INSERT INTO tick DEFAULT VALUES
+
+-- name: due
+-- The newest tick that is older than the retention ($1, seconds) and not swept, and where the sweep
+-- before it ended.
+SELECT t.at, t.before, coalesce((SELECT max(s.before) FROM tick s WHERE s.swept), '0'::xid8) AS after
+FROM tick t
+WHERE NOT t.swept AND t.at < clock_timestamp() - make_interval(secs => $1)
+ORDER BY t.at DESC LIMIT 1
+
+-- name: dead_types
+SELECT DISTINCT type FROM resource WHERE died >= $1 AND died < $2
+
+-- name: sweep
+-- Remove the index rows of versions that died in [$1, $2); their content stays, it is the history.
+WITH gone AS (
+    SELECT rid, ord, keys FROM {p} WHERE died >= $1 AND died < $2
+), t AS (
+    DELETE FROM tok USING (SELECT rid, ord, unnest(keys) AS key FROM gone) g
+    WHERE tok.key = g.key AND tok.ord = g.ord AND tok.rid = g.rid
+), s AS (
+    DELETE FROM str USING gone WHERE str.rid = gone.rid
+), d AS (
+    DELETE FROM dat USING gone WHERE dat.rid = gone.rid
+), q AS (
+    DELETE FROM qty USING gone WHERE qty.rid = gone.rid
+)
+SELECT count(*) FROM gone
+
+-- name: swept
+UPDATE tick SET swept = true WHERE at = $1
+
+-- name: forget
+-- Ticks before the one just swept have served.
+DELETE FROM tick WHERE at < $1

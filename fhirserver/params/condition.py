@@ -1,0 +1,121 @@
+"""What a search clause compiles to: a filter over a row, and ways to reach the rows that may pass it.
+
+The filter alone decides what matches. A driver is an index access that yields every row that the
+filter can accept (perhaps more); the planner picks one and checks all filters on what it yields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fhirserver.db.sql import Fragment, sql
+from fhirserver.errors import NotSupported
+from fhirserver.fhir.keys import Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a clause is compiled: over which row alias of which type. `now` is in microseconds."""
+
+    keys: Keys
+    resource_type: str
+    alias: Fragment
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The current rows with these ids (a fragment of type text[])."""
+
+    ids: Fragment
+
+
+@dataclass(frozen=True, slots=True)
+class Patients:
+    """The current rows whose `ptk` is one of these (a fragment of type bigint[])."""
+
+    ptks: Fragment
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The rows under one of these keys of `tok`, which keeps the default order within each key."""
+
+    keys: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rids:
+    """A `SELECT rid`, in no order and with repetitions, from an index table."""
+
+    select: Fragment
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The current rows with `ord` in [lo, hi]; None is an open end."""
+
+    lo: int | None
+    hi: int | None
+
+
+Driver = Ids | Patients | Tokens | Rids | Span
+
+
+class Rank:
+    """How selective a driver is likely to be; the planner takes the lowest.
+
+    Static: what is asked, never what is stored, decides the shape of a statement.
+    """
+
+    ID: Final = 0
+    IDENTIFIER: Final = 10
+    PATIENT_CODE: Final = 15
+    PATIENT: Final = 20
+    REFERENCE: Final = 30
+    URI: Final = 32
+    COMPOSITE: Final = 34
+    CHAIN: Final = 36
+    STRING_EXACT: Final = 38
+    STRING: Final = 40
+    TOKEN: Final = 45
+    RANGE: Final = 50
+    COMPARTMENT: Final = 55
+    OPEN_RANGE: Final = 60
+    CONTAINS: Final = 70
+    ORDER: Final = 80
+    NONE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A compiled clause. The rows of all `drivers` together hold every match; no drivers: scan."""
+
+    filter: Fragment
+    drivers: tuple[Driver, ...] = ()
+    rank: int = Rank.NONE
+
+
+def has_keys(alias: Fragment, keys: list[int]) -> Fragment:
+    """Whether the row carries any of the keys."""
+    if len(keys) == 1:
+        return sql("{}.keys @> {}::bigint[]", alias, keys)
+    return sql("{}.keys && {}::bigint[]", alias, keys)
+
+
+def exists(body: Fragment) -> Fragment:
+    """EXISTS over `FROM ... WHERE ...`, evaluated row by row.
+
+    OFFSET 0 keeps PostgreSQL from turning it into a join that reads the whole inner side.
+    """
+    return sql("EXISTS (SELECT {} OFFSET 0)", body)
+
+
+def unsupported_modifier(code: str, modifier: str, known: tuple[str, ...]) -> NotSupported:
+    """R4 demands an error for a modifier that cannot be honoured, whatever the handling.
+
+    https://hl7.org/fhir/R4/search.html#modifiers
+    """
+    names = ", ".join(f":{name}" for name in known)
+    return NotSupported(f"modifier :{modifier} is not supported on '{code}'; supported: {names}")

@@ -1,0 +1,173 @@
+"""Date parameters: ranges of time compared with ranges of time.
+
+https://hl7.org/fhir/R4/search.html#date
+
+Both sides are half-open [lo, hi) in microseconds. A type's clinical date stands in the row itself
+(`ord`, `d_lo`, `d_hi`); every other date parameter has rows in `dat`. Clinical dates that last longer
+than SPAN_MAX are in `dat` as well, so that an ordered scan for "ends after" knows where to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any, Final
+
+from fhirserver.db.sql import Fragment, and_, or_, sql
+from fhirserver.errors import Invalid
+from fhirserver.fhir import dates
+from fhirserver.fhir.keys import Keys
+from fhirserver.params import text as syntax
+from fhirserver.params.condition import Condition, Driver, Rank, Rids, Scope, Span, exists, unsupported_modifier
+from fhirserver.params.entries import ORD_ABSENT, Entries, Indexer, Node
+from fhirserver.params.text import Prefix
+
+MODIFIERS: Final = ("missing",)
+SPAN_MAX: Final = 32 * 86_400 * 1_000_000
+"""Longest clinical date, in microseconds, that is found by its start alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class DateValue:
+    """A date with its comparison, as the range [lo, hi) that its precision implies."""
+
+    prefix: Prefix
+    lo: int
+    hi: int
+
+
+def parse(text: str, zone: tzinfo) -> DateValue:
+    """A search value such as `ge2013-03`. A blank in place of the `+` of an offset is understood.
+
+    Raises Invalid.
+    """
+    prefix, written = syntax.split_prefix(text)
+    try:
+        lo, hi = dates.bounds(written.replace(" ", "+"), zone)
+    except ValueError as error:
+        raise Invalid(f"'{text}' is not a date, optionally after one of {', '.join(sorted(syntax.PREFIXES))}: {error}")
+    return DateValue(prefix, lo, hi)
+
+
+def span(value: Any, type_: str, zone: tzinfo) -> tuple[int, int] | None:
+    """The range of a node; None for what has no date or none that can be read."""
+    try:
+        if isinstance(value, str):
+            return dates.bounds(value, zone)
+        if isinstance(value, Mapping):
+            return dates.timing_bounds(value, zone) if type_ == "Timing" else dates.period_bounds(value, zone)
+    except ValueError:
+        return None
+    return None
+
+
+def key_of(keys: Keys, resource_type: str, code: str) -> int:
+    """The key of a parameter's dates in `dat`."""
+    return keys.of("dat", resource_type, code)
+
+
+def indexer(keys: Keys, resource_type: str, code: str, zone: tzinfo) -> Indexer:
+    """Writes what `compile` asks for: a row of `dat` per value."""
+    key = key_of(keys, resource_type, code)
+
+    def index(nodes: Sequence[Node], entries: Entries) -> None:
+        for node in nodes:
+            found = span(node.value, node.type, zone)
+            if found is not None:
+                entries.dat.append((key, *found))
+
+    return index
+
+
+def clinical_indexer(keys: Keys, resource_type: str, code: str, zone: tzinfo) -> Indexer:
+    """Writes what `compile_clinical` asks for: the row's own date, and long ones to `dat`."""
+    key = key_of(keys, resource_type, code)
+
+    def index(nodes: Sequence[Node], entries: Entries) -> None:
+        found = span(nodes[0].value, nodes[0].type, zone)
+        if found is None:
+            return
+        entries.d_lo, entries.d_hi = found
+        entries.ord = found[0]
+        if found[1] - found[0] > SPAN_MAX:
+            entries.dat.append((key, *found))
+
+    return index
+
+
+def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[DateValue]) -> Condition:
+    """The condition of one clause over `dat`; its values are alternatives."""
+    if modifier is not None:
+        raise unsupported_modifier(code, modifier, MODIFIERS)
+    key = key_of(scope.keys, scope.resource_type, code)
+    tests = [test(value, sql("x.lo"), sql("x.hi"), scope.now) for value in values]
+    filter_ = exists(
+        sql("FROM dat x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND {}", scope.alias, key, or_(*tests))
+    )
+    drivers = tuple(Rids(sql("SELECT x.rid FROM dat x WHERE x.key = {} AND {}", key, one)) for one in tests)
+    bounded = all(value.prefix in ("eq", "ap") for value in values)
+    return Condition(filter_, drivers, Rank.RANGE if bounded else Rank.OPEN_RANGE)
+
+
+def compile_clinical(scope: Scope, code: str, modifier: str | None, values: Sequence[DateValue]) -> Condition:
+    """The condition of one clause over the row's own date."""
+    if modifier is not None:
+        raise unsupported_modifier(code, modifier, MODIFIERS)
+    lo, hi = sql("{}.d_lo", scope.alias), sql("{}.d_hi", scope.alias)
+    filter_ = or_(*(test(value, lo, hi, scope.now) for value in values))
+    if len(values) != 1:
+        return Condition(filter_)
+    key = key_of(scope.keys, scope.resource_type, code)
+    return Condition(filter_, _clinical_drivers(values[0], key, scope.now), Rank.ORDER)
+
+
+def _clinical_drivers(value: DateValue, key: int, now: int) -> tuple[Driver, ...]:
+    """Where in the default order the matches lie; those that began long before come from `dat`."""
+    lo, hi = widened(value, now) if value.prefix == "ap" else (value.lo, value.hi)
+    match value.prefix:
+        case "eq":
+            return (Span(lo, hi),)
+        case "sa":
+            return (Span(hi, None),)
+        case "lt" | "eb":
+            return (Span(ORD_ABSENT + 1, lo),)
+        case "le":
+            return (Span(ORD_ABSENT + 1, hi),)
+        case "ne":
+            return (Span(ORD_ABSENT + 1, None),)
+        case "gt" | "ge" | "ap":
+            first = lo - SPAN_MAX
+            long = sql("SELECT x.rid FROM dat x WHERE x.key = {} AND x.lo < {} AND x.hi > {}", key, first, lo)
+            return Span(first, hi if value.prefix == "ap" else None), Rids(long)
+
+
+def widened(value: DateValue, now: int) -> tuple[int, int]:
+    """The range of `ap`: a tenth of the gap between now and the date on either side."""
+    margin = max(abs(now - value.lo), abs(now - value.hi)) // 10
+    return value.lo - margin, value.hi + margin
+
+
+def test(value: DateValue, lo: Fragment, hi: Fragment, now: int) -> Fragment:
+    """The comparison with the range [lo, hi) of a resource: https://hl7.org/fhir/R4/search.html#prefix"""
+    within = sql("{} >= {} AND {} <= {}", lo, value.lo, hi, value.hi)
+    match value.prefix:
+        case "eq":
+            return within
+        case "ne":
+            return sql("NOT ({})", within)
+        case "gt":
+            return sql("{} > {}", hi, value.hi)
+        case "lt":
+            return sql("{} < {}", lo, value.lo)
+        case "ge":
+            return or_(sql("{} > {}", hi, value.hi), within)
+        case "le":
+            return or_(sql("{} < {}", lo, value.lo), within)
+        case "sa":
+            return sql("{} >= {}", lo, value.hi)
+        case "eb":
+            return sql("{} <= {}", hi, value.lo)
+        case "ap":
+            first, last = widened(value, now)
+            return and_(sql("{} < {}", lo, last), sql("{} > {}", hi, first))

@@ -1,0 +1,52 @@
+"""What the index tables hold for one version of a resource."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+
+ORD_ABSENT = -(1 << 63)
+"""`resource.ord` of a resource whose clinical date is not known: last in the default order."""
+
+
+str_ = str
+
+
+class Node(Protocol):
+    """A value that a parameter's expression found, and its FHIR type (`params.extract.Node`)."""
+
+    @property
+    def value(self) -> Any: ...
+
+    @property
+    def type(self) -> str: ...
+
+
+@dataclass(slots=True)
+class Entries:
+    """The search columns of one row of `resource` and its rows in the four index tables.
+
+    `ptk` is the key of the patient (`keys.target`), where no other can be meant. `ord` is the lower
+    bound of the type's clinical date in microseconds, ORD_ABSENT when it has none, and None for types
+    without a clinical date: those are ordered by `updated`, which the database sets, in microseconds.
+    `d_lo` and `d_hi` are that date as `[lo, hi)`. `keys[0]` is the presence word (see `presence`), so
+    the order of `keys` must be kept. `tok` are keys, `str` are (key, folded text), `dat` are
+    (key, lo, hi) in microseconds, half-open, and `qty` are (key, lo, hi), closed.
+    """
+
+    ptk: int | None = None
+    ord: int | None = None
+    d_lo: int | None = None
+    d_hi: int | None = None
+    compartments: list[int] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)
+    tok: list[int] = field(default_factory=list)
+    str: list[tuple[int, str_]] = field(default_factory=list)
+    dat: list[tuple[int, int, int]] = field(default_factory=list)
+    qty: list[tuple[int, Decimal, Decimal]] = field(default_factory=list)
+
+
+Indexer = Callable[[Sequence[Node], Entries], None]
+"""Adds what one parameter finds in a resource to its entries."""

@@ -1,0 +1,114 @@
+"""All search parameters of a resource in one pass.
+
+The expressions of a type's parameters are mostly paths. Their routes are merged into one tree, so a
+resource is walked once, key by key, and what a key holds goes to every parameter that ends there.
+What is no path runs as a program of its own. https://hl7.org/fhir/R4/searchparameter.html
+
+Contained resources are not entered: https://hl7.org/fhir/R4/search.html#contained
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from fhirserver.fhir.fhirpath import FHIRPathError, Node, compile_expression
+from fhirserver.fhir.fhirpath.operators import distinct
+from fhirserver.fhir.fhirpath.routes import routes
+from fhirserver.params.registry import Registry, SearchParam
+from fhirserver.params.walk import Composite, Found, Runner, Spot, composer, getter
+
+__all__ = ["Composite", "Extract", "Found", "Node", "extractor"]
+
+Extract = Callable[[dict[str, Any]], Found]
+
+_BUILT: Final[WeakKeyDictionary[Registry, dict[str, Extract]]] = WeakKeyDictionary()
+"""By registry, so that asking again costs a look-up and no comparison of parameters."""
+
+
+def extractor(registry: Registry, resource_type: str) -> Extract:
+    """The function that takes every parameter's values from a valid resource of a type.
+
+    Only parameters that found something are in its result. Built when first asked for and kept as
+    long as the parameters stay the same. Raises FHIRPathError for an expression that does not fit.
+    """
+    built = _BUILT.get(registry)
+    if built is None:
+        built = _BUILT[registry] = {}
+    found = built.get(resource_type)
+    if found is None:
+        params = tuple(registry.for_type(resource_type).values())
+        found = built[resource_type] = _build(params, resource_type)
+    return found
+
+
+@lru_cache(maxsize=512)
+def _build(params: tuple[SearchParam, ...], resource_type: str) -> Extract:
+    root = Spot(resource_type)
+    programs: list[Runner] = []
+    merged: list[str] = []
+    for param in params:
+        if param.expression is None:
+            continue
+        _check(param.expression, param.url, resource_type)
+        ways = routes(param.expression, resource_type)
+        if ways is None:
+            programs.append(_program(param, param.expression, resource_type))
+        elif param.components:
+            for way in dict.fromkeys(ways):
+                root.at(way).composites.append((param.code, param.components))
+        else:
+            for way in dict.fromkeys(ways):
+                root.at(way).codes.append(param.code)
+            if len(ways) > 1:
+                merged.append(param.code)
+    return _assembled(root.table(resource_type), [*root.here(resource_type), *programs], tuple(merged))
+
+
+def _check(expression: str, url: str, resource_type: str) -> None:
+    try:
+        compile_expression(expression, resource_type)
+    except FHIRPathError as error:
+        raise FHIRPathError(f"{url}: {error}") from None
+
+
+def _program(param: SearchParam, expression: str, resource_type: str) -> Runner:
+    """A parameter whose expression is no mere path, evaluated on the whole resource."""
+    get = getter(expression, resource_type, resource_type)
+    code, components = param.code, param.components
+
+    def run(value: Any, found: Found, resource: dict[str, Any]) -> None:
+        nodes = get(value, resource)
+        if nodes:
+            found[code] = list(nodes)
+
+    def compose(value: Any, found: Found, resource: dict[str, Any]) -> None:
+        built: list[Composite] = []
+        for node in get(value, resource):
+            one = composer(components, node.type, resource_type)(node.value, resource)
+            if one is not None:
+                built.append(one)
+        if built:
+            found[code] = built
+
+    return compose if components else run
+
+
+def _assembled(table: dict[str, Runner], whole: list[Runner], merged: tuple[str, ...]) -> Extract:
+    def extract(resource: dict[str, Any]) -> Found:
+        found: Found = {}
+        for key, value in resource.items():
+            runner = table.get(key)
+            if runner is not None:
+                runner(value, found, resource)
+        for run in whole:
+            run(resource, found, resource)
+        for code in merged:
+            nodes = found.get(code)
+            if nodes is not None and len(nodes) > 1:
+                found[code] = distinct(nodes)
+        return found
+
+    return extract

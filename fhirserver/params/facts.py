@@ -1,0 +1,171 @@
+"""What the definitions say about a search parameter on a type: its routes, its values' types, its systems.
+
+All of it is worked out once per parameter and type and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final
+
+from fhirserver.fhir.fhirpath.routes import Route, routes
+from fhirserver.fhir.structure import STRUCTURES, Element, structure, value_set
+from fhirserver.params.registry import SearchParam, r4
+
+CLINICAL_DATES: Final[Mapping[str, str]] = {
+    "AdverseEvent": "date",
+    "AllergyIntolerance": "date",
+    "AuditEvent": "date",
+    "CarePlan": "date",
+    "CareTeam": "date",
+    "Claim": "created",
+    "ClaimResponse": "created",
+    "ClinicalImpression": "date",
+    "Communication": "sent",
+    "CommunicationRequest": "authored",
+    "Composition": "date",
+    "Condition": "recorded-date",
+    "Consent": "date",
+    "DetectedIssue": "identified",
+    "DeviceRequest": "authored-on",
+    "DiagnosticReport": "date",
+    "DocumentManifest": "created",
+    "DocumentReference": "date",
+    "Encounter": "date",
+    "EpisodeOfCare": "date",
+    "ExplanationOfBenefit": "created",
+    "FamilyMemberHistory": "date",
+    "Flag": "date",
+    "ImagingStudy": "started",
+    "Immunization": "date",
+    "ImmunizationEvaluation": "date",
+    "ImmunizationRecommendation": "date",
+    "List": "date",
+    "Media": "created",
+    "MedicationAdministration": "effective-time",
+    "MedicationDispense": "whenprepared",
+    "MedicationRequest": "authoredon",
+    "MedicationStatement": "effective",
+    "NutritionOrder": "datetime",
+    "Observation": "date",
+    "Procedure": "date",
+    "Provenance": "recorded",
+    "QuestionnaireResponse": "authored",
+    "RequestGroup": "authored",
+    "RiskAssessment": "date",
+    "ServiceRequest": "authored",
+    "SupplyRequest": "date",
+    "Task": "authored-on",
+    "VisionPrescription": "datewritten",
+}
+"""The date by which the resources of a type are ordered; types that are not here go by `updated`.
+
+Each is single-valued. The choice is part of the stored format: a change needs a reindex.
+"""
+
+UNIONS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    ("Observation", "combo-code"): ("code", "component-code"),
+    ("Observation", "combo-data-absent-reason"): ("data-absent-reason", "component-data-absent-reason"),
+    ("Observation", "combo-value-concept"): ("value-concept", "component-value-concept"),
+    ("Observation", "combo-value-quantity"): ("value-quantity", "component-value-quantity"),
+    ("Observation", "combo-code-value-concept"): ("code-value-concept", "component-code-value-concept"),
+    ("Observation", "combo-code-value-quantity"): ("code-value-quantity", "component-code-value-quantity"),
+}
+"""Parameters whose values are those of others together: asked as alternatives, never indexed."""
+
+
+@lru_cache(maxsize=8_192)
+def routes_of(param: SearchParam, resource_type: str) -> tuple[Route, ...] | None:
+    """The paths from the resource to the values; None when the expression is more than paths."""
+    return None if param.expression is None else routes(param.expression, resource_type)
+
+
+@lru_cache(maxsize=8_192)
+def node_types(param: SearchParam, resource_type: str) -> frozenset[str]:
+    """The FHIR types that the values can have; empty when the expression is more than paths."""
+    ways = routes_of(param, resource_type)
+    return frozenset(way[-1].type for way in ways if way) if ways else frozenset()
+
+
+@lru_cache(maxsize=8_192)
+def is_single(param: SearchParam, resource_type: str) -> bool:
+    """Whether a resource has at most one value: one element, not repeating (its types are a choice)."""
+    ways = routes_of(param, resource_type)
+    if not ways or any(hop.many for way in ways for hop in way):
+        return False
+    return len({element_path(way, resource_type) for way in ways}) == 1
+
+
+def element_path(way: Route, resource_type: str) -> tuple[str, ...]:
+    """The element names of a route, a choice without its type: (`Observation`, `value`)."""
+    names = [resource_type]
+    for owner, key in _owners(way, resource_type):
+        element = _element(owner, key)
+        names.append(element.name if element is not None else key)
+    return tuple(names)
+
+
+def _owners(way: Route, resource_type: str) -> Iterable[tuple[str, str]]:
+    """Each hop as the type that it starts from and its key."""
+    owner = resource_type
+    for hop in way:
+        yield owner, hop.key
+        owner = hop.type
+
+
+def _element(owner: str, key: str) -> Element | None:
+    found = structure(owner).keys.get(key) if owner in STRUCTURES else None
+    return found[0] if found else None
+
+
+@lru_cache(maxsize=8_192)
+def implied_systems(param: SearchParam, resource_type: str) -> Mapping[str, str]:
+    """Code -> system for `code` elements with a required binding.
+
+    A code's system "is defined in the value set": https://hl7.org/fhir/R4/search.html#token
+    """
+    systems: dict[str, str] = {}
+    for way in routes_of(param, resource_type) or ():
+        if not way or way[-1].type != "code":
+            continue
+        owner, key = list(_owners(way, resource_type))[-1]
+        element = _element(owner, key)
+        codes = value_set(element.binding) if element is not None and element.binding else None
+        for system, members in (codes or {}).items():
+            for code in members:
+                systems.setdefault(code, system)
+    return systems
+
+
+@lru_cache(maxsize=256)
+def patient_path(resource_type: str) -> tuple[str, ...] | None:
+    """The element that alone says whose the resource is, or None when there may be several.
+
+    That of `patient`, or of `subject` where the type has no `patient`, if it holds one reference.
+    """
+    params = r4().for_type(resource_type)
+    param = params.get("patient") or params.get("subject")
+    if param is None or param.type != "reference" or not is_single(param, resource_type):
+        return None
+    ways = routes_of(param, resource_type) or ()
+    if not any(way[-1].type == "Reference" for way in ways):
+        return None
+    return element_path(ways[0], resource_type)
+
+
+@lru_cache(maxsize=8_192)
+def is_patient(param: SearchParam, resource_type: str) -> bool:
+    """Whether `resource.ptk` answers the parameter for every reference to a Patient."""
+    path = patient_path(resource_type)
+    if path is None or param.type != "reference":
+        return False
+    ways = routes_of(param, resource_type) or ()
+    return bool(ways) and all(element_path(way, resource_type) == path for way in ways)
+
+
+@lru_cache(maxsize=256)
+def presence_bits(resource_type: str) -> Mapping[str, int]:
+    """Code -> bit in the presence word, for R4's own parameters. At most 62: a test counts."""
+    codes = [code for code, param in r4().for_type(resource_type).items() if param.expression is not None]
+    return {code: 1 << position for position, code in enumerate(sorted(codes))}

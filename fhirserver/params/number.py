@@ -1,0 +1,160 @@
+"""Number parameters, and the comparison of numbers that quantities share.
+
+https://hl7.org/fhir/R4/search.html#number
+
+What a resource holds is exact (a point, or a Range from end to end); what is searched for without
+prefix has the precision it is written with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from fhirserver.db.sql import Fragment, or_, sql
+from fhirserver.errors import Invalid
+from fhirserver.fhir.keys import Keys
+from fhirserver.params import text as syntax
+from fhirserver.params.entries import Entries, Indexer, Node
+from fhirserver.params.condition import Condition, Rank, Rids, Scope, exists, unsupported_modifier
+from fhirserver.params.text import Prefix
+
+MODIFIERS: Final = ("missing",)
+INFINITY: Final = Decimal("Infinity")
+EXPONENT_MAX: Final = 999
+"""Of the first digit, either way: numeric would store more, but nothing that is measured needs it."""
+
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?")
+_APPROXIMATE: Final = Decimal("0.1")
+
+
+@dataclass(frozen=True, slots=True)
+class NumberValue:
+    """A number with its comparison; [lo, hi) is the range that its written precision implies."""
+
+    prefix: Prefix
+    value: Decimal
+    lo: Decimal
+    hi: Decimal
+
+
+def parse(text: str) -> NumberValue:
+    """A search value such as `5.40e-3` or `ge100`. Raises Invalid."""
+    prefix, digits = syntax.split_prefix(text)
+    if _NUMBER.fullmatch(digits) is None:
+        raise Invalid(f"'{text}' is not a number, optionally after one of {', '.join(sorted(syntax.PREFIXES))}")
+    value = Decimal(digits)
+    if not in_range(value):
+        raise Invalid(f"the exponent of '{digits}' is out of range")
+    half = _half(digits, value)
+    return NumberValue(prefix, value, value - half, value + half)
+
+
+def _half(digits: str, value: Decimal) -> Decimal:
+    """Half of the last written digit. The specification reads `1e2` as [95, 105): one digit finer."""
+    exponent = value.as_tuple().exponent
+    assert isinstance(exponent, int)
+    bare = "." not in digits and "e" in digits.lower()
+    return Decimal(5).scaleb(exponent - (2 if bare else 1))
+
+
+def in_range(value: Decimal) -> bool:
+    """Whether the number can be stored and compared."""
+    return value.is_finite() and abs(value.adjusted()) <= EXPONENT_MAX and _digits(value) <= EXPONENT_MAX
+
+
+def _digits(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    return abs(exponent) if isinstance(exponent, int) else EXPONENT_MAX + 1
+
+
+def spans(value: Any) -> Iterator[tuple[Decimal, Decimal]]:
+    """The closed ranges of a node: an integer or decimal, or a Range (open ends are infinite)."""
+    if isinstance(value, Mapping):
+        low, high = _bound(value.get("low")), _bound(value.get("high"))
+        if low is not None or high is not None:
+            yield low if low is not None else -INFINITY, high if high is not None else INFINITY
+    elif isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        number = Decimal(value)
+        if in_range(number):
+            yield number, number
+
+
+def _bound(quantity: Any) -> Decimal | None:
+    value = quantity.get("value") if isinstance(quantity, Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        return None
+    number = Decimal(value)
+    return number if in_range(number) else None
+
+
+def key_of(keys: Keys, resource_type: str, code: str) -> int:
+    """The key of a parameter's numbers in `qty`."""
+    return keys.of("qty", resource_type, code)
+
+
+def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
+    """Writes what `compile` asks for: a row of `qty` per number."""
+    key = key_of(keys, resource_type, code)
+
+    def index(nodes: Sequence[Node], entries: Entries) -> None:
+        for node in nodes:
+            entries.qty.extend((key, lo, hi) for lo, hi in spans(node.value))
+
+    return index
+
+
+def test(value: NumberValue) -> Fragment:
+    """The comparison with a row of `qty` under the alias x: https://hl7.org/fhir/R4/search.html#prefix
+
+    For gt, lt, ge, le, sa and eb the precision of the number is ignored.
+    """
+    number = value.value
+    match value.prefix:
+        case "eq":
+            return sql("x.lo >= {}::numeric AND x.hi < {}::numeric", value.lo, value.hi)
+        case "ne":
+            return sql("NOT (x.lo >= {}::numeric AND x.hi < {}::numeric)", value.lo, value.hi)
+        case "gt":
+            return sql("x.hi > {}::numeric", number)
+        case "ge":
+            return sql("x.hi >= {}::numeric", number)
+        case "lt":
+            return sql("x.lo < {}::numeric", number)
+        case "le":
+            return sql("x.lo <= {}::numeric", number)
+        case "sa":
+            return sql("x.lo > {}::numeric", number)
+        case "eb":
+            return sql("x.hi < {}::numeric", number)
+        case "ap":
+            margin = abs(number) * _APPROXIMATE
+            lo, hi = min(value.lo, number - margin), max(value.hi, number + margin)
+            return sql("x.lo <= {}::numeric AND x.hi >= {}::numeric", hi, lo)
+
+
+def condition(alias: Fragment, tests: Sequence[tuple[int, NumberValue]]) -> Condition:
+    """Any of (key, value) holds for one row of `qty`."""
+    filter_ = exists(
+        sql(
+            "FROM qty x WHERE x.rid = {}.rid AND {}",
+            alias,
+            or_(*(sql("x.key IS NOT DISTINCT FROM {} AND {}", key, test(value)) for key, value in tests)),
+        )
+    )
+    drivers = tuple(
+        Rids(sql("SELECT x.rid FROM qty x WHERE x.key = {} AND {}", key, test(value))) for key, value in tests
+    )
+    bounded = all(value.prefix in ("eq", "ap") for _, value in tests)
+    return Condition(filter_, drivers, Rank.RANGE if bounded else Rank.OPEN_RANGE)
+
+
+def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[NumberValue]) -> Condition:
+    """The condition of one clause; its values are alternatives."""
+    if modifier is not None:
+        raise unsupported_modifier(code, modifier, MODIFIERS)
+    key = key_of(scope.keys, scope.resource_type, code)
+    return condition(scope.alias, [(key, value) for value in values])

@@ -1,0 +1,216 @@
+"""Quantity parameters: numbers with units, compared across units where UCUM knows them.
+
+https://hl7.org/fhir/R4/search.html#quantity
+
+Rows of `qty` for one quantity:
+- (T, p): the number as written, for searches that give no unit;
+- (T, p, unit): the number in base units, under the canonical code (non-UCUM systems: as written,
+  under system and code), for `number|system|code`.
+For `number||code` the row's keys name code and unit, and the first row decides, as long as the
+resource holds one quantity for the parameter; when there are several, each gets a row under its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from fhirserver.db.sql import Fragment, and_, or_
+from fhirserver.errors import Invalid
+from fhirserver.fhir import ucum
+from fhirserver.fhir.keys import Keys
+from fhirserver.params import number
+from fhirserver.params import text as syntax
+from fhirserver.params.condition import Condition, Scope, has_keys, unsupported_modifier
+from fhirserver.params.entries import Entries, Indexer, Node
+from fhirserver.params.number import INFINITY, NumberValue
+
+MODIFIERS: Final = ("missing",)
+CURRENCIES: Final = "urn:iso:std:iso:4217"
+_SAMPLES_MAX: Final = 100_000
+_NEXT: Final = Decimal("1e-12")
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityValue:
+    """A number with its comparison, and what was said of the unit.
+
+    `system` None and `code` None: any unit. `system` None with a code: code or printed unit.
+    """
+
+    number: NumberValue
+    system: str | None
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a node says: the closed range [lo, hi] in a unit."""
+
+    lo: Decimal
+    hi: Decimal
+    system: str | None
+    code: str | None
+    unit: str | None
+
+
+def parse(text: str) -> QuantityValue:
+    """`[prefix]number`, `[prefix]number|system|code` or `[prefix]number||code`. Raises Invalid."""
+    parts = [syntax.unescape(part) for part in syntax.split(text, "|")]
+    value = number.parse(parts[0])
+    match parts[1:]:
+        case []:
+            return QuantityValue(value, None, None)
+        case ["", ""]:
+            return QuantityValue(value, None, None)
+        case ["", code]:
+            return QuantityValue(value, None, code)
+        case [system, code] if code:
+            return QuantityValue(value, system, code)
+        case _:
+            raise Invalid(f"'{text}' is not number, number|system|code or number||code")
+
+
+def measures(value: Any, type_: str) -> Iterator[Measure]:
+    """The ranges that a node covers."""
+    if not isinstance(value, Mapping):
+        return
+    if type_ == "Range":
+        low, high = value.get("low"), value.get("high")
+        unit = low if isinstance(low, Mapping) else high
+        for lo, hi in number.spans(value):
+            yield _measure(lo, hi, unit)
+    elif type_ == "SampledData":
+        yield from _samples(value)
+    else:
+        for point, _ in number.spans(value.get("value")):
+            if type_ == "Money" or "currency" in value:
+                yield Measure(point, point, CURRENCIES, value.get("currency"), None)
+            else:
+                yield _measure(*_compared(point, value.get("comparator")), value)
+
+
+def _measure(lo: Decimal, hi: Decimal, unit: Any) -> Measure:
+    return Measure(lo, hi, unit.get("system"), unit.get("code"), unit.get("unit"))
+
+
+def _compared(point: Decimal, comparator: Any) -> tuple[Decimal, Decimal]:
+    """`<5` is everything below: https://hl7.org/fhir/R4/valueset-quantity-comparator.html"""
+    match comparator:
+        case "<":
+            return -INFINITY, point - _NEXT
+        case "<=":
+            return -INFINITY, point
+        case ">":
+            return point + _NEXT, INFINITY
+        case ">=":
+            return point, INFINITY
+        case _:
+            return point, point
+
+
+def _samples(value: Mapping[str, Any]) -> Iterator[Measure]:
+    """From the lowest to the highest sample: https://hl7.org/fhir/R4/datatypes.html#SampledData"""
+    origin, data = value.get("origin"), value.get("data")
+    if not isinstance(origin, Mapping) or not isinstance(data, str):
+        return
+    try:
+        base, factor = Decimal(origin.get("value", 0)), Decimal(value.get("factor", 1))
+        samples = [base + factor * Decimal(x) for x in data.split()[:_SAMPLES_MAX] if x not in ("E", "U", "L")]
+    except (InvalidOperation, TypeError, ValueError):
+        return
+    if samples and number.in_range(min(samples)) and number.in_range(max(samples)):
+        yield _measure(min(samples), max(samples), origin)
+
+
+def unit_row(measure: Measure) -> tuple[tuple[str, ...], Decimal, Decimal] | None:
+    """The parts of the key and the range under which `number|system|code` finds it."""
+    if not measure.system or not measure.code:
+        return None
+    if measure.system == ucum.SYSTEM:
+        lo, hi = _canonical(measure.lo, measure.code), _canonical(measure.hi, measure.code)
+        if lo is not None and hi is not None:
+            return ("ucum", lo[1]), lo[0], hi[0]
+    return (measure.system, measure.code), measure.lo, measure.hi
+
+
+def _canonical(value: Decimal, code: str) -> tuple[Decimal, str] | None:
+    if value.is_finite():
+        return ucum.canonical(value, code)
+    known = ucum.canonical(Decimal(0), code)
+    return None if known is None else (value, known[1])
+
+
+def labels(measure: Measure) -> set[str]:
+    """The code and the printed unit, which `number||code` compares with."""
+    return {label for label in (measure.code, measure.unit) if label}
+
+
+def rows(keys: Keys, prefix: tuple[str, ...], measure: Measure) -> Iterator[tuple[int, Decimal, Decimal]]:
+    """The row without and the row with a unit."""
+    yield keys.of(*prefix), measure.lo, measure.hi
+    found = unit_row(measure)
+    if found is not None:
+        parts, lo, hi = found
+        yield keys.of(*prefix, "unit", *parts), lo, hi
+
+
+def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
+    """Writes what `compile` asks for."""
+    prefix = ("qty", resource_type, code)
+
+    def index(nodes: Sequence[Node], entries: Entries) -> None:
+        found = [measure for node in nodes for measure in measures(node.value, node.type)]
+        for measure in found:
+            entries.qty.extend(rows(keys, prefix, measure))
+            for label in labels(measure):
+                if len(found) == 1:
+                    entries.keys.append(keys.of(*prefix, "label", label))
+                else:
+                    entries.qty.append((keys.of(*prefix, "label", label), measure.lo, measure.hi))
+
+    return index
+
+
+def tests(keys: Keys, prefix: tuple[str, ...], value: QuantityValue) -> tuple[int, NumberValue]:
+    """The key and the comparison for a value that names no unit, or names it with its system."""
+    if value.code is None:
+        return keys.of(*prefix), value.number
+    assert value.system is not None
+    if value.system == ucum.SYSTEM:
+        converted = _converted(value.number, value.code)
+        if converted is not None:
+            return keys.of(*prefix, "unit", "ucum", converted[1]), converted[0]
+    return keys.of(*prefix, "unit", value.system, value.code), value.number
+
+
+def _converted(value: NumberValue, code: str) -> tuple[NumberValue, str] | None:
+    """The value and its implied range in base units."""
+    point, lo, hi = (ucum.canonical(x, code) for x in (value.value, value.lo, value.hi))
+    if point is None or lo is None or hi is None:
+        return None
+    return NumberValue(value.prefix, point[0], lo[0], hi[0]), point[1]
+
+
+def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[QuantityValue]) -> Condition:
+    """The condition of one clause; its values are alternatives."""
+    if modifier is not None:
+        raise unsupported_modifier(code, modifier, MODIFIERS)
+    prefix = ("qty", scope.resource_type, code)
+    parts = [_one(scope, prefix, value) for value in values]
+    drivers = tuple(driver for part in parts for driver in part.drivers)
+    return Condition(or_(*(part.filter for part in parts)), drivers, max(part.rank for part in parts))
+
+
+def _one(scope: Scope, prefix: tuple[str, ...], value: QuantityValue) -> Condition:
+    if value.code is None or value.system is not None:
+        return number.condition(scope.alias, [tests(scope.keys, prefix, value)])
+    label = scope.keys.of(*prefix, "label", value.code)
+    single = number.condition(scope.alias, [(scope.keys.of(*prefix), value.number)])
+    several = number.condition(scope.alias, [(label, value.number)])
+    filter_: Fragment = or_(and_(has_keys(scope.alias, [label]), single.filter), several.filter)
+    return Condition(filter_, (*single.drivers, *several.drivers), single.rank)
+
+

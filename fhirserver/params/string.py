@@ -1,0 +1,148 @@
+"""String parameters: starts-with whatever the case and the accents, `:exact` and `:contains`.
+
+https://hl7.org/fhir/R4/search.html#string
+
+`str` holds the folded text up to VALUE_LENGTH_MAX characters (btree entries are bounded); what is
+longer continues under a second key in overlapping pieces, which only `:contains` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+from unicodedata import combining, normalize
+
+from fhirserver.db.sql import Fragment, or_, sql
+from fhirserver.errors import Invalid
+from fhirserver.fhir.keys import Keys
+from fhirserver.params import text as syntax
+from fhirserver.params.entries import Entries, Indexer, Node
+from fhirserver.params.condition import Condition, Rank, Rids, Scope, exists, has_keys, unsupported_modifier
+
+MODIFIERS: Final = ("exact", "contains", "missing")
+VALUE_LENGTH_MAX: Final = 600
+CONTAINS_LENGTH_MAX: Final = 100
+LAST: Final = "\U0010ffff"
+
+_HUMAN_NAME: Final = ("family", "given", "text", "prefix", "suffix")
+"""Any string type but Address; what has none of these elements has no text to search."""
+_ADDRESS: Final = ("line", "city", "district", "state", "postalCode", "country", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class StringValue:
+    """The text as asked; `folded` is what is compared, except by `:exact`."""
+
+    text: str
+    folded: str
+
+
+@lru_cache(maxsize=16_384)
+def fold(text: str) -> str:
+    """Lower case, without accents and other combining marks, white space as single blanks."""
+    if not text.isascii():
+        text = "".join(char for char in normalize("NFKD", text) if not combining(char))
+        text = "".join(char for char in normalize("NFKD", text.casefold()) if not combining(char))
+    return " ".join(text.lower().split())
+
+
+def parse(text: str) -> StringValue:
+    """A search value. Raises Invalid when it is empty or too long to be decided by the index."""
+    value = syntax.unescape(text)
+    folded = fold(value)
+    if not folded:
+        raise Invalid("a string to search for must not be empty")
+    if len(folded) > VALUE_LENGTH_MAX:
+        raise Invalid(f"a string to search for has at most {VALUE_LENGTH_MAX} characters")
+    return StringValue(value, folded)
+
+
+def texts(value: Any, type_: str) -> Iterator[str]:
+    """The strings of a node: itself, or the parts of a name or an address."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name in _ADDRESS if type_ == "Address" else _HUMAN_NAME:
+            part = value.get(name)
+            if isinstance(part, str):
+                yield part
+            elif isinstance(part, Sequence):
+                yield from (item for item in part if isinstance(item, str))
+
+
+def keys_of(keys: Keys, resource_type: str, code: str) -> tuple[int, int]:
+    """The keys of a parameter's texts and of their continuations."""
+    return keys.of("str", resource_type, code), keys.of("str+", resource_type, code)
+
+
+def exact_key(keys: Keys, resource_type: str, code: str, text: str) -> int:
+    """The key of a text with its case and accents, among the row's keys."""
+    return keys.of("exact", resource_type, code, text)
+
+
+def rows(first: int, more: int, text: str) -> list[tuple[int, str]]:
+    """The rows of `str` for one text."""
+    folded = fold(text)
+    found = [(first, folded[:VALUE_LENGTH_MAX])] if folded else []
+    step = VALUE_LENGTH_MAX - CONTAINS_LENGTH_MAX
+    for start in range(step, len(folded) - CONTAINS_LENGTH_MAX, step):
+        found.append((more, folded[start : start + VALUE_LENGTH_MAX]))
+    return found
+
+
+def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
+    """Writes what `compile` asks for: an exact key per text, and its rows of `str`."""
+    first, more = keys_of(keys, resource_type, code)
+
+    def index(nodes: Sequence[Node], entries: Entries) -> None:
+        for node in nodes:
+            for text in texts(node.value, node.type):
+                entries.keys.append(exact_key(keys, resource_type, code, text))
+                entries.str.extend(rows(first, more, text))
+
+    return index
+
+
+def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[StringValue]) -> Condition:
+    """The condition of one clause; its values are alternatives."""
+    first, more = keys_of(scope.keys, scope.resource_type, code)
+    match modifier:
+        case None:
+            return _search(scope, first, or_(*(_starts(value.folded) for value in values)), Rank.STRING)
+        case "exact":
+            hashes = [exact_key(scope.keys, scope.resource_type, code, value.text) for value in values]
+            equal = _search(
+                scope, first, sql("x.val = any({}::text[])", [v.folded for v in values]), Rank.STRING_EXACT
+            )
+            return Condition(has_keys(scope.alias, hashes), equal.drivers, equal.rank)
+        case "contains":
+            return _contains(scope, first, more, values)
+        case _:
+            raise unsupported_modifier(code, modifier, MODIFIERS)
+
+
+def _starts(folded: str) -> Fragment:
+    """A range that a btree in code point order answers; nothing to escape, unlike LIKE."""
+    return sql("x.val >= {} AND x.val < {}", folded, folded + LAST)
+
+
+def _search(scope: Scope, key: int, test: Fragment, rank: int) -> Condition:
+    filter_ = exists(
+        sql("FROM str x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND ({})", scope.alias, key, test)
+    )
+    select = sql("SELECT x.rid FROM str x WHERE x.key = {} AND ({})", key, test)
+    return Condition(filter_, (Rids(select),), rank)
+
+
+def _contains(scope: Scope, first: int, more: int, values: Sequence[StringValue]) -> Condition:
+    if any(len(value.folded) > CONTAINS_LENGTH_MAX for value in values):
+        raise Invalid(f":contains takes at most {CONTAINS_LENGTH_MAX} characters")
+    test = or_(*(sql("strpos(x.val, {}) > 0", value.folded) for value in values))
+    both = [first, more]
+    filter_ = exists(
+        sql("FROM str x WHERE x.rid = {}.rid AND x.key + 0 = any({}::bigint[]) AND {}", scope.alias, both, test)
+    )
+    select = sql("SELECT x.rid FROM str x WHERE x.key = any({}::bigint[]) AND {}", both, test)
+    return Condition(filter_, (Rids(select),), Rank.CONTAINS)

@@ -1,0 +1,316 @@
+"""Every setting, read once and frozen: flags before the environment before `.env` before the defaults.
+
+The database is `DATABASE_URL`, as hosting platforms name it; everything else is `FHIRSERVER_<NAME>`. Lists
+are written with commas. Units stand last in the names. `docs/reference/settings.md` is generated from the
+descriptions below, and a test keeps it current.
+"""
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "FHIRSERVER_"
+PACKAGE = Path(__file__).resolve().parent
+
+_EVERY_NAME = ("127.0.0.1", "::1", "0.0.0.0", "::")
+"""Addresses for which `localhost` is the better name to show."""
+
+Origin = Literal["default", "environment", ".env", "flag"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def data_path(name: str) -> Path:
+    """The folder of data files `name` (conformance, search_params, migrations).
+
+    A wheel carries them in `fhirserver/_data`; in a checkout they are folders at the top. The wheel's place
+    is asked first, because beside an installed package `migrations` may belong to somebody else.
+    """
+    installed = PACKAGE / "_data" / name
+    return installed if installed.is_dir() else PACKAGE.parent / name
+
+
+def version() -> str:
+    """The version of this software: of the installed package or, in a checkout, of its pyproject.toml."""
+    try:
+        return metadata.version("fhirserver")
+    except metadata.PackageNotFoundError:
+        return tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]["version"]
+
+
+def _split(value: object) -> object:
+    """Read `a, b` as ("a", "b"); anything but text is passed on for validation."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """One immutable value that is handed down from the command line to every layer."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+    )
+    _flags: frozenset[str] = PrivateAttr(default=frozenset())
+
+    # -- where things are
+    database_url: str | None = Field(
+        None,
+        repr=False,
+        validation_alias=AliasChoices("DATABASE_URL", f"{PREFIX}DATABASE_URL"),
+        description="PostgreSQL 15 or later, `postgresql://user:password@host:port/database`. "
+        "Unset: an embedded PostgreSQL in `data_dir`.",
+    )
+    data_dir: Path = Field(Path(".data"), description="Folder of the embedded PostgreSQL.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on. Anything but loopback needs sign-in or `insecure`."
+    )
+    port: int = Field(8080, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=256, description="Server processes; about one per core.")
+    base_url: str | None = Field(
+        None,
+        description="Public FHIR base as clients write it, such as `https://example.org/fhir`. "
+        "Unset: `http://<host>:<port>/fhir`.",
+    )
+    base_url_aliases: Texts = Field(
+        (), description="Further absolute bases whose references mean this server, such as a former address."
+    )
+    tenant: int = Field(1, ge=1, le=2**31 - 1, description="Number of the tenant whose resources are served.")
+
+    # -- who may come in
+    auth: Literal["off", "smart", "auto"] = Field(
+        "auto",
+        description="`smart`: every request needs a SMART on FHIR token. `off`: none does. "
+        "`auto`: `smart` where it is set up, else `off`.",
+    )
+    insecure: bool = Field(
+        False, description="Allow an address other than loopback although nobody has to sign in."
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="Networks (CIDR) whose `X-Forwarded-*` headers are believed; others' are ignored.",
+    )
+    cors_origins: Texts = Field(
+        (), description="Origins of browser apps that may call the API; `*` for any. Metadata is open to all."
+    )
+
+    # -- how FHIR is spoken
+    time_zone: str = Field(
+        "UTC",
+        description="Zone (IANA name) of dates and times that carry none, in resources and in searches.",
+    )
+    update_create: bool = Field(True, description="PUT to an unknown id creates the resource under that id.")
+    no_op_update: bool = Field(
+        True,
+        description="An update that changes nothing answers 200 and makes no new version.",
+    )
+    conditional_delete: Literal["single", "multiple"] = Field(
+        "single", description="What a conditional DELETE with several matches does: 412, or delete them all."
+    )
+    referential_integrity: bool = Field(
+        False,
+        description="Refuse references to resources that do not exist, and deletions that would leave one.",
+    )
+    count_default: int = Field(50, ge=1, description="Entries on a search page when `_count` is absent.")
+    count_max: int = Field(1000, ge=1, description="Largest `_count`; larger ones are reduced to it.")
+
+    # -- limits, each answered with an OperationOutcome
+    body_bytes_max: int = Field(50 * 1024 * 1024, ge=1024, description="Request body, after decompression.")
+    entries_max: int = Field(5000, ge=1, description="Entries in a batch or transaction.")
+    json_depth_max: int = Field(64, ge=8, le=512, description="Nesting of objects and arrays in a body.")
+    url_bytes_max: int = Field(
+        8192, ge=256, description="Length of a request URL; longer searches use POST _search."
+    )
+    params_max: int = Field(100, ge=1, description="Search parameters in a request.")
+    or_values_max: int = Field(500, ge=1, description="Comma-separated values of one search parameter.")
+    chain_depth_max: int = Field(3, ge=0, le=8, description="Hops in a chained parameter or `_has`.")
+    includes_max: int = Field(10, ge=0, description="`_include` and `_revinclude` parameters in a request.")
+    iterate_max: int = Field(3, ge=0, le=16, description="Rounds of `:iterate`.")
+
+    # -- the database
+    statement_timeout_s: float = Field(30, gt=0, description="Longest single SQL statement.")
+    pool_min: int = Field(2, ge=0, description="Connections a worker keeps open.")
+    pool_max: int | None = Field(
+        None,
+        ge=1,
+        description="Most connections of one worker. Unset: its share of `max_connections`, at most 20.",
+    )
+    pool_timeout_s: float = Field(
+        2, gt=0, description="Wait for a free connection; then 503 with Retry-After."
+    )
+    index_retention_s: int = Field(
+        900,
+        ge=0,
+        description="How long index rows outlive their version, so that older page links keep working.",
+    )
+
+    # -- running it
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe line logged."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto`: `console` on a terminal, otherwise `json`."
+    )
+    process_time_header: bool = Field(
+        False,
+        description="Send `X-Process-Time`; never while sign-in is on, as it tells hidden from unknown ids.",
+    )
+    shutdown_grace_s: float = Field(
+        20, ge=0, description="Time that running requests have to finish after SIGTERM."
+    )
+    development: bool = Field(
+        False,
+        description="Start although the database may lose acknowledged writes (fsync and the like off).",
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_scheme(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).scheme not in ("postgresql", "postgres"):
+            raise ValueError("must start with postgresql://")
+        return url
+
+    @field_validator("base_url")
+    @classmethod
+    def _public_base(cls, url: str | None) -> str | None:
+        return None if url is None else _absolute(url)
+
+    @field_validator("base_url_aliases")
+    @classmethod
+    def _alias_bases(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_absolute(url) for url in urls)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name != "UTC":
+            try:
+                ZoneInfo(name)
+            except (OSError, ValueError, KeyError) as error:
+                raise ValueError("is no IANA time zone known to this machine") from error
+        return name
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.count_default > self.count_max:
+            raise ValueError("count_default is above count_max")
+        if self.pool_max is not None and self.pool_min > self.pool_max:
+            raise ValueError("pool_min is above pool_max")
+        return self
+
+    @classmethod
+    def load(cls, **flags: Any) -> Self:
+        """Read the settings; a flag that is None was not given. Raises pydantic's ValidationError."""
+        given = {name: value for name, value in flags.items() if value is not None}
+        settings = cls(**given)
+        settings._flags = frozenset(given)
+        return settings
+
+    @property
+    def fhir_base(self) -> str:
+        """The public FHIR base without a trailing slash: `base_url`, or one made of host and port."""
+        return self.base_url or self._base_at("localhost" if self.host in _EVERY_NAME else self.host)
+
+    @property
+    def fhir_bases(self) -> tuple[str, ...]:
+        """Every absolute base that means this server, `fhir_base` first."""
+        local = (
+            () if self.base_url else tuple(self._base_at(name) for name in ("localhost", "127.0.0.1", "::1"))
+        )
+        return tuple(dict.fromkeys((self.fhir_base, *self.base_url_aliases, *local)))
+
+    def _base_at(self, host: str) -> str:
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/fhir"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the server can be reached from this machine only."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def pool_limit(self, server_connections: int) -> int:
+        """Connections one worker may open on a server with `server_connections`; ten are left to others."""
+        share = max(1, (server_connections - 10) // self.workers)
+        return min(share, self.pool_max or 20)
+
+    def environment(self) -> dict[str, str]:
+        """The variables that make `Settings.load()` in a worker process give this value again."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        return {variables(name)[0]: _text(value) for name, value in values.items() if value is not None}
+
+
+def _absolute(url: str) -> str:
+    """Check that `url` can be a FHIR base and drop the trailing slash. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError(f"{url} is not an absolute http(s) address without query")
+    return url.rstrip("/")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def variables(name: str) -> tuple[str, ...]:
+    """Environment variables that set the field `name`, the preferred one first."""
+    upper = f"{PREFIX}{name.upper()}"
+    return ("DATABASE_URL", upper) if name == "database_url" else (upper,)
+
+
+def origin(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, Origin]:
+    """Where each value came from, by field name."""
+    known = {
+        name.upper() for name, text in (os.environ if environment is None else environment).items() if text
+    }
+
+    def of(name: str) -> Origin:
+        if name not in settings.model_fields_set:
+            return "default"
+        if name in settings._flags:
+            return "flag"
+        return "environment" if known.intersection(variables(name)) else ".env"
+
+    return {name: of(name) for name in Settings.model_fields}
+
+
+def masked(url: str) -> str:
+    """A connection URL that may be shown: user and place stay, passwords do not."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    user = f"{parts.username}{':***' if parts.password else ''}@" if parts.username or parts.password else ""
+    query = "&".join(
+        f"{pair.partition('=')[0]}=***" if "password" in pair.partition("=")[0].lower() else pair
+        for pair in parts.query.split("&")
+        if pair
+    )
+    return urlunsplit((parts.scheme, user + place, parts.path, query, ""))
+
+
+def display(settings: Settings) -> dict[str, str]:
+    """Every value as text that may be shown or logged, by field name; unset ones are empty."""
+    shown: dict[str, str] = {}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        shown[name] = "" if value is None else masked(value) if name == "database_url" else _text(value)
+    return shown

@@ -1,0 +1,1 @@
+"""Versions of resources: reading, writing, history."""

@@ -1,0 +1,118 @@
+"""History of instance, type and system, newest first: https://hl7.org/fhir/R4/http.html#history.
+
+A feed of a type or of the system serves only versions older than the oldest running writer
+(`horizon()` in the schema), so polling with `_since` sees every version at least once, and following
+the next links of one answer sees each exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhirserver.db.pool import Connection
+from fhirserver.db.sql import Fragment, and_, sql, table
+from fhirserver.store.version import COLUMNS, Version
+
+HORIZON_WAIT_S = 0.25
+"""How long a feed waits for running writers, so that callers usually see what they just wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What part of a history is asked for; instants in UTC, `[at_low, at_high)` the range of `_at`.
+
+    `until` is the instant that the whole feed is older than; `after` the (updated, rid) of the last
+    row of the page before.
+    """
+
+    count: int
+    since: datetime | None = None
+    at_low: datetime | None = None
+    at_high: datetime | None = None
+    until: datetime | None = None
+    after: tuple[datetime, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A version in a feed with the row id that orders versions of one instant."""
+
+    version: Version
+    rid: int
+
+
+async def horizon(connection: Connection) -> datetime:
+    """The instant up to which nothing can appear any more; waits briefly to reach the present."""
+    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    deadline = asyncio.get_running_loop().time() + HORIZON_WAIT_S
+    while True:
+        reached: datetime = await connection.fetchval("SELECT horizon()")
+        if reached >= now or asyncio.get_running_loop().time() >= deadline:
+            return reached
+        await asyncio.sleep(0.01)
+
+
+async def of_instance(
+    connection: Connection, tenant: int, resource_type: str, id_: str, window: Window, restriction: Fragment
+) -> list[Row]:
+    """Versions of one resource; its row lock orders them, so no horizon is needed."""
+    where = and_(sql("r.id = {}", id_), _within(resource_type, window), restriction)
+    return await _fetch(connection, tenant, resource_type, where, window.count)
+
+
+async def of_types(
+    connection: Connection,
+    tenant: int,
+    resource_types: list[str] | None,
+    window: Window,
+    restriction: Fragment,
+) -> list[Row]:
+    """Versions of the given types, or of all when None."""
+    if resource_types is not None and len(resource_types) == 1:
+        where = and_(_within(resource_types[0], window), restriction)
+        return await _fetch(connection, tenant, resource_types[0], where, window.count)
+    where = and_(_within(None, window), restriction)
+    if resource_types is not None:
+        where = and_(sql("r.type = ANY ({}::text[])", resource_types), where)
+    return await _fetch(connection, tenant, None, where, window.count)
+
+
+def _within(resource_type: str | None, window: Window) -> Fragment:
+    clauses = []
+    if window.until is not None:
+        clauses.append(sql("r.updated < {}", window.until))
+    if window.since is not None:
+        clauses.append(sql("r.updated >= {}", window.since))
+    if window.after is not None:
+        clauses.append(sql("(r.updated, r.rid) < ({}::timestamptz, {}::bigint)", *window.after))
+    if window.at_low is not None and window.at_high is not None:
+        clauses.append(sql("r.updated < {}", window.at_high))
+        clauses.append(
+            sql(
+                "NOT EXISTS (SELECT FROM {} n WHERE n.tenant = r.tenant AND n.type = r.type AND n.id = r.id"
+                " AND n.version = r.version + 1 AND n.updated <= {})",
+                _table(resource_type),
+                window.at_low,
+            )
+        )
+    return and_(*clauses)
+
+
+def _table(resource_type: str | None) -> Fragment:
+    return table(resource_type) if resource_type else sql("resource")
+
+
+async def _fetch(
+    connection: Connection, tenant: int, resource_type: str | None, where: Fragment, count: int
+) -> list[Row]:
+    text, args = sql(
+        "SELECT {}, r.rid FROM {} r WHERE r.tenant = {} AND {} ORDER BY r.updated DESC, r.rid DESC LIMIT {}",
+        COLUMNS,
+        _table(resource_type),
+        tenant,
+        where,
+        count,
+    ).numbered()
+    return [Row(Version.of(record), record["rid"]) for record in await connection.fetch(text, *args)]

@@ -1,0 +1,84 @@
+-- Statements over one type's partition: {p} is replaced by its name, which comes from the structure
+-- tables and never from a request.
+
+-- name: insert
+-- A new resource, or one that is created again after its deletion. The order of the first two steps
+-- matters: whoever computes the horizon must see this transaction's id before its instant is taken.
+WITH writer AS MATERIALIZED (
+    SELECT pg_current_xact_id() AS born
+), clock AS MATERIALIZED (
+    SELECT born, greatest(clock_timestamp(), $11::timestamptz + interval '1 microsecond') AS updated FROM writer
+), v AS (
+    INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, compartments, keys,
+                     born, updated, meta, content, written)
+    SELECT $1, $2, $3, $4, $5, $6, $7, coalesce($8, (extract(epoch FROM updated) * 1000000)::bigint),
+           $9, $10, $12, $13, born, updated, $14, $15, $16
+    FROM clock
+    RETURNING rid, ord, updated
+), t AS (
+    INSERT INTO tok SELECT k, v.ord, v.rid FROM v, unnest($17::bigint[]) AS k
+), s AS (
+    INSERT INTO str SELECT k, val, v.rid FROM v, unnest($18::bigint[], $19::text[]) AS x(k, val)
+), d AS (
+    INSERT INTO dat SELECT k, lo, hi, v.rid FROM v, unnest($20::bigint[], $21::bigint[], $22::bigint[]) AS x(k, lo, hi)
+), q AS (
+    INSERT INTO qty SELECT k, lo, hi, v.rid FROM v, unnest($23::bigint[], $24::numeric[], $25::numeric[]) AS x(k, lo, hi)
+)
+SELECT updated FROM v
+
+-- name: replace
+-- The version after $4 - 1, if that one is still current: no row otherwise.
+WITH dead AS (
+    UPDATE {p} SET died = pg_current_xact_id()
+    WHERE tenant = $1 AND id = $3 AND version = $4 - 1 AND died IS NULL
+    RETURNING greatest(clock_timestamp(), updated + interval '1 microsecond', $11::timestamptz) AS updated
+), v AS (
+    INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, compartments, keys,
+                     updated, meta, content, written)
+    SELECT $1, $2, $3, $4, $5, $6, $7, coalesce($8, (extract(epoch FROM updated) * 1000000)::bigint),
+           $9, $10, $12, $13, updated, $14, $15, $16
+    FROM dead
+    RETURNING rid, ord, updated
+), t AS (
+    INSERT INTO tok SELECT k, v.ord, v.rid FROM v, unnest($17::bigint[]) AS k
+), s AS (
+    INSERT INTO str SELECT k, val, v.rid FROM v, unnest($18::bigint[], $19::text[]) AS x(k, val)
+), d AS (
+    INSERT INTO dat SELECT k, lo, hi, v.rid FROM v, unnest($20::bigint[], $21::bigint[], $22::bigint[]) AS x(k, lo, hi)
+), q AS (
+    INSERT INTO qty SELECT k, lo, hi, v.rid FROM v, unnest($23::bigint[], $24::numeric[], $25::numeric[]) AS x(k, lo, hi)
+)
+SELECT updated FROM v
+
+-- name: bury
+-- A deletion is a version of its own, born dead, with the keys and compartments of what it ended.
+WITH dead AS (
+    UPDATE {p} SET died = pg_current_xact_id()
+    WHERE tenant = $1 AND id = $2 AND version = $3 AND died IS NULL
+    RETURNING *
+)
+INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, compartments, keys, died, updated)
+SELECT tenant, type, id, version + 1, 'DELETE', idk, ptk, ord, d_lo, d_hi, compartments, keys,
+       pg_current_xact_id(), greatest(clock_timestamp(), updated + interval '1 microsecond')
+FROM dead
+RETURNING updated
+
+-- name: lock_latest
+-- The latest version of each id, deletions too, held until the end of the transaction.
+SELECT r.id, r.version, r.rid, r.updated, r.method = 'DELETE' AS deleted,
+       r.died IS NOT NULL AND r.method <> 'DELETE' AS overtaken
+FROM {p} r
+WHERE r.tenant = $1 AND r.rid = ANY (
+    SELECT (SELECT l.rid FROM {p} l WHERE l.tenant = $1 AND l.id = i ORDER BY l.version DESC LIMIT 1)
+    FROM unnest($2::text[]) AS i)
+ORDER BY r.id COLLATE "C"
+FOR UPDATE
+
+-- name: end_many
+UPDATE {p} SET died = pg_current_xact_id() WHERE rid = ANY ($1::bigint[]) AND died IS NULL
+
+-- name: bury_many
+INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, compartments, keys, died, updated)
+SELECT tenant, type, id, version + 1, 'DELETE', idk, ptk, ord, d_lo, d_hi, compartments, keys,
+       pg_current_xact_id(), $2
+FROM {p} WHERE rid = ANY ($1::bigint[])

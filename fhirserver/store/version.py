@@ -1,0 +1,99 @@
+"""A version of a resource as it is stored and as it leaves.
+
+The columns `type`, `id`, `version`, `updated` and `meta` carry what every resource begins with;
+`content` carries the rest. So a version goes out by putting text in front of text: it is never
+decoded, and its numbers keep the digits they came with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fhirserver.db.sql import sql
+from fhirserver.fhir import json
+from fhirserver.fhir.structure import Resource
+from fhirserver.params.entries import Entries
+
+COLUMNS = sql(
+    "r.type, r.id, r.version, r.updated, r.method, r.meta, coalesce(r.written, r.content::text) AS content"
+)
+"""What `Version.of` needs, over alias r."""
+
+
+def instant(moment: datetime) -> str:
+    """FHIR instant with the microseconds that are stored; `moment` is in UTC."""
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One stored version; `content` is None in a deletion. JSON texts, `updated` in UTC."""
+
+    type: str
+    id: str
+    version: int
+    updated: datetime
+    method: str
+    meta: str | None
+    content: str | None
+
+    @classmethod
+    def of(cls, record: Any) -> Version:
+        """From a record that begins with COLUMNS."""
+        return cls(record[0], record[1], record[2], record[3], record[4], record[5], record[6])
+
+    @property
+    def deleted(self) -> bool:
+        return self.content is None
+
+    @property
+    def etag(self) -> str:
+        """https://hl7.org/fhir/R4/http.html#versioning: always weak."""
+        return f'W/"{self.version}"'
+
+    @property
+    def path(self) -> str:
+        return f"{self.type}/{self.id}"
+
+    @property
+    def versioned_path(self) -> str:
+        return f"{self.type}/{self.id}/_history/{self.version}"
+
+    def json(self) -> bytes:
+        """The complete resource; the server's own meta elements come first."""
+        assert self.content is not None
+        meta = f",{self.meta[1:]}" if self.meta else "}"
+        rest = f",{self.content[1:]}" if len(self.content) > 2 else "}"
+        return (
+            f'{{"resourceType":"{self.type}","id":"{self.id}","meta":{{"versionId":"{self.version}",'
+            f'"lastUpdated":"{instant(self.updated)}"{meta}{rest}'
+        ).encode()
+
+    def resource(self) -> Resource:
+        """The decoded resource, numbers exact."""
+        return json.loads(self.json())
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A version that is about to be written; `version` is its number, `after` the instant it follows."""
+
+    type: str
+    id: str
+    version: int
+    method: str
+    idk: int
+    meta: str | None
+    content: str
+    written: str | None
+    entries: Entries
+    after: datetime | None = None
+
+    def stored(self, updated: datetime) -> Version:
+        """As it reads once it is written at `updated`."""
+        text = self.written or self.content
+        return Version(self.type, self.id, self.version, updated, self.method, self.meta, text)
+
+

@@ -1,0 +1,201 @@
+"""Writing versions: the version, its index rows and the end of its predecessor in one transaction.
+
+A single interaction is one statement, committed by itself. A transaction Bundle locks what it will
+touch, then copies all versions and all index rows in one stream for each table.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from fhirserver.db.pool import Connection
+from fhirserver.db.queries import Queries, partition
+from fhirserver.store.version import Draft, Version
+
+QUERIES = Queries(Path(__file__).with_name("queries.sql"))
+STRIPES = 1_024
+"""Advisory locks in use at most: 200,000 in one transaction would exhaust PostgreSQL's lock table."""
+
+_STRIPE_CLASS = 0x46484952
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def _row(tenant: int, draft: Draft) -> tuple[Any, ...]:
+    """Arguments of `insert` and `replace`; the index rows are columns of arrays."""
+    entries = draft.entries
+    strings, dates, quantities = entries.str, entries.dat, entries.qty
+    return (
+        tenant,
+        draft.type,
+        draft.id,
+        draft.version,
+        draft.method,
+        draft.idk,
+        entries.ptk,
+        entries.ord,
+        entries.d_lo,
+        entries.d_hi,
+        draft.after,
+        entries.compartments,
+        entries.keys,
+        draft.meta,
+        draft.content,
+        draft.written,
+        entries.tok,
+        [key for key, _ in strings],
+        [value for _, value in strings],
+        [key for key, _, _ in dates],
+        [low for _, low, _ in dates],
+        [high for _, _, high in dates],
+        [key for key, _, _ in quantities],
+        [low for _, low, _ in quantities],
+        [high for _, _, high in quantities],
+    )
+
+
+async def insert(connection: Connection, tenant: int, draft: Draft) -> Version:
+    """Write the first version, or the first after a deletion.
+
+    Raises asyncpg.UniqueViolationError if somebody else just wrote this id.
+    """
+    updated = await connection.fetchval(QUERIES.on("insert", draft.type), *_row(tenant, draft))
+    return draft.stored(updated)
+
+
+async def replace(connection: Connection, tenant: int, draft: Draft) -> Version | None:
+    """Write `draft` after version `draft.version - 1`; None if that is no longer the current one."""
+    updated = await connection.fetchval(QUERIES.on("replace", draft.type), *_row(tenant, draft))
+    return draft.stored(updated) if updated else None
+
+
+async def bury(
+    connection: Connection, tenant: int, resource_type: str, id_: str, version: int
+) -> datetime | None:
+    """Delete after `version`; the instant, or None if that is no longer the current one."""
+    return await connection.fetchval(QUERIES.on("bury", resource_type), tenant, id_, version)
+
+
+async def lock_stripes(connection: Connection, keys: Iterable[int]) -> None:
+    """Take the advisory locks of `keys` in ascending order until the transaction ends.
+
+    Whoever decides by a search that something does not exist yet holds the stripes of what it
+    searched for, so two of them cannot both decide so.
+    """
+    stripes = sorted({key % STRIPES for key in keys})
+    if stripes:
+        # The ORDER BY is inside, so the locks are taken in the order of the sorted rows.
+        await connection.execute(
+            "SELECT pg_advisory_xact_lock($1, s) FROM (SELECT s FROM unnest($2::int[]) AS s ORDER BY s) AS x",
+            _STRIPE_CLASS,
+            stripes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The latest version of an id, row locked."""
+
+    id: str
+    version: int
+    rid: int
+    updated: datetime
+    deleted: bool
+    overtaken: bool
+
+
+async def lock_latest(
+    connection: Connection, tenant: int, resource_type: str, ids: Sequence[str]
+) -> dict[str, Latest]:
+    """Lock the latest versions of `ids`; ids never used are absent. Call for one type after the other,
+    in the order of their names: together with the order of ids that excludes deadlocks."""
+    records = await connection.fetch(QUERIES.on("lock_latest", resource_type), tenant, sorted(ids))
+    return {record["id"]: Latest(**record) for record in records}
+
+
+async def writer_instant(connection: Connection) -> datetime:
+    """The instant of this transaction's versions, taken after it has its id (see `horizon`)."""
+    await connection.fetchval("SELECT pg_current_xact_id()")
+    return await connection.fetchval("SELECT clock_timestamp()")
+
+
+async def write_many(
+    connection: Connection,
+    tenant: int,
+    drafts: Sequence[Draft],
+    updated: datetime,
+    ended: dict[str, list[int]],
+    buried: dict[str, list[int]],
+) -> list[Version]:
+    """Write all of a transaction's versions at `updated`.
+
+    `ended` and `buried` are the rids, by type, of the versions that are replaced and deleted; their
+    rows are locked by the caller. Returns the versions in the order of `drafts`.
+    """
+    for resource_type in sorted(ended.keys() | buried.keys()):
+        replaced, deleted = ended.get(resource_type, []), buried.get(resource_type, [])
+        await connection.execute(QUERIES.on("end_many", resource_type), replaced + deleted)
+        if deleted:
+            await connection.execute(QUERIES.on("bury_many", resource_type), deleted, updated)
+    if not drafts:
+        return []
+    rids = await _rids(connection, len(drafts))
+    instants = [
+        max(updated, draft.after + _MICROSECOND) if draft.after else updated for draft in drafts
+    ]
+    await _copy_versions(connection, tenant, drafts, rids, instants)
+    await _copy_index(connection, drafts, rids, instants)
+    return [draft.stored(at) for draft, at in zip(drafts, instants, strict=True)]
+
+
+async def _rids(connection: Connection, count: int) -> list[int]:
+    records = await connection.fetch("SELECT nextval('rid') FROM generate_series(1, $1)", count)
+    return [record[0] for record in records]
+
+
+_VERSION_COLUMNS = (
+    "tenant type rid id version updated method idk ptk ord d_lo d_hi compartments keys meta content written"
+).split()
+
+
+async def _copy_versions(
+    connection: Connection, tenant: int, drafts: Sequence[Draft], rids: list[int], instants: list[datetime]
+) -> None:
+    rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for draft, rid, at in zip(drafts, rids, instants, strict=True):
+        e = draft.entries
+        rows[draft.type].append(
+            (tenant, draft.type, rid, draft.id, draft.version, at, draft.method, draft.idk, e.ptk)
+            + (_ord(draft, at), e.d_lo, e.d_hi, e.compartments, e.keys)
+            + (draft.meta, draft.content, draft.written)
+        )
+    for resource_type in sorted(rows):
+        await connection.copy_records_to_table(
+            partition(resource_type), records=rows[resource_type], columns=_VERSION_COLUMNS
+        )
+
+
+def _ord(draft: Draft, at: datetime) -> int:
+    """A type without a clinical date is ordered by when it was written."""
+    ord_ = draft.entries.ord
+    return ord_ if ord_ is not None else int(at.timestamp() * 1_000_000)
+
+
+async def _copy_index(
+    connection: Connection, drafts: Sequence[Draft], rids: list[int], instants: list[datetime]
+) -> None:
+    numbered = list(zip(drafts, rids, instants, strict=True))
+    tables: dict[str, list[tuple[Any, ...]]] = {
+        "tok": [(key, _ord(d, at), rid) for d, rid, at in numbered for key in d.entries.tok],
+        "str": [(*row, rid) for d, rid, _ in numbered for row in d.entries.str],
+        "dat": [(*row, rid) for d, rid, _ in numbered for row in d.entries.dat],
+        "qty": [(*row, rid) for d, rid, _ in numbered for row in d.entries.qty],
+    }
+    for table, rows in tables.items():
+        if rows:
+            # Sorted rows fall into neighbouring index pages.
+            await connection.copy_records_to_table(table, records=sorted(rows))

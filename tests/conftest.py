@@ -1,0 +1,75 @@
+"""Fixtures for every test: databases, and settings that no environment of the machine leaks into."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.support import postgres
+
+SHARED = Path(__file__).parents[1] / "../shared/data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        postgres.prepare()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        postgres.clean()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what talks to PostgreSQL, so that this part can run alone on another version of it."""
+    for item in items:
+        if {"database", "empty_database", "new_database"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("database")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_machine() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name == "DATABASE_URL" or (
+                name.startswith("FHIRSERVER_") and not name.startswith("FHIRSERVER_TEST_")
+            ):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """The URL of a database with the current schema that only this test module uses."""
+    with postgres.database() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def empty_database() -> Iterator[str]:
+    """The URL of a database without anything in it, for this test alone."""
+    with postgres.database(empty=True) as dsn:
+        yield dsn
+
+
+class NewDatabase(Protocol):
+    """Makes a database with the current schema; `empty=True` one without."""
+
+    def __call__(self, *, empty: bool = False) -> AbstractContextManager[str]: ...
+
+
+@pytest.fixture(scope="session")
+def new_database() -> NewDatabase:
+    """`with new_database() as dsn:` for tests that need databases of their own, one after the other."""
+    return postgres.database
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of test data beside the project; tests that need it skip, saying so, where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"test data is absent: {SHARED}")
+    return SHARED.resolve()
