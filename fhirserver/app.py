@@ -56,9 +56,7 @@ class Application:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pipeline: ASGIApp | None = None
-        self._beside = Starlette(
-            lifespan=self._lifespan, exception_handlers={HTTPException: _routing_error}
-        )
+        self._beside = Starlette(lifespan=self._lifespan, exception_handlers={HTTPException: _routing_error})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._pipeline is not None:
@@ -91,7 +89,9 @@ async def open_services(settings: Settings) -> Services:
     first = Pool(dsn, size_max=1, timeout_s=10, statement_timeout_s=settings.statement_timeout_s)
     async with first.acquire() as connection:
         connections = int(await connection.fetchval("SHOW max_connections"))
-        secrets = {row["name"]: row["value"] for row in await connection.fetch("SELECT name, value FROM server")}
+        secrets = {
+            row["name"]: row["value"] for row in await connection.fetch("SELECT name, value FROM server")
+        }
     await first.close()
     registry, keys = r4(), Keys(secrets["key_secret"], settings.tenant)
     own_bases = (settings.fhir_base, *settings.base_url_aliases)
@@ -105,7 +105,9 @@ async def open_services(settings: Settings) -> Services:
         ),
         registry=registry,
         keys=keys,
-        index=_indexing(settings, keys, own_bases, indexer(registry, keys, own_bases, ZoneInfo(settings.time_zone))),
+        index=_indexing(
+            settings, keys, own_bases, indexer(registry, keys, own_bases, ZoneInfo(settings.time_zone))
+        ),
         link_secret=secrets["link_secret"],
         own_bases=own_bases,
         own_bases_bytes=tuple(base.encode() for base in own_bases),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, field_validator, model_validator
@@ -21,8 +21,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 PREFIX = "FHIRSERVER_"
 PACKAGE = Path(__file__).resolve().parent
 
-_EVERY_NAME = ("127.0.0.1", "::1", "0.0.0.0", "::")
-"""Addresses for which `localhost` is the better name to show."""
+_ANY = ("0.0.0.0", "::")
+"""To listen on, not to connect to."""
 
 Origin = Literal["default", "environment", ".env", "flag"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -226,7 +226,7 @@ class Settings(BaseSettings):
     @property
     def fhir_base(self) -> str:
         """The public FHIR base without a trailing slash: `base_url`, or one made of host and port."""
-        return self.base_url or self._base_at("localhost" if self.host in _EVERY_NAME else self.host)
+        return self.base_url or self._base_at("localhost" if self.host in _ANY else self.host)
 
     @property
     def fhir_bases(self) -> tuple[str, ...]:
@@ -298,13 +298,17 @@ def masked(url: str) -> str:
     """A connection URL that may be shown: user and place stay, passwords do not."""
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
-    user = f"{parts.username}{':***' if parts.password else ''}@" if parts.username or parts.password else ""
+    user = (
+        f"{parts.username or ''}{':***' if parts.password else ''}@"
+        if parts.username or parts.password
+        else ""
+    )
     query = "&".join(
         f"{pair.partition('=')[0]}=***" if "password" in pair.partition("=")[0].lower() else pair
         for pair in parts.query.split("&")
         if pair
     )
-    return urlunsplit((parts.scheme, user + place, parts.path, query, ""))
+    return f"{parts.scheme}://{user}{place}{parts.path}{f'?{query}' if query else ''}"
 
 
 def display(settings: Settings) -> dict[str, str]:

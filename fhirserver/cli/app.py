@@ -15,7 +15,7 @@ app = typer.Typer(
     name="fhirserver",
     help="A FHIR R4 server over PostgreSQL.\n\n"
     "Start with [bold]fhirserver serve[/]: without further settings it brings its own PostgreSQL, keeps the "
-    "data in ./.data and answers at http://localhost:8080/fhir.",
+    "data in ./.data and answers at http://127.0.0.1:8080/fhir.",
     epilog="Every setting: [bold]fhirserver settings[/]. Is everything in order: [bold]fhirserver doctor[/].",
     no_args_is_help=True,
     rich_markup_mode="rich",

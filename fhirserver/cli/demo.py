@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -61,7 +62,7 @@ def requests(patient: dict[str, Any], base: str) -> list[str]:
     return [
         f"{base}/Patient/{id_}",
         f"{base}/Patient?identifier={identifier['system']}|{identifier['value']}",
-        f"{base}/Patient?family={name['family']}&birthdate={patient['birthDate']}",
+        f"{base}/Patient?family={quote(name['family'])}&birthdate={patient['birthDate']}",
         f"{base}/Observation?patient={id_}&category=vital-signs&_sort=-date&_count=5",
         f"{base}/Observation?patient={id_}&code=http://loinc.org|85354-9&_include=Observation:encounter",
         f"{base}/Condition?patient={id_}&clinical-status=active",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 APPLICATION = "fhirserver.cli.worker:create"
 KEEP_ALIVE_S = 75  # above the 60 s of the usual proxies, which else meet a closing connection
-HEALTHCHECK_S = 30  # a worker that is busy for a moment is not dead
+HEALTHCHECK_S = 10  # a worker that is busy for a moment is not dead
 WATCH_S = 1.0
 
 
@@ -208,9 +208,13 @@ def _run(settings: Settings, listener: socket.socket, *, reload: bool) -> None:
 
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
     elif settings.workers > 1:
+        from uvicorn.config import STARTUP_FAILURE
         from uvicorn.supervisors import Multiprocess
 
-        Multiprocess(config, [listener]).run()
+        parent = Multiprocess(config, [listener])
+        parent.run()
+        if any(process.exitcode == STARTUP_FAILURE for process in parent.processes):
+            fail("the server processes could not start; the reason stands above.")
     else:
         uvicorn.Server(config).run([listener])
 

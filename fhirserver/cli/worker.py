@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import traceback
 from multiprocessing import connection, parent_process
 from typing import TYPE_CHECKING
+
+from uvicorn.config import STARTUP_FAILURE
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -14,10 +18,14 @@ if TYPE_CHECKING:
 
 def create() -> ASGIApp:
     """The application with the settings of the environment; uvicorn calls this in each worker."""
-    from fhirserver.app import create_app
-
     _end_with_parent()
-    return create_app()
+    try:
+        from fhirserver.app import create_app
+
+        return create_app()
+    except Exception:  # whatever it is, another worker would fail alike: the code ends the parent's attempts
+        traceback.print_exc()
+        sys.exit(STARTUP_FAILURE)
 
 
 def _end_with_parent() -> None:

@@ -179,5 +179,3 @@ class Lease:
         assert self._connection is not None
         broken = isinstance(error, (asyncio.CancelledError, GeneratorExit, *UNREACHABLE))
         self._pool.give(self._connection, broken=broken)
-
-

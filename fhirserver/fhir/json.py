@@ -20,10 +20,10 @@ import msgspec
 from fhirserver import errors
 
 DEPTH_MAX: Final = 64
-LITERAL_MAX: Final = 100
-"""Characters of a number as written."""
 DIGITS_MAX: Final = 400
 """Digits of a number when written out: the range of a double (1e±308) with room for its own digits."""
+LITERAL_MAX: Final = DIGITS_MAX + 10
+"""Characters of a number as written, so that one written out can be read again."""
 _ISSUES_MAX: Final = 20
 _BOM: Final = b"\xef\xbb\xbf"
 _NUL: Final = re.compile(rb"\\u0000")
@@ -45,7 +45,7 @@ class _Refused(ValueError):
 
 def _number(literal: str) -> Decimal:
     """The Decimal of a literal with a fraction or an exponent, bounded to DIGITS_MAX digits when expanded."""
-    if len(literal) > 18 or "e" in literal or "E" in literal:
+    if len(literal) > DIGITS_MAX or "e" in literal or "E" in literal:
         fault = _number_fault(literal)
         if fault:
             raise _Refused(fault)

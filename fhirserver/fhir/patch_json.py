@@ -58,8 +58,7 @@ def apply(resource: Any, patch: Any, *, operations_max: int = OPERATIONS_MAX) ->
         except _Misfit as misfit:
             text = f"operation {index} ({operation.label}) failed: {misfit}"
             raise errors.Unprocessable(issues=[errors.Issue("error", "processing", text)]) from None
-    if json.too_deep(document.root, json.DEPTH_MAX):
-        raise errors.TooCostly(f"the patched resource would nest deeper than {json.DEPTH_MAX} levels")
+    _check_depth(document.root)
     return document.root
 
 
@@ -166,6 +165,7 @@ class _Document:
         self._nodes_left -= _size(value, self._nodes_left)
         if self._nodes_left < 0:
             raise errors.TooCostly(f"the patch copies more than {NODES_COPIED_MAX} values")
+        _check_depth(value)
         return _copied(value)
 
 
@@ -191,6 +191,11 @@ def _index(token: str, path: tuple[str, ...]) -> int:
 def _text(path: tuple[str, ...]) -> str:
     pointer = "".join("/" + token.replace("~", "~0").replace("/", "~1") for token in path)
     return pointer[:100] or "the whole document"
+
+
+def _check_depth(value: Any) -> None:
+    if json.too_deep(value, json.DEPTH_MAX):
+        raise errors.TooCostly(f"the patched resource would nest deeper than {json.DEPTH_MAX} levels")
 
 
 def _copied(value: Any) -> Any:

@@ -113,11 +113,17 @@ def fault(type_name: str, value: Any) -> str | None:
     if type_name == "boolean":
         return None if value is True or value is False else f"{show(value)} is not true or false, unquoted"
     number = NUMBERS[type_name]
-    allowed = type(value) is int or (not number.whole and type(value) is Decimal)
-    if allowed and number.low <= value <= number.high:
+    if _is_written_as(number, value) and number.low <= value <= number.high:
         return None
     hint = ", unquoted" if isinstance(value, str) else ""
     return f"{show(value)} is not of type {type_name}: {number.meaning}{hint}"
+
+
+def _is_written_as(number: Number, value: Any) -> bool:
+    """Whether JSON has the value as a number, for whole ones without fraction and exponent."""
+    if type(value) is Decimal:
+        return not number.whole or value.as_tuple().exponent == 0
+    return type(value) is int
 
 
 def _text_fault(text: Text, type_name: str, value: Any) -> str | None:

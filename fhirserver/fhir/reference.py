@@ -63,7 +63,7 @@ class Reference:
         tail = "" if self.fragment is None else "#" + self.fragment
         if self.url is not None:
             separator = "/_history/" if self.id is not None else "|"
-            return self.url + (f"{separator}{self.version}" if self.version else "") + tail
+            return self.url + ("" if self.version is None else separator + self.version) + tail
         if self.id is None:
             return tail
         history = f"/_history/{self.version}" if self.version else ""

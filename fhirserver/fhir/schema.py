@@ -27,7 +27,7 @@ _EXTENSION_TYPES: Final = """
     unsignedInt uri url uuid
     Address Annotation Attachment CodeableConcept Coding Identifier Money Period Quantity Range Ratio
 """
-_USUAL_TARGETS: Final = ("Encounter", "Location", "Organization", "Patient", "Practitioner", "PractitionerRole")
+_USUAL_TARGETS: Final = ("Encounter", "Location", "Organization", "Patient", "Practitioner")
 _IN_EXTENSION: Final = frozenset(_EXTENSION_TYPES.split())
 
 

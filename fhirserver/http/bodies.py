@@ -10,6 +10,7 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -206,12 +207,14 @@ class ResponseGzip:
         await self.app(scope, receive, send)
 
 
+@lru_cache(maxsize=256)
 def accepts_gzip(accepted: bytes) -> bool:
     """Whether an Accept-Encoding header takes gzip: by name or wildcard, and not with q=0."""
+    accepted = accepted[:1024].lower()
     if b";" not in accepted:
         return b"gzip" in accepted or accepted.strip() == b"*"
     wildcard = False
-    for member in accepted[:1024].lower().split(b","):
+    for member in accepted.split(b","):
         name, _, parameter = member.partition(b";")
         refused = parameter.replace(b" ", b"").rstrip(b"0").rstrip(b".") in (b"q=", b"q=0")
         if name.strip() in _GZIP_NAMES:
@@ -288,6 +291,11 @@ def _may_pack(start: Message) -> bool:
             return False
         if name == b"content-type":
             media_type = value
+    return _shrinks(media_type)
+
+
+@lru_cache(maxsize=256)
+def _shrinks(media_type: bytes) -> bool:
     return any(part in media_type for part in _COMPRESSIBLE) and b"event-stream" not in media_type
 
 

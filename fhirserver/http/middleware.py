@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars, clear_contextvars
+from structlog.contextvars import bind_contextvars
 
 from fhirserver.errors import FhirError
 from fhirserver.fhir.structure import RESOURCE_TYPES
@@ -98,7 +98,6 @@ class Observed:
         request_id = identify(scope)
         state: dict[str, Any] = scope.setdefault("state", {})
         state[REQUEST_ID_KEY] = request_id
-        clear_contextvars()
         bind_contextvars(request_id=request_id)
         sender = _Sender(send, request_id, begun if self.process_time else None)
         try:
@@ -128,7 +127,7 @@ class Observed:
             log.request_done(
                 request_id=request_id,
                 method=scope["method"] if scope["method"] in _METHODS else "OTHER",
-                route=route_shape(scope["path"], bool(scope.get("query_string"))),
+                route=f"/{fhir_type}" if interaction else route_shape(scope["path"]),
                 type=fhir_type,
                 interaction=interaction,
                 status=status,
@@ -168,16 +167,15 @@ def identify(scope: Scope) -> str:
     return secrets.token_hex(8)
 
 
-def route_shape(path: str, query: bool) -> str:
-    """The path with everything that could name a person replaced: `/fhir/Patient/{}?...`.
+def route_shape(path: str) -> str:
+    """The path with everything that could name a person replaced: `/fhir/Patient/{}`.
 
     Ids, values and unknown words become `{}`; resource types, operations and the words of the API stay.
     """
-    shape = "/".join(
+    return "/".join(
         part if part in _WORDS or part in RESOURCE_TYPES or not part or _OPERATION.fullmatch(part) else "{}"
         for part in path.split("/", SEGMENTS_MAX + 1)[: SEGMENTS_MAX + 1]
     )
-    return f"{shape}?..." if query else shape
 
 
 class Cors:

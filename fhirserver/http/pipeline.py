@@ -28,7 +28,9 @@ class Pipeline:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "OPTIONS":
-            response: ASGIApp = Response(204, None, [("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
+            response: ASGIApp = Response(
+                204, None, [("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")]
+            )
         else:
             try:
                 response = await self._response(scope, receive)

@@ -7,39 +7,53 @@ decoding: https://hl7.org/fhir/R4/http.html#parameters
 from __future__ import annotations
 
 import base64
+import gzip
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from fhirserver.errors import FhirError, Issue
+from fhirserver.errors import FhirError, Invalid, Issue
 from fhirserver.fhir import elements, json, xml
-from fhirserver.http.negotiate import Format, media_range
+from fhirserver.http.bodies import accepts_gzip, header
+from fhirserver.http.negotiate import Accepted, Format, media_range
 from fhirserver.http.request import BINARY, Wanted
 from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.call import Answer
 
-_SUMMARIES = ("true", "text", "data", "false", "count")
+_SUMMARIES: dict[str, Literal["true", "text", "data"]] = {"true": "true", "text": "text", "data": "data"}
 
 
 class Response:
-    """An ASGI response of one body."""
+    """An ASGI response of one body; `packed` is that body in gzip, for those who accept it."""
 
-    __slots__ = ("body", "head", "headers", "status")
+    __slots__ = ("body", "head", "headers", "packed", "status")
 
     def __init__(
-        self, status: int, body: bytes | None, headers: Iterable[tuple[str, str]], *, head: bool = False
+        self,
+        status: int,
+        body: bytes | None,
+        headers: Iterable[tuple[str, str]],
+        *,
+        head: bool = False,
+        packed: bytes | None = None,
     ) -> None:
         self.status = status
         self.body = body or b""
         self.headers = [(name.lower().encode(), _header_value(value)) for name, value in headers]
-        if status not in (204, 304):
-            self.headers.append((b"content-length", str(len(self.body)).encode()))
         self.head = head
+        self.packed = packed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": b"" if self.head else self.body})
+        body, headers = self.body, self.headers
+        if self.packed is not None and accepts_gzip(header(scope, b"accept-encoding") or b""):
+            body, headers = self.packed, [*headers, (b"content-encoding", b"gzip")]
+        if self.status not in (204, 304):
+            headers = [*headers, (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if self.head else body})
 
 
 def _header_value(value: str) -> bytes:
@@ -55,9 +69,28 @@ def respond(answer: Answer, wanted: Wanted) -> Response:
     if (native := _native(answer, wanted)) is not None:
         headers["Content-Type"], body = native
         return Response(answer.status, body, headers.items(), head=wanted.head)
-    body = shaped(answer.body, wanted)
+    if answer.gzip is None:
+        body, packed = shaped(answer.body, wanted), None
+    else:
+        body, packed = _constant(answer.body, answer.gzip, wanted)
     headers["Content-Type"] = f"{wanted.accepted.media_type};charset=utf-8"
-    return Response(answer.status, body, headers.items(), head=wanted.head)
+    return Response(answer.status, body, headers.items(), head=wanted.head, packed=packed)
+
+
+def _constant(body: bytes, packed: bytes, wanted: Wanted) -> tuple[bytes, bytes | None]:
+    """The form of a constant body and its gzip; the few usual forms are made once."""
+    if wanted.elements is not None:
+        return shaped(body, wanted), None
+    form = Wanted(Accepted(wanted.accepted.format, ""), pretty=wanted.pretty, summary=wanted.summary)
+    if form.accepted.format is Format.JSON and not form.pretty and form.summary in (None, "false", "count"):
+        return body, packed
+    return _form(body, form)
+
+
+@lru_cache(maxsize=8)
+def _form(body: bytes, wanted: Wanted) -> tuple[bytes, bytes]:
+    made = shaped(body, wanted)
+    return made, gzip.compress(made, mtime=0)
 
 
 def shaped(body: bytes, wanted: Wanted) -> bytes:
@@ -68,12 +101,18 @@ def shaped(body: bytes, wanted: Wanted) -> bytes:
         return body
     resource = json.loads(body, depth_max=512)
     if summary is not None:
-        resource = elements.summarize(resource, summary)
+        resource = elements.summarize(resource, _summary(summary))
     if wanted.elements is not None:
         resource = elements.select(resource, wanted.elements.split(","))
     if as_json:
         return json.dumps(resource, pretty=wanted.pretty)
     return xml.to_xml(resource, pretty=wanted.pretty)
+
+
+def _summary(text: str) -> Literal["true", "text", "data"]:
+    if text not in _SUMMARIES:
+        raise Invalid(f"_summary is true, text, data, count or false, not {text[:40]!r}")
+    return _SUMMARIES[text]
 
 
 def _native(answer: Answer, wanted: Wanted) -> tuple[str, bytes] | None:

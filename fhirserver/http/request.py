@@ -83,7 +83,9 @@ def parameters(text: str, maximum: int) -> Params:
 
 def wanted_of(headers: Headers, query: Params, method: str) -> Wanted:
     """Negotiation first: errors too are rendered as the client wants them. Raises NotAcceptable."""
-    shaping = {name: value for name, value in query if name in ("_format", "_pretty", "_summary", "_elements")}
+    shaping = {
+        name: value for name, value in query if name in ("_format", "_pretty", "_summary", "_elements")
+    }
     accepted = negotiate.negotiate(headers.get(b"accept"), shaping.get("_format"))
     return Wanted(
         accepted,
@@ -133,7 +135,8 @@ async def call_of(
         resource=resource,
         patch_type=patch_type,
         prefer=Prefer(
-            prefer.returns.value if prefer.returns else None, prefer.handling.value if prefer.handling else None
+            prefer.returns.value if prefer.returns else None,
+            prefer.handling.value if prefer.handling else None,
         ),
         if_match=headers.get(b"if-match"),
         if_none_match=headers.get(b"if-none-match"),

@@ -66,7 +66,9 @@ def history_entry(base: str, version: Version) -> Entry:
         entry["resource"] = orjson.Fragment(version.json())
     url = version.type if version.method == "POST" else version.path
     entry["request"] = {"method": version.method, "url": url}
-    status = {"DELETE": "204 No Content"}.get(version.method, "201 Created" if version.version == 1 else "200 OK")
+    status = {"DELETE": "204 No Content"}.get(
+        version.method, "201 Created" if version.version == 1 else "200 OK"
+    )
     entry["response"] = {
         "status": status,
         "location": f"{base}/{version.versioned_path}",

@@ -98,10 +98,11 @@ class Answer:
     """Status, headers and the JSON text of the resource in the body, if any.
 
     `version` is set when the answer is about one version, so that a Bundle entry can repeat its
-    location, ETag and instant.
+    location, ETag and instant. `gzip` is `body` compressed, where it is constant and was so beforehand.
     """
 
     status: int
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     version: Version | None = None
+    gzip: bytes | None = None

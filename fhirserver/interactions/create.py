@@ -17,7 +17,7 @@ from fhirserver.store.version import Version
 async def create(connection: Connection, call: Call) -> Answer:
     """201 with the server's id. With If-None-Exist: 200 and nothing written if exactly one matches."""
     resource = checked(call)
-    made = draft(call.services, resource, new_id(), method="POST")
+    made = draft(call.services, resource, new_id(), "POST")
     if call.if_none_exist is None and not call.services.settings.referential_integrity:
         return written(call, await store.insert(connection, call.services.tenant, made), 201, "created")
 

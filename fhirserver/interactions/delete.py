@@ -50,7 +50,8 @@ async def delete_conditional(connection: Connection, call: Call) -> Answer:
             found = await matches(connection, call, searched, DELETED_MAX + 1 if many else 2)
             if len(found) > (DELETED_MAX if many else 1):
                 raise MultipleMatches(
-                    f"the criteria match more than {DELETED_MAX if many else 1} {call.type}; nothing was deleted"
+                    f"the criteria match more than {DELETED_MAX if many else 1} {call.type};"
+                    " nothing was deleted"
                 )
             for version in found:
                 require_match(call.if_match, version)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from fhirserver.fhir import json
@@ -20,6 +20,15 @@ from fhirserver.store.version import Draft, Version
 
 _COLUMNS = ("resourceType", "id", "meta")
 _SERVER_META = ("versionId", "lastUpdated", "_versionId", "_lastUpdated")
+
+
+class Predecessor(Protocol):
+    """What the next version must know of the one before."""
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def updated(self) -> datetime: ...
 
 
 def new_id() -> str:
@@ -35,15 +44,13 @@ def draft(
     services: Services,
     resource: Resource,
     id_: str,
-    *,
-    version: int = 1,
     method: str,
-    after: datetime | None = None,
+    after: Predecessor | None = None,
 ) -> Draft:
-    """The version `version` of `resource` under `id_`, written after the instant `after`.
+    """`resource` as the version of `id_` that follows `after`, or as its first.
 
-    The resource has been validated and belongs to the caller. Its meta keeps tags, profiles, security labels and source as they
-    came: an update replaces them (docs/adr/0004-meta-and-identical-updates.md).
+    The resource has been validated and belongs to the caller. Its meta keeps tags, profiles, security
+    labels and source as they came (docs/adr/0004-meta-and-identical-updates.md).
     """
     resource_type: str = resource["resourceType"]
     content = _content(resource)
@@ -55,19 +62,38 @@ def draft(
     return Draft(
         type=resource_type,
         id=id_,
-        version=version,
+        version=after.version + 1 if after else 1,
         method=method,
         idk=services.keys.target(resource_type, id_),
         meta=json.dumps(meta).decode() if meta else None,
         content=text,
         written=text if json.has_exponent(content) else None,
         entries=services.index(resource_type, id_, resource),
-        after=after,
+        after=after.updated if after else None,
     )
 
 
 def _content(resource: Resource) -> bytes:
     return json.dumps({name: value for name, value in resource.items() if name not in _COLUMNS})
+
+
+def labelled(resource: Resource, current: Version) -> Resource:
+    """`resource` with the security labels of the version that it follows.
+
+    An update by somebody who does not know of a label must not make public what it protects; a patch
+    removes one on purpose.
+    """
+    if current.meta is None or '"security"' not in current.meta:
+        return resource
+    meta = resource.get("meta", {})
+    own: list[Any] = meta.get("security", [])
+    named = {(label.get("system"), label.get("code")) for label in own}
+    kept = [
+        label
+        for label in json.loads(current.meta.encode()).get("security", [])
+        if (label.get("system"), label.get("code")) not in named
+    ]
+    return {**resource, "meta": {**meta, "security": own + kept}} if kept else resource
 
 
 def identical(resource: Resource, current: Version) -> bool:

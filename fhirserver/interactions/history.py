@@ -20,7 +20,18 @@ from fhirserver.store import read
 from fhirserver.store.history import Row, Window
 from fhirserver.store.version import instant
 
-_PARAMETERS = ("_since", "_at", "_count", "_cursor", "_type", "_list", "_format", "_pretty", "_summary", "_elements")
+_PARAMETERS = (
+    "_since",
+    "_at",
+    "_count",
+    "_cursor",
+    "_type",
+    "_list",
+    "_format",
+    "_pretty",
+    "_summary",
+    "_elements",
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

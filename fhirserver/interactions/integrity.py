@@ -11,9 +11,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from fhirserver.db.pool import Connection
-from fhirserver.db.queries import partition
+from fhirserver.db.sql import sql, table
 from fhirserver.errors import Conflict, Issue, Unprocessable
-from fhirserver.fhir import json
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.links import holders, path_of
 from fhirserver.fhir.reference import parse
@@ -34,16 +33,14 @@ def reference_keys(keys: Keys, own_bases: tuple[str, ...], resource: Resource) -
     return found
 
 
-async def verify_targets(
-    connection: Connection, call: Call, drafts: Sequence[Draft]
-) -> None:
+async def verify_targets(connection: Connection, call: Call, drafts: Sequence[Draft]) -> None:
     """Raise Unprocessable naming each reference whose target does not exist."""
     if not call.services.settings.referential_integrity:
         return
     wanted: dict[str, set[str]] = defaultdict(set)
-    bodies = [json.loads(f'{{"resourceType":"{d.type}",{d.content[1:]}'.encode()) for d in drafts]
-    named = []
-    for draft, body in zip(drafts, bodies, strict=True):
+    named: list[tuple[str, str, str]] = []
+    for draft in drafts:
+        body = draft.stored(call.now).resource()
         for holder in holders(body):
             reference = parse(holder["reference"], call.services.own_bases)
             if reference.is_local and reference.type in ENDPOINT_TYPES and reference.id:
@@ -64,18 +61,18 @@ async def verify_targets(
 async def _existing(
     connection: Connection, call: Call, resource_type: str, wanted: dict[str, set[str]]
 ) -> list[str]:
-    records = await connection.fetch(
-        f"SELECT id FROM {partition(resource_type)} WHERE tenant = $1 AND id = ANY ($2::text[])"
-        " AND died IS NULL ORDER BY id FOR SHARE",
+    text, args = sql(
+        "SELECT r.id FROM {} r WHERE r.tenant = {} AND r.id = ANY ({}::text[]) AND r.died IS NULL"
+        " ORDER BY r.id FOR SHARE",
+        table(resource_type),
         call.services.tenant,
         sorted(wanted[resource_type]),
-    )
+    ).numbered()
+    records = await connection.fetch(text, *args)
     return [record[0] for record in records]
 
 
-async def verify_unreferenced(
-    connection: Connection, call: Call, deleted: Sequence[tuple[str, str]]
-) -> None:
+async def verify_unreferenced(connection: Connection, call: Call, deleted: Sequence[tuple[str, str]]) -> None:
     """Raise Conflict if a resource still refers to one of those deleted in this transaction."""
     if not call.services.settings.referential_integrity:
         return

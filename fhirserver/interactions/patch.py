@@ -11,10 +11,9 @@ from fhirserver.fhir.validate import validate
 from fhirserver.interactions.answer import written
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
-from fhirserver.interactions.draft import identical
+from fhirserver.interactions.draft import draft, identical
 from fhirserver.interactions.integrity import verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
-from fhirserver.interactions.update import following
 from fhirserver.search.restrict import compile_restriction
 from fhirserver.store import read
 from fhirserver.store import write as store
@@ -64,7 +63,7 @@ async def _write(connection: Connection, call: Call, current: Version | None) ->
     resource = patched(call, current)
     if call.services.settings.no_op_update and identical(resource, current):
         return written(call, current, 200, "is unchanged")
-    made = following(call, resource, current, "PATCH")
+    made = draft(call.services, resource, current.id, "PATCH", current)
     await verify_targets(connection, call, [made])
     version = await store.replace(connection, call.services.tenant, made)
     if version is None:

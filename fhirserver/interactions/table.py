@@ -132,9 +132,7 @@ def known_type(name: str) -> str:
 def known_id(text: str) -> str:
     """`text` if it can be a logical id; nothing that cannot be one exists."""
     if not is_id(text):
-        raise NotFound(
-            f"{_shortened(text)} cannot be the id of a resource: 1 to 64 of A-Z a-z 0-9 - ."
-        )
+        raise NotFound(f"{_shortened(text)} cannot be the id of a resource: 1 to 64 of A-Z a-z 0-9 - .")
     return text
 
 

@@ -10,13 +10,13 @@ from fhirserver.interactions.answer import written
 from fhirserver.interactions.body import checked, checked_with_id
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
-from fhirserver.interactions.draft import draft, identical, new_id
+from fhirserver.interactions.draft import draft, identical, labelled, new_id
 from fhirserver.interactions.integrity import verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
 from fhirserver.search.restrict import compile_restriction
 from fhirserver.store import read
 from fhirserver.store import write as store
-from fhirserver.store.version import Draft, Version
+from fhirserver.store.version import Version
 
 
 async def update(connection: Connection, call: Call) -> Answer:
@@ -66,40 +66,26 @@ async def put(connection: Connection, call: Call, resource: Resource, id_: str) 
     )
     require_match(call.if_match, current)
     if current is not None and not current.deleted:
+        resource = labelled(resource, current)
         if services.settings.no_op_update and identical(resource, current):
             return written(call, current, 200, "is unchanged")
-        made = following(call, resource, current, "PUT")
+        made = draft(services, resource, id_, "PUT", current)
         await verify_targets(connection, call, [made])
         version = await store.replace(connection, services.tenant, made)
         if version is None:
             raise Again
         return written(call, version, 200, "updated")
     require_free_choice(call, id_, current)
-    made = draft(services, resource, id_, method="PUT", **_after(current))
+    made = draft(services, resource, id_, "PUT", current)
     await verify_targets(connection, call, [made])
     return written(call, await store.insert(connection, services.tenant, made), 201, "created")
-
-
-def following(call: Call, resource: Resource, current: Version, method: str) -> Draft:
-    """The version after `current`."""
-    return draft(
-        call.services,
-        resource,
-        current.id,
-        version=current.version + 1,
-        method=method,
-        after=current.updated,
-    )
-
-
-def _after(current: Version | None) -> dict[str, object]:
-    return {} if current is None else {"version": current.version + 1, "after": current.updated}
 
 
 def require_free_choice(call: Call, id_: str, current: object | None) -> None:
     """Raise MethodNotAllowed where only the server gives ids and this one never existed."""
     if current is None and not call.services.settings.update_create:
         raise MethodNotAllowed(
-            f"{call.type}/{id_} does not exist, and this server does not create by update: POST to {call.type}",
+            f"{call.type}/{id_} does not exist, and this server does not create by update: POST to"
+            f" {call.type}",
             headers={"Allow": "GET, HEAD, OPTIONS"},
         )

@@ -32,7 +32,7 @@ async def sweep(connection: Connection, retention_s: float) -> int:
         if due is not None:
             span = due["after"], due["before"]
             for record in await connection.fetch(QUERIES["dead_types"], *span):
-                count += await connection.fetchval(QUERIES.on("sweep", record["type"]), *span)
+                count += int(await connection.fetchval(QUERIES.on("sweep", record["type"]), *span) or 0)
             await connection.execute(QUERIES["swept"], due["at"])
             await connection.execute(QUERIES["forget"], due["at"])
         await connection.execute(QUERIES["tick"])

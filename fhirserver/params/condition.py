@@ -112,10 +112,14 @@ def exists(body: Fragment) -> Fragment:
     return sql("EXISTS (SELECT {} OFFSET 0)", body)
 
 
-def unsupported_modifier(code: str, modifier: str, known: tuple[str, ...]) -> NotSupported:
-    """R4 demands an error for a modifier that cannot be honoured, whatever the handling.
+class UnsupportedModifier(NotSupported):
+    """A modifier that cannot be honoured: an error whatever the handling, as R4 demands.
 
     https://hl7.org/fhir/R4/search.html#modifiers
     """
-    names = ", ".join(f":{name}" for name in known)
-    return NotSupported(f"modifier :{modifier} is not supported on '{code}'; supported: {names}")
+
+
+def unsupported_modifier(code: str, modifier: str, known: tuple[str, ...]) -> UnsupportedModifier:
+    """The error that names what would be supported."""
+    names = ", ".join(name if name.startswith("a ") else f":{name}" for name in known)
+    return UnsupportedModifier(f"modifier :{modifier} is not supported on '{code}'; supported: {names}")

@@ -14,9 +14,10 @@ from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from fhirserver.fhir.fhirpath import FHIRPathError, Node, compile_expression
+from fhirserver.fhir.fhirpath import FHIRPathError, Node, compile_expression, parse
 from fhirserver.fhir.fhirpath.operators import distinct
 from fhirserver.fhir.fhirpath.routes import routes
+from fhirserver.fhir.fhirpath.tree import Binary
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.params.walk import Composite, Found, Runner, Spot, composer, getter
 
@@ -62,9 +63,18 @@ def _build(params: tuple[SearchParam, ...], resource_type: str) -> Extract:
         else:
             for way in dict.fromkeys(ways):
                 root.at(way).codes.append(param.code)
-            if len(ways) > 1:
+            if len(ways) > 1 or _is_union(param.expression):
                 merged.append(param.code)
     return _assembled(root.table(resource_type), [*root.here(resource_type), *programs], tuple(merged))
+
+
+def _is_union(expression: str) -> bool:
+    """Whether duplicates have to go, even where only one branch applies to the type."""
+    match parse(expression):
+        case Binary("|"):
+            return True
+        case _:
+            return False
 
 
 def _check(expression: str, url: str, resource_type: str) -> None:

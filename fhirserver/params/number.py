@@ -107,33 +107,37 @@ def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
     return index
 
 
-def test(value: NumberValue) -> Fragment:
-    """The comparison with a row of `qty` under the alias x: https://hl7.org/fhir/R4/search.html#prefix
+_LO: Final = sql("x.lo")
+_HI: Final = sql("x.hi")
+
+
+def test(value: NumberValue, lo: Fragment = _LO, hi: Fragment = _HI) -> Fragment:
+    """The comparison with the closed range [lo, hi]: https://hl7.org/fhir/R4/search.html#prefix
 
     For gt, lt, ge, le, sa and eb the precision of the number is ignored.
     """
     number = value.value
     match value.prefix:
         case "eq":
-            return sql("x.lo >= {}::numeric AND x.hi < {}::numeric", value.lo, value.hi)
+            return sql("{} >= {}::numeric AND {} < {}::numeric", lo, value.lo, hi, value.hi)
         case "ne":
-            return sql("NOT (x.lo >= {}::numeric AND x.hi < {}::numeric)", value.lo, value.hi)
+            return sql("NOT ({} >= {}::numeric AND {} < {}::numeric)", lo, value.lo, hi, value.hi)
         case "gt":
-            return sql("x.hi > {}::numeric", number)
+            return sql("{} > {}::numeric", hi, number)
         case "ge":
-            return sql("x.hi >= {}::numeric", number)
+            return sql("{} >= {}::numeric", hi, number)
         case "lt":
-            return sql("x.lo < {}::numeric", number)
+            return sql("{} < {}::numeric", lo, number)
         case "le":
-            return sql("x.lo <= {}::numeric", number)
+            return sql("{} <= {}::numeric", lo, number)
         case "sa":
-            return sql("x.lo > {}::numeric", number)
+            return sql("{} > {}::numeric", lo, number)
         case "eb":
-            return sql("x.hi < {}::numeric", number)
+            return sql("{} < {}::numeric", hi, number)
         case "ap":
             margin = abs(number) * _APPROXIMATE
-            lo, hi = min(value.lo, number - margin), max(value.hi, number + margin)
-            return sql("x.lo <= {}::numeric AND x.hi >= {}::numeric", hi, lo)
+            first, last = min(value.lo, number - margin), max(value.hi, number + margin)
+            return sql("{} <= {}::numeric AND {} >= {}::numeric", lo, last, hi, first)
 
 
 def condition(alias: Fragment, tests: Sequence[tuple[int, NumberValue]]) -> Condition:

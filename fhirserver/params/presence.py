@@ -6,10 +6,12 @@ time has a key among the others.
 
 from __future__ import annotations
 
-from fhirserver.db.sql import Fragment, not_, or_, sql
+from fhirserver.db.sql import FALSE, Fragment, and_, not_, or_, sql
 from fhirserver.fhir.keys import Keys
+from fhirserver.params.composite import shape_of
 from fhirserver.params.condition import Condition, Scope, has_keys
 from fhirserver.params.facts import UNIONS, presence_bits
+from fhirserver.params.registry import Registry, SearchParam
 
 
 def key_of(keys: Keys, resource_type: str, code: str) -> int:
@@ -17,18 +19,26 @@ def key_of(keys: Keys, resource_type: str, code: str) -> int:
     return keys.of("present", resource_type, code)
 
 
-def present(scope: Scope, code: str) -> Fragment:
+def present(scope: Scope, registry: Registry, param: SearchParam) -> Fragment:
     """Whether the row has a value for the parameter."""
-    parts = UNIONS.get((scope.resource_type, code))
+    parts = UNIONS.get((scope.resource_type, param.code))
     if parts is not None:
-        return or_(*(present(scope, part) for part in parts))
+        return or_(*(_by_code(scope, registry, part) for part in parts))
+    if param.components and shape_of(param, scope.resource_type) == "conjunction":
+        return and_(*(_by_code(scope, registry, component.code) for component in param.components))
+    code = param.code
     bit = presence_bits(scope.resource_type).get(code)
     if bit is None:
         return has_keys(scope.alias, [key_of(scope.keys, scope.resource_type, code)])
     return sql("({}.keys[1] & {}::bigint) <> 0", scope.alias, bit)
 
 
-def compile(scope: Scope, code: str, missing: bool) -> Condition:
-    """The condition of `code:missing=true` or `false`."""
-    found = present(scope, code)
+def _by_code(scope: Scope, registry: Registry, code: str) -> Fragment:
+    param = registry.get(scope.resource_type, code)
+    return FALSE if param is None else present(scope, registry, param)
+
+
+def compile(scope: Scope, registry: Registry, param: SearchParam, missing: bool) -> Condition:
+    """The condition of `param:missing=true` or `false`."""
+    found = present(scope, registry, param)
     return Condition(not_(found) if missing else found)

@@ -17,15 +17,16 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from fhirserver.db.sql import Fragment, and_, or_
+from fhirserver.db.sql import Fragment, and_, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir import ucum
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import number
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import Condition, Scope, has_keys, unsupported_modifier
+from fhirserver.params.condition import Condition, Driver, Rids, Scope, has_keys, unsupported_modifier
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.number import INFINITY, NumberValue
+from fhirserver.params.token import TokenValue, pairs
 
 MODIFIERS: Final = ("missing",)
 CURRENCIES: Final = "urn:iso:std:iso:4217"
@@ -214,3 +215,40 @@ def _one(scope: Scope, prefix: tuple[str, ...], value: QuantityValue) -> Conditi
     return Condition(filter_, (*single.drivers, *several.drivers), single.rank)
 
 
+# -- a code together with its quantity
+
+PAIRED: Final[Mapping[tuple[str, str], str]] = {("Observation", "value-quantity"): "code"}
+"""Quantity parameters whose numbers stand under each code of a token parameter, too: value-quantity
+of a frequent code is rare enough for an index only together with the code."""
+
+
+def paired_key(keys: Keys, resource_type: str, code: str, token_code: str) -> int:
+    """The key of the numbers, as written, of resources that carry the folded code."""
+    return keys.of("qty", resource_type, code, "with", token_code)
+
+
+def paired(
+    scope: Scope, code: str, tokens: Sequence[TokenValue], values: Sequence[QuantityValue]
+) -> tuple[Driver, ...]:
+    """The drivers for `code=X&value-quantity=5`; none when there are units or no pairs are stored."""
+    if (scope.resource_type, code) not in PAIRED or any(value.code is not None for value in values):
+        return ()
+    codes = [token.code.casefold() for token in tokens if token.code is not None]
+    if len(codes) != len(tokens):
+        return ()
+    wanted = [paired_key(scope.keys, scope.resource_type, code, one) for one in dict.fromkeys(codes)]
+    return tuple(
+        Rids(sql("SELECT x.rid FROM qty x WHERE x.key = any({}::bigint[]) AND {}", wanted, number.test(value.number)))
+        for value in values
+    )
+
+
+def paired_rows(
+    keys: Keys, resource_type: str, code: str, tokens: Sequence[Node], quantities: Sequence[Node]
+) -> Iterator[tuple[int, Decimal, Decimal]]:
+    """The rows that `paired` asks for, from the nodes of both parameters."""
+    codes = {c.casefold() for node in tokens for _, c in pairs(node.value, node.type, {}) if c}
+    for node in quantities:
+        for measure in measures(node.value, node.type):
+            for one in sorted(codes):
+                yield paired_key(keys, resource_type, code, one), measure.lo, measure.hi

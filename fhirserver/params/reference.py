@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from fhirserver.db.sql import Fragment, or_, sql
-from fhirserver.errors import Invalid, NotSupported
+from fhirserver.errors import Invalid
 from fhirserver.fhir import reference
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.reference import Reference
@@ -24,7 +24,7 @@ from fhirserver.params.condition import Condition, Driver, Patients, Rank, Scope
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.token import TokenValue
 
-MODIFIERS: Final = ("[type]", "identifier", "missing")
+MODIFIERS: Final = ("a resource type", "identifier", "missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +203,3 @@ def compile_identifier(scope: Scope, code: str, values: Sequence[TokenValue]) ->
     """`:identifier`: the references that carry such an identifier instead of, or beside, a literal."""
     return token.compile(scope, identifier_code(code), None, values, frozenset({"Identifier"}))
 
-
-def unsupported(code: str, modifier: str) -> NotSupported:
-    """Modifiers other than a type, `identifier` and `missing`."""
-    return NotSupported(
-        f"modifier :{modifier} is not supported on '{code}'; supported: a resource type, :identifier, :missing"
-    )

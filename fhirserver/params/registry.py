@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fhirserver.fhir.structure import COMPARTMENTS, RESOURCE_TYPES, supertypes
+from fhirserver.fhir.structure import COMPARTMENTS, RESOURCE_TYPES, structure, supertypes
 from fhirserver.settings import data_path
 
 TYPES: Final = frozenset(
@@ -68,10 +68,13 @@ class Registry:
     def for_type(self, resource_type: str) -> Mapping[str, SearchParam]:
         """Code -> parameter, those of Resource and DomainResource included, in the order of codes.
 
-        Raises KeyError for what is no resource type. Callers must not change the result.
+        For `Resource` it gives what a search over all types can use. Raises KeyError for what is no
+        resource type. Callers must not change the result.
         """
         found = self._by_type.get(resource_type)
         if found is None:
+            if structure(resource_type).kind != "resource":
+                raise KeyError(resource_type)
             merged: dict[str, SearchParam] = {}
             for base in reversed(supertypes(resource_type)):
                 merged.update(self._by_base.get(base, {}))

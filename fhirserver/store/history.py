@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import Fragment, and_, sql, table
@@ -45,10 +46,10 @@ class Row:
 
 async def horizon(connection: Connection) -> datetime:
     """The instant up to which nothing can appear any more; waits briefly to reach the present."""
-    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    now: Any = await connection.fetchval("SELECT clock_timestamp()")
     deadline = asyncio.get_running_loop().time() + HORIZON_WAIT_S
     while True:
-        reached: datetime = await connection.fetchval("SELECT horizon()")
+        reached: Any = await connection.fetchval("SELECT horizon()")
         if reached >= now or asyncio.get_running_loop().time() >= deadline:
             return reached
         await asyncio.sleep(0.01)

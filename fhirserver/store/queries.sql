@@ -80,5 +80,5 @@ UPDATE {p} SET died = pg_current_xact_id() WHERE rid = ANY ($1::bigint[]) AND di
 -- name: bury_many
 INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, compartments, keys, died, updated)
 SELECT tenant, type, id, version + 1, 'DELETE', idk, ptk, ord, d_lo, d_hi, compartments, keys,
-       pg_current_xact_id(), $2
+       pg_current_xact_id(), greatest($2, updated + interval '1 microsecond')
 FROM {p} WHERE rid = ANY ($1::bigint[])

@@ -12,7 +12,8 @@ async def latest(
 ) -> Version | None:
     """The latest version, which may be a deletion; None if there is none that the caller may see."""
     text, args = sql(
-        "SELECT {} FROM (SELECT * FROM {} WHERE tenant = {} AND id = {} ORDER BY version DESC LIMIT 1) r WHERE {}",
+        "SELECT {} FROM (SELECT * FROM {} WHERE tenant = {} AND id = {} ORDER BY version DESC LIMIT 1) r"
+        " WHERE {}",
         COLUMNS,
         table(resource_type),
         tenant,

@@ -95,5 +95,3 @@ class Draft:
         """As it reads once it is written at `updated`."""
         text = self.written or self.content
         return Version(self.type, self.id, self.version, updated, self.method, self.meta, text)
-
-

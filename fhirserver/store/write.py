@@ -63,7 +63,7 @@ async def insert(connection: Connection, tenant: int, draft: Draft) -> Version:
 
     Raises asyncpg.UniqueViolationError if somebody else just wrote this id.
     """
-    updated = await connection.fetchval(QUERIES.on("insert", draft.type), *_row(tenant, draft))
+    updated: Any = await connection.fetchval(QUERIES.on("insert", draft.type), *_row(tenant, draft))
     return draft.stored(updated)
 
 
@@ -120,7 +120,8 @@ async def lock_latest(
 async def writer_instant(connection: Connection) -> datetime:
     """The instant of this transaction's versions, taken after it has its id (see `horizon`)."""
     await connection.fetchval("SELECT pg_current_xact_id()")
-    return await connection.fetchval("SELECT clock_timestamp()")
+    instant: Any = await connection.fetchval("SELECT clock_timestamp()")
+    return instant
 
 
 async def write_many(
@@ -144,9 +145,7 @@ async def write_many(
     if not drafts:
         return []
     rids = await _rids(connection, len(drafts))
-    instants = [
-        max(updated, draft.after + _MICROSECOND) if draft.after else updated for draft in drafts
-    ]
+    instants = [max(updated, draft.after + _MICROSECOND) if draft.after else updated for draft in drafts]
     await _copy_versions(connection, tenant, drafts, rids, instants)
     await _copy_index(connection, drafts, rids, instants)
     return [draft.stored(at) for draft, at in zip(drafts, instants, strict=True)]
@@ -157,9 +156,10 @@ async def _rids(connection: Connection, count: int) -> list[int]:
     return [record[0] for record in records]
 
 
-_VERSION_COLUMNS = (
-    "tenant type rid id version updated method idk ptk ord d_lo d_hi compartments keys meta content written"
-).split()
+_VERSION_COLUMNS = [
+    *("tenant", "type", "rid", "id", "version", "updated", "method", "idk", "ptk", "ord", "d_lo", "d_hi"),
+    *("compartments", "keys", "meta", "content", "written"),
+]
 
 
 async def _copy_versions(
@@ -169,9 +169,11 @@ async def _copy_versions(
     for draft, rid, at in zip(drafts, rids, instants, strict=True):
         e = draft.entries
         rows[draft.type].append(
-            (tenant, draft.type, rid, draft.id, draft.version, at, draft.method, draft.idk, e.ptk)
-            + (_ord(draft, at), e.d_lo, e.d_hi, e.compartments, e.keys)
-            + (draft.meta, draft.content, draft.written)
+            (
+                *(tenant, draft.type, rid, draft.id, draft.version, at, draft.method, draft.idk, e.ptk),
+                *(_ord(draft, at), e.d_lo, e.d_hi, e.compartments, e.keys),
+                *(draft.meta, draft.content, draft.written),
+            )
         )
     for resource_type in sorted(rows):
         await connection.copy_records_to_table(

@@ -1,7 +1,7 @@
 """Databases for tests: one server for the run, one template with the schema, a copy of it for each module.
 
-The server is FHIRSERVER_TEST_DATABASE_URL (a role that may create databases and roles) or an embedded one in a
-temporary folder, started by the first test that asks and shared by all xdist workers.
+The server is FHIRSERVER_TEST_DATABASE_URL (a role that may create databases and roles) or an embedded one in
+a temporary folder, started by the first test that asks and shared by all xdist workers.
 """
 
 import fcntl
@@ -41,7 +41,7 @@ def prepare() -> None:
     if EXTERNAL in os.environ or FOLDER in os.environ:
         return
     parent = Path(tempfile.gettempdir())
-    for folder in parent.glob("fhirserver-test-*"):
+    for folder in parent.glob("fhirserver-test-*[0-9]"):
         with suppress(ValueError):
             if not psutil.pid_exists(int(folder.name.rpartition("-")[2])):
                 remove(folder)  # of a run that was killed
@@ -62,6 +62,7 @@ def remove(folder: Path) -> None:
     cluster = (folder / "postgres").resolve()
     shutil.rmtree(cluster, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
+    Path(f"{folder}.lock").unlink(missing_ok=True)
 
 
 _started: list[Embedded] = []  # kept alive until this worker ends; the run's first process stops the server
@@ -110,8 +111,8 @@ def template(dsn: str) -> Iterator[str]:
 
 
 def _create(connection: psycopg.Connection, name: str, source: str) -> None:
-    role = "CURRENT_USER" if EXTERNAL in os.environ else "fhir"
-    connection.execute(f"CREATE DATABASE {name} OWNER {role} TEMPLATE {source} ENCODING 'UTF8'")
+    owned = "" if EXTERNAL in os.environ else "OWNER fhir"
+    connection.execute(f"CREATE DATABASE {name} {owned} TEMPLATE {source} ENCODING 'UTF8'")
 
 
 @contextmanager

@@ -99,7 +99,10 @@ def group(
 
 
 def units(source: Source) -> Iterator[Unit | Unreadable]:
-    """The requests for a file, and the lines that cannot be one. Raises ValueError and OSError where the file is not what it says."""
+    """The requests for a file, and the lines that cannot be one.
+
+    Raises ValueError and OSError where the file is not what it says.
+    """
     match source.format:
         case "ndjson":
             yield from _lines(source)

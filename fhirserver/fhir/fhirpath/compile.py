@@ -33,6 +33,7 @@ from fhirserver.fhir.fhirpath.types import Node, node_of, type_name
 from fhirserver.fhir.structure import STRUCTURES
 
 _LITERALS: Final = frozenset({"Boolean", "String", "Integer", "Decimal"})
+_TOO_DEEP: Final = "the expression is nested too deeply"
 _SYSTEMS: Final = {
     "ucum": "http://unitsofmeasure.org",
     "sct": "http://snomed.info/sct",
@@ -55,10 +56,13 @@ class Program:
         Raises FHIRPathError where the data breaks a rule of the language, such as `is` of two values.
         """
         this = node_of(value, type_)
-        return self._run(Frame(Root(resource or this, this), (this,)))
+        try:
+            return self._run(Frame(Root(resource or this, this), (this,)))
+        except RecursionError:
+            raise FHIRPathError(_TOO_DEEP) from None
 
 
-@lru_cache(maxsize=8_192)
+@lru_cache(maxsize=4_096)
 def compile_expression(expression: str, type_: str, resource_type: str | None = None) -> Program:
     """Compile for values of a type, within a resource of a type (by default the same).
 
@@ -68,7 +72,7 @@ def compile_expression(expression: str, type_: str, resource_type: str | None = 
     try:
         found = compile_tree(parse(expression), scope)
     except RecursionError:
-        raise FHIRPathError("the expression is nested too deeply") from None
+        raise FHIRPathError(_TOO_DEEP) from None
     return Program(expression, found.types, found.run)
 
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from fhirserver.fhir.fhirpath.tree import FHIRPathError
 
-EXPRESSION_LENGTH_MAX: Final = 65_536
+EXPRESSION_LENGTH_MAX: Final = 16_384
 
 _DATE: Final = r"[0-9]{4}(?:-[0-9]{2}(?:-[0-9]{2})?)?"
 _TIME: Final = r"[0-9]{2}(?::[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)?"

@@ -67,19 +67,17 @@ def distinct(nodes: list[Node]) -> list[Node]:
         return kept
     seen: dict[Any, Node] = {}
     for node in nodes:
-        seen.setdefault(_frozen(node.value), node)
+        seen.setdefault((isinstance(node.value, bool), _frozen(node.value)), node)
     return list(seen.values())
 
 
 def _frozen(value: Any) -> Any:
-    """A hashable value that is equal exactly when the values are."""
+    """A hashable value that is equal exactly when the values are, as Python sees it."""
     match value:
         case dict():
             return frozenset((key, _frozen(item)) for key, item in value.items())
         case list():
             return tuple(map(_frozen, value))
-        case bool():
-            return ("bool", value)
         case _:
             return value
 

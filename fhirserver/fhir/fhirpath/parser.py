@@ -114,10 +114,15 @@ class _Parser:
         return _STRENGTH.get(token.text, 0) if token.kind in ("symbol", "name") else 0
 
     def _polarity(self) -> Expr:
-        if self._is("+") or self._is("-"):
-            operator = self._next().text
-            return Unary(operator, self._polarity())
-        return self._postfix(self._term())
+        signs: list[str] = []
+        while self._is("+") or self._is("-"):
+            if len(signs) == DEPTH_MAX:
+                raise FHIRPathError(f"a term has at most {DEPTH_MAX} signs", self._peek.position)
+            signs.append(self._next().text)
+        found = self._postfix(self._term())
+        for sign in reversed(signs):
+            found = Unary(sign, found)
+        return found
 
     def _postfix(self, found: Expr) -> Expr:
         while True:

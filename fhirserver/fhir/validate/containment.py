@@ -22,6 +22,8 @@ def parts(resource: dict[str, Any]) -> list[dict[str, Any]] | None:
     if not all(isinstance(item, dict) and "id" in item and "contained" not in item for item in contained):
         return None
     local = local_types(resource)
+    if local is None:
+        return None
     container = {key: value for key, value in resource.items() if key != "contained"}
     try:
         return [_linked(item, local) for item in (container, *contained)]

@@ -21,22 +21,28 @@ _REST: Final = re.compile(
 )
 
 
-def local_types(resource: dict[str, Any]) -> dict[str, str]:
-    """Id -> type of the contained resources; the empty id is the resource itself."""
+def local_types(resource: dict[str, Any]) -> dict[str, str] | None:
+    """Id -> type of the contained resources; the empty id is the resource itself.
+
+    None when one has no id: it may be what a reference means, and the missing id is defect enough.
+    """
     found = {"": str(resource.get("resourceType", ""))}
     contained = resource.get("contained")
     for item in contained if isinstance(contained, list) else ():
-        if isinstance(item, dict) and isinstance(item.get("id"), str):
-            found[item["id"]] = str(item.get("resourceType", ""))
+        if not isinstance(item, dict) or not isinstance(item.get("id"), str):
+            return None
+        found[item["id"]] = str(item.get("resourceType", ""))
     return found
 
 
-def local_fault(text: str, targets: tuple[str, ...], local: dict[str, str]) -> str | None:
+def local_fault(text: str, targets: tuple[str, ...], local: dict[str, str] | None) -> str | None:
     """Why `#id` does not name a contained resource of an allowed type, or None."""
+    if local is None:
+        return None
     kind = local.get(text[1:])
     if kind is None:
         return f"no contained resource has the id of {show(text)}"
-    return _target_fault(kind, targets)
+    return _target_fault(kind, targets) if kind in RESOURCE_TYPES else None  # reported where it stands
 
 
 def fault(text: str, targets: tuple[str, ...]) -> str | None:

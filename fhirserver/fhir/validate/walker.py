@@ -28,7 +28,7 @@ class Walker:
     def __init__(self, *, entries: bool) -> None:
         self.issues: list[Issue] = []
         self._entries = entries
-        self._local: dict[str, str] = {}
+        self._local: dict[str, str] | None = {}
         self._within_contained = False
         self._depth = 0
 

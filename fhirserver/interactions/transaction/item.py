@@ -63,7 +63,8 @@ def read_item(call: Call, index: int, entry: dict[str, Any]) -> Item:
         validate(made.resource, made.type)
     if made.interaction == "update" and made.resource.get("id") != made.id:
         raise Invalid(
-            f"the resource's id is {made.resource.get('id')!r}; request.url says {made.id!r}", f"{made.type}.id"
+            f"the resource's id is {made.resource.get('id')!r}; request.url says {made.id!r}",
+            f"{made.type}.id",
         )
     return Item(index, entry, entry["request"]["method"], made, _criteria(made), new_id())
 

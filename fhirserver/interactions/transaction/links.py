@@ -67,7 +67,10 @@ class Links:
                 if reference.literal() not in searches:
                     with item.located():
                         searches[reference.literal()] = criteria(
-                            call, reference.type or "", reference.query or "", path_of(item.call.resource, holder)
+                            call,
+                            reference.type or "",
+                            reference.query or "",
+                            path_of(item.call.resource, holder),
                         )
         return searches
 

@@ -16,13 +16,13 @@ from fhirserver.interactions.answer import written
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.create import exists
-from fhirserver.interactions.draft import draft, identical
+from fhirserver.interactions.draft import draft, identical, labelled
 from fhirserver.interactions.integrity import verify_targets, verify_unreferenced
 from fhirserver.interactions.patch import patched
 from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.transaction.links import Links
 from fhirserver.interactions.transaction.resolve import Identity, LatestOf
-from fhirserver.interactions.update import following, require_free_choice
+from fhirserver.interactions.update import require_free_choice
 from fhirserver.store import read
 from fhirserver.store import write as store
 from fhirserver.store.version import Draft, Version
@@ -105,7 +105,7 @@ async def _write(
             ended[made.type].append(latest[item.identity].rid)
     made_all = [made for _, made in drafts]
     versions = await store.write_many(connection, call.services.tenant, made_all, updated, ended, {})
-    for (item, made), version in zip(drafts, versions, strict=True):
+    for (item, _), version in zip(drafts, versions, strict=True):
         created = item.identity not in current
         item.answer = written(
             item.call, version, 201 if created else 200, "created" if created else "updated"
@@ -118,18 +118,20 @@ def _draft(item: Item, current: Version | None, latest: LatestOf, links: Links) 
     call = item.call
     resource = links.rewrite(item)
     if item.interaction == "create":
-        return draft(call.services, resource, item.identity[1], method="POST")
+        return draft(call.services, resource, item.identity[1], "POST")
     row = latest.get(item.identity)
     require_match(call.if_match, row)
     if item.method == "PATCH":
         if current is None:
-            raise (Gone if row else NotFound)("/".join(item.identity) + (" was deleted" if row else " is not known"))
+            path = "/".join(item.identity)
+            raise Gone(f"{path} was deleted") if row else NotFound(f"{path} is not known")
         resource = patched(call.with_(resource=resource), current)
     if current is None:
         require_free_choice(call, item.identity[1], row)
-        after = {"version": row.version + 1, "after": row.updated} if row else {}
-        return draft(call.services, resource, item.identity[1], method="PUT", **after)
+        return draft(call.services, resource, item.identity[1], "PUT", row)
+    if item.method == "PUT":
+        resource = labelled(resource, current)
     if call.services.settings.no_op_update and identical(resource, current):
         item.answer = written(call, current, 200, "is unchanged")
         return None
-    return following(call, resource, current, item.method)
+    return draft(call.services, resource, current.id, item.method, current)

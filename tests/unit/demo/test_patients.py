@@ -11,6 +11,7 @@ import pytest
 
 from fhirserver import demo
 from fhirserver.demo.laboratory import filtration
+from fhirserver.fhir import validate
 from fhirserver.fhir.json import dumps, loads
 from fhirserver.fhir.structure import structure, value_set
 
@@ -71,7 +72,7 @@ def test_bundles_without_the_directory_refer_to_it() -> None:
     directory = {entry["request"]["url"] for entry in demo.directory(3)["entry"]}
     for bundle in demo.patients(10, seed=3, self_contained=False):
         full_urls = {entry["fullUrl"] for entry in bundle["entry"]}
-        links = {link for link in references([entry["resource"] for entry in bundle["entry"]])}
+        links = set(references([entry["resource"] for entry in bundle["entry"]]))
         assert {link for link in links if not link.startswith("http")} <= full_urls | directory
         assert links & directory
 
@@ -163,6 +164,22 @@ def _bound(url: str, value: Any, path: str) -> Iterator[str]:
 def _target(targets: tuple[str, ...], value: dict[str, Any], path: str) -> Iterator[str]:
     if targets and "reference" in value and value["reference"].partition("/")[0] not in targets:
         yield f"{path}: {value['reference']} may not stand here"
+
+
+def test_the_servers_own_validator_accepts_everything() -> None:
+    for resource in demo.resources(PATIENTS, seed=6):
+        assert validate.issues(loads(dumps(resource))) == []
+    for bundle in (demo.directory(6), *demo.patients(5, seed=6), *demo.patients_with_ids(5, seed=6)):
+        assert validate.issues(loads(dumps(bundle))) == []
+
+
+def test_stored_again_nothing_multiplies() -> None:
+    for bundle in demo.patients_with_ids(5, seed=6):
+        assert bundle["entry"][0]["resource"]["resourceType"] == "Patient"
+        for entry in bundle["entry"]:
+            resource = entry["resource"]
+            url = f"{resource['resourceType']}/{resource['id']}"
+            assert entry["request"] == {"method": "PUT", "url": url}
 
 
 def test_vital_signs_are_plausible() -> None:

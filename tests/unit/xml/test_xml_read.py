@@ -15,6 +15,11 @@ def patient(inside: str, attributes: str = "") -> bytes:
     return f'<Patient xmlns="http://hl7.org/fhir"{attributes}>{inside}</Patient>'.encode()
 
 
+def quantity(value: str) -> bytes:
+    inside = f'<valueQuantity><value value="{value}"/></valueQuantity>'
+    return f'<Observation xmlns="http://hl7.org/fhir">{inside}</Observation>'.encode()
+
+
 def refused(data: bytes) -> list[tuple[str | None, str]]:
     with pytest.raises(errors.Structure) as caught:
         from_xml(data)
@@ -161,14 +166,12 @@ def test_primitives_that_do_not_fit_stay_text_for_the_validator() -> None:
     ],
 )
 def test_decimals_keep_their_digits(text: str, value: object) -> None:
-    data = f'<Observation xmlns="http://hl7.org/fhir"><valueQuantity><value value="{text}"/></valueQuantity></Observation>'
-    found = from_xml(data.encode())["valueQuantity"]["value"]
+    found = from_xml(quantity(text))["valueQuantity"]["value"]
     assert (type(found), str(found)) == (type(value), str(value))
 
 
 def test_numbers_without_bound_are_refused_with_their_place() -> None:
-    data = b'<Observation xmlns="http://hl7.org/fhir"><valueQuantity><value value="1e999999999"/></valueQuantity></Observation>'
-    [(where, _)] = refused(data)
+    [(where, _)] = refused(quantity("1e999999999"))
     assert where == "Observation.value.value"
 
 
@@ -213,7 +216,8 @@ class TestNarrative:
     def test_each_resource_gets_its_own(self) -> None:
         def text(content: str, prefix: str = "") -> str:
             tag = f"{prefix}div"
-            return f'<text><status value="generated"/><{tag} xmlns="{XHTML}" xmlns:é="{XHTML}">{content}</{tag}></text>'
+            div = f'<{tag} xmlns="{XHTML}" xmlns:é="{XHTML}">{content}</{tag}>'
+            return f'<text><status value="generated"/>{div}</text>'
 
         inner = f"<contained><Basic>{text('inner', 'é:')}</Basic></contained>"
         last = f"<contained><Basic>{text('last')}</Basic></contained>"

@@ -1,0 +1,59 @@
+"""`python -m benchmarks`: measures the server on this machine and prints and saves the figures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+
+from benchmarks.run import Plan, run
+
+RESOURCES_PER_PATIENT = 145
+
+
+def plan(arguments: argparse.Namespace) -> Plan:
+    """How much to measure."""
+    quick: bool = arguments.quick
+    resources = arguments.resources
+    if arguments.patients:
+        resources = arguments.patients * RESOURCES_PER_PATIENT
+    return Plan(
+        resources=resources or (10_000 if quick else 100_000),
+        creates=2_000 if quick else 20_000,
+        seconds=2.0 if quick else 8.0,
+        searches=100 if quick else 500,
+        workers=arguments.workers,
+        seed=arguments.seed,
+    )
+
+
+def main() -> int:
+    """Runs it; 1 when the server could not be measured."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--patients", type=int, help="how many patients to ingest")
+    size.add_argument("--resources", type=int, help="how many resources to ingest, about")
+    parser.add_argument("--workers", type=int, default=1, help="server processes (1)")
+    parser.add_argument("--seed", type=int, default=1, help="another number makes other data")
+    parser.add_argument("--quick", action="store_true", help="about a minute, less exact")
+    parser.add_argument(
+        "--json", type=Path, default=Path("benchmark.json"), help="where to write the figures"
+    )
+    arguments = parser.parse_args()
+    console = Console()
+    try:
+        results = uvloop.run(run(plan(arguments), console))
+    except (RuntimeError, OSError) as error:
+        console.print(str(error), style="red", markup=False, highlight=False)
+        return 1
+    results.show(console)
+    results.save(arguments.json)
+    console.print(f"\n{results.facts}\nwritten to {arguments.json}", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

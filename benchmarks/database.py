@@ -1,0 +1,89 @@
+"""The yardsticks for writing: the same data into the same PostgreSQL without HTTP and without FHIR."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any
+
+import asyncpg
+
+FLOOR_ROWS_MAX = 2_000
+
+
+async def copy_floor(dsn: str, contents: list[str]) -> float:
+    """Resources a second by binary COPY into a table of jsonb without any index, over one connection."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("DROP SCHEMA IF EXISTS benchmark CASCADE")
+        await connection.execute("CREATE SCHEMA benchmark")
+        await connection.execute("CREATE TABLE benchmark.floor (content jsonb)")
+        rows = [(content,) for content in contents]
+        begun = perf_counter()
+        for start in range(0, len(rows), FLOOR_ROWS_MAX):
+            await connection.copy_records_to_table(
+                "floor",
+                schema_name="benchmark",
+                columns=["content"],
+                records=rows[start : start + FLOOR_ROWS_MAX],
+            )
+        return len(rows) / (perf_counter() - begun)
+    finally:
+        await connection.execute("DROP SCHEMA IF EXISTS benchmark CASCADE")
+        await connection.close()
+
+
+async def inserts(dsn: str, bodies: list[bytes], clients: int) -> float:
+    """Resources a second by the server's own INSERT statement, over `clients` connections.
+
+    Everything but the statement, which is reading, validating and indexing, is done beforehand.
+    """
+    from fhirserver.app import open_services
+    from fhirserver.fhir.json import loads
+    from fhirserver.interactions.draft import draft, new_id
+    from fhirserver.settings import Settings
+    from fhirserver.store import write
+
+    services = await open_services(Settings.load(database_url=dsn, pool_max=clients))
+    try:
+        drafts = iter([draft(services, loads(body), new_id(), method="POST") for body in bodies])
+
+        async def work(source: Iterator[Any]) -> None:
+            async with services.pool.acquire() as connection:
+                for each in source:
+                    await write.insert(connection, services.tenant, each)
+
+        warm = [draft(services, loads(body), new_id(), method="POST") for body in bodies[: clients * 2]]
+        await asyncio.gather(*(work(iter(warm[n::clients])) for n in range(clients)))
+        begun = perf_counter()
+        await asyncio.gather(*(work(drafts) for _ in range(clients)))
+        return len(bodies) / (perf_counter() - begun)
+    finally:
+        await services.pool.close()
+
+
+async def size(dsn: str) -> dict[str, Any]:
+    """Version of PostgreSQL and bytes of the database."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        bytes_ = await connection.fetchval("SELECT pg_database_size(current_database())")
+        return {"postgresql": await connection.fetchval("SHOW server_version"), "bytes": bytes_}
+    finally:
+        await connection.close()
+
+
+async def analyze(dsn: str) -> None:
+    """What autovacuum does after a load, done now so that it is not measured."""
+    connection = await asyncpg.connect(dsn, timeout=600)
+    try:
+        await connection.execute("VACUUM (ANALYZE)", timeout=600)
+        await connection.execute("CHECKPOINT", timeout=600)
+    finally:
+        await connection.close()
+
+
+def as_text(value: object) -> str:
+    """JSON for the result file."""
+    return json.dumps(value, indent=2, default=str)

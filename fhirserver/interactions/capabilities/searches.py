@@ -1,0 +1,74 @@
+"""What can be searched for and included, as the statement announces it and the explorer offers it.
+
+https://hl7.org/fhir/R4/search.html#all, https://hl7.org/fhir/R4/search.html#revinclude
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.params.registry import Registry, SearchParam
+from fhirserver.search.parse import RESULT_PARAMS, UNSUPPORTED
+
+_CONTROL_TYPES: Final = {
+    "_count": "number",
+    "_elements": "string",
+    "_format": "token",
+    "_has": "special",
+    "_include": "string",
+    "_pretty": "token",
+    "_revinclude": "string",
+    "_sort": "string",
+    "_summary": "token",
+    "_total": "token",
+    "_type": "token",
+}
+CONTROLS: Final = {
+    name: type_
+    for name, type_ in _CONTROL_TYPES.items()
+    if name in RESULT_PARAMS or (name == "_has" and name not in UNSUPPORTED)
+}
+"""Parameters of every search that no SearchParameter defines, with the type nearest to their values."""
+
+
+def announced(registry: Registry, resource_type: str) -> list[SearchParam]:
+    """The parameters of a type that a search can use, in the order of their codes."""
+    return [
+        param
+        for code, param in registry.for_type(resource_type).items()
+        if param.expression is not None and code not in UNSUPPORTED
+    ]
+
+
+def common(registry: Registry) -> list[SearchParam]:
+    """Those that every resource type has."""
+    return announced(registry, "Resource")
+
+
+def includes(registry: Registry, resource_type: str) -> list[str]:
+    """The values of `_include` for searches of a type."""
+    return [f"{resource_type}:{param.code}" for param in _references(registry, resource_type)]
+
+
+def reverse_includes(registry: Registry) -> dict[str, list[str]]:
+    """Resource type -> the values of `_revinclude` for searches of it, sorted."""
+    found: dict[str, list[str]] = {name: [] for name in sorted(ENDPOINT_TYPES)}
+    for source in found:
+        for param in _references(registry, source):
+            for target in _targets(param):
+                if target in found:
+                    found[target].append(f"{source}:{param.code}")
+    return found
+
+
+def _references(registry: Registry, resource_type: str) -> Iterator[SearchParam]:
+    return (param for param in announced(registry, resource_type) if param.type == "reference")
+
+
+def _targets(param: SearchParam) -> frozenset[str]:
+    """The types that a reference parameter may point at; without any, and with Resource, all."""
+    if not param.targets or "Resource" in param.targets:
+        return ENDPOINT_TYPES
+    return frozenset(param.targets)

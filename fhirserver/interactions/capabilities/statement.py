@@ -1,0 +1,183 @@
+"""The CapabilityStatement: https://hl7.org/fhir/R4/capabilitystatement.html
+
+Each claim is read from what does the work: the table of interactions and their handlers, the search
+registry, the settings. What is not wired is not claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final
+
+from fhirserver import settings as configuration
+from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES, Resource
+from fhirserver.interactions.capabilities import searches
+from fhirserver.interactions.patch import JSON_PATCH
+from fhirserver.interactions.table import TABLE, Interaction
+from fhirserver.params.registry import Registry, SearchParam
+from fhirserver.settings import Settings
+
+FHIR_VERSION: Final = "4.0.1"
+FORMATS: Final = ("application/fhir+json", "application/fhir+xml", "json", "xml")
+"""What `http.negotiate` offers, and the short names that `_format` takes."""
+
+SYSTEM_CODES: Final[dict[str, tuple[str, ...]]] = {"bundle": ("transaction", "batch")}
+"""One row takes both kinds of Bundle; its code can name only one."""
+
+TRIAL_USE: Final = frozenset(
+    {
+        *("rest.security", "rest.resource.versioning", "rest.resource.readHistory"),
+        *("rest.resource.updateCreate", "rest.resource.conditionalCreate", "rest.resource.conditionalRead"),
+        *("rest.resource.conditionalUpdate", "rest.resource.conditionalDelete"),
+        *("rest.resource.referencePolicy", "rest.resource.searchInclude", "rest.resource.searchRevInclude"),
+    }
+)
+"""The elements used here that R4's StructureDefinition marks as not normative."""
+
+_DEFINITIONS: Final = "http://hl7.org/fhir"
+_SECURITY_SERVICES: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+_REST: Final = (
+    "Search parameters, modifiers and values that this server does not know are refused with 400 and the"
+    " nearest that it knows; with `Prefer: handling=lenient` unknown parameters are ignored, and the Bundle"
+    " says so."
+)
+
+
+@cache
+def built() -> str:
+    """When the software was last changed: the time of its newest file, the same in all its processes."""
+    newest = max(path.stat().st_mtime for path in configuration.PACKAGE.rglob("*.py"))
+    return datetime.fromtimestamp(int(newest), UTC).isoformat().replace("+00:00", "Z")
+
+
+@cache
+def version() -> str:
+    """The version of the software, looked up once."""
+    return configuration.version()
+
+
+def head(base: str) -> Resource:
+    """The elements that come first, which alone depend on the base."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "url": f"{base}/metadata",
+        "version": version(),
+        "name": "FhirServer",
+        "title": "FHIR R4 server",
+        "status": "active",
+        "date": built(),
+        "kind": "instance",
+        "software": software() | {"releaseDate": built()},
+        "implementation": {"description": "FHIR R4 API over PostgreSQL", "url": base},
+    }
+
+
+def software() -> dict[str, str]:
+    """CapabilityStatement.software, and TerminologyCapabilities.software."""
+    return {"name": "fhirserver", "version": version()}
+
+
+def tail(settings: Settings, registry: Registry) -> Resource:
+    """The elements that follow those of `head`."""
+    return {
+        "fhirVersion": FHIR_VERSION,
+        "format": list(FORMATS),
+        **({"patchFormat": [JSON_PATCH]} if wired("patch") else {}),
+        "rest": [rest(settings, registry)],
+    }
+
+
+def normative(element: Any, path: str = "") -> Any:
+    """`element` without what is not normative."""
+    if isinstance(element, list):
+        return [normative(item, path) for item in element]
+    if not isinstance(element, dict):
+        return element
+    prefix = f"{path}." if path else ""
+    return {
+        name: normative(value, prefix + name)
+        for name, value in element.items()
+        if prefix + name not in TRIAL_USE
+    }
+
+
+def wired(name: str) -> bool:
+    """Whether an interaction of the table has a handler."""
+    # Imported here: the handlers include the one that serves this statement.
+    from fhirserver.interactions.run import HANDLERS
+
+    return name in HANDLERS
+
+
+def rest(settings: Settings, registry: Registry) -> dict[str, Any]:
+    """CapabilityStatement.rest"""
+    reverse = searches.reverse_includes(registry)
+    return {
+        "mode": "server",
+        "documentation": _REST,
+        "security": security(settings),
+        "resource": [resource(settings, registry, name, reverse[name]) for name in sorted(ENDPOINT_TYPES)],
+        "interaction": _interactions(row for row in TABLE if not row.shape.startswith(":type")),
+        "searchParam": [
+            *map(_search_param, searches.common(registry)),
+            *({"name": name, "type": type_} for name, type_ in searches.CONTROLS.items()),
+        ],
+        "compartment": [
+            f"{_DEFINITIONS}/CompartmentDefinition/{name[0].lower()}{name[1:]}"
+            for name in sorted(COMPARTMENTS)
+        ],
+    }
+
+
+def security(settings: Settings) -> dict[str, Any]:
+    """CapabilityStatement.rest.security"""
+    found: dict[str, Any] = {"cors": bool(settings.cors_origins)}
+    if settings.auth == "smart":
+        return found | {
+            "service": [{"coding": [{"system": _SECURITY_SERVICES, "code": "SMART-on-FHIR"}]}],
+        }
+    return found | {"description": "Nobody signs in here: whoever can reach this address may read and write."}
+
+
+def resource(settings: Settings, registry: Registry, name: str, reverse: list[str]) -> dict[str, Any]:
+    """CapabilityStatement.rest.resource"""
+    included = searches.includes(registry, name)
+    described: dict[str, Any] = {
+        "type": name,
+        "profile": f"{_DEFINITIONS}/StructureDefinition/{name}",
+        "interaction": _interactions(row for row in TABLE if row.shape.startswith(":type")),
+        "versioning": "versioned-update",
+        "readHistory": wired("vread"),
+        "updateCreate": settings.update_create,
+        "conditionalCreate": wired("create"),
+        "conditionalRead": "full-support" if wired("read") else "not-supported",
+        "conditionalUpdate": wired("update_conditional"),
+        "conditionalDelete": settings.conditional_delete if wired("delete_conditional") else "not-supported",
+        "referencePolicy": _reference_policy(settings),
+    }
+    if wired("search"):
+        # An empty list is no list: https://hl7.org/fhir/R4/json.html
+        described |= {"searchInclude": ["*", *included]} if included else {}
+        described |= {"searchRevInclude": reverse} if reverse else {}
+        described["searchParam"] = [*map(_search_param, searches.announced(registry, name))]
+    return described
+
+
+def _interactions(rows: Iterable[Interaction]) -> list[dict[str, str]]:
+    """The codes of the rows that have a handler, each once."""
+    codes: dict[str, None] = {}
+    for row in rows:
+        if row.code is not None and wired(row.name):
+            codes |= dict.fromkeys(SYSTEM_CODES.get(row.name, (row.code,)))
+    return [{"code": code} for code in codes]
+
+
+def _reference_policy(settings: Settings) -> list[str]:
+    """https://hl7.org/fhir/R4/valueset-reference-handling-policy.html"""
+    return ["literal", "logical", *(["enforced"] if settings.referential_integrity else [])]
+
+
+def _search_param(param: SearchParam) -> dict[str, str]:
+    return {"name": param.code, "definition": param.url, "type": param.type}

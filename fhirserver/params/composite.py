@@ -1,0 +1,242 @@
+"""Composite parameters: several values that hold for the same element.
+
+https://hl7.org/fhir/R4/search.html#composite
+
+How one is stored depends on its parts:
+- one element that cannot repeat (`code-value-quantity`): the parts' own parameters say it, nothing is stored;
+- tokens, references and URIs: a key for each pair of forms;
+- a token and a quantity or number: a row of `qty` for each form of the token;
+- a token and two numbers: a row of `qty` with the first in `lo` and the second in `hi`.
+Other combinations repeat in no R4 parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from itertools import product
+from typing import Any, Final, Literal
+
+from fhirserver.db.sql import Fragment, and_, or_, sql
+from fhirserver.errors import NotSupported
+from fhirserver.fhir.fhirpath.routes import routes
+from fhirserver.fhir.keys import Keys
+from fhirserver.params import number, plain, quantity, reference, token
+from fhirserver.params.condition import Condition, Driver, Rank, Rids, Scope, Tokens, exists, has_keys, unsupported_modifier
+from fhirserver.params.entries import Entries, Indexer, Node
+from fhirserver.params.facts import is_single, routes_of
+from fhirserver.params.kinds import CompositeValue, Plain
+from fhirserver.params.number import NumberValue
+from fhirserver.params.quantity import QuantityValue
+from fhirserver.params.reference import ReferenceValue
+from fhirserver.params.registry import Registry, SearchParam
+from fhirserver.params.token import TokenValue
+from fhirserver.params.uri import UriValue
+
+MODIFIERS: Final = ("missing",)
+
+Shape = Literal["conjunction", "keys", "quantity", "numbers"]
+Form = tuple[str, ...]
+"""One way in which a part can be asked for, as parts of a key."""
+
+_KEYED: Final = frozenset({"token", "reference", "uri"})
+
+
+@lru_cache(maxsize=1_024)
+def shape_of(param: SearchParam, resource_type: str) -> Shape | None:
+    """How the parameter is stored; None when its combination of parts cannot be."""
+    types = tuple(component.type for component in param.components)
+    if is_single(param, resource_type) and _single_parts(param, resource_type):
+        return "conjunction"
+    if set(types) <= _KEYED:
+        return "keys"
+    if types in (("token", "quantity"), ("token", "number")):
+        return "quantity"
+    return "numbers" if types == ("token", "number", "number") else None
+
+
+def _single_parts(param: SearchParam, resource_type: str) -> bool:
+    ways = routes_of(param, resource_type) or ()
+    base = ways[0][-1].type if ways and ways[0] else resource_type
+    parts = [routes(component.expression, base) for component in param.components]
+    return all(ways and not any(hop.many for way in ways for hop in way) for ways in parts)
+
+
+# -- writing
+
+
+def indexer(
+    keys: Keys, param: SearchParam, resource_type: str, systems: Sequence[Mapping[str, str]], own_bases: tuple[str, ...]
+) -> Indexer | None:
+    """Writes what `compile` asks for; None where nothing is stored.
+
+    `systems` are, for each component, the systems that its code elements imply. The indexer is given
+    `extract.Composite` values, whose components are lists of nodes.
+    """
+
+    def forms(node: Node, type_: str, implied: Mapping[str, str]) -> list[Form]:
+        if type_ == "token":
+            return [form for pair in token.pairs(node.value, node.type, implied) for form in _token_forms(pair)]
+        if type_ == "reference":
+            found = reference.references(node.value, node.type, own_bases)
+            return [_target_form(one.type, one.id, one.url) for one in found if one.is_local or one.url]
+        return [("uri", node.value)]
+
+    def parts(composite: Any) -> Iterator[list[Form]]:
+        for component, nodes, implied in zip(param.components, composite.components, systems, strict=True):
+            if component.type in _KEYED:
+                yield [form for node in nodes for form in forms(node, component.type, implied)]
+
+    def keyed(composites: Sequence[Any], entries: Entries) -> None:
+        for composite in composites:
+            for combination in product(*parts(composite)):
+                key = _key(keys, resource_type, param.code, combination)
+                entries.keys.append(key)
+                if all(form[0] != "system" for form in combination):
+                    entries.tok.append(key)
+
+    def measured(composites: Sequence[Any], entries: Entries) -> None:
+        for composite in composites:
+            (tokens,) = parts(composite)
+            for form, node in product(tokens, composite.components[1]):
+                prefix = ("cqty", resource_type, param.code, *form)
+                if param.components[1].type == "number":
+                    entries.qty.extend((keys.of(*prefix), lo, hi) for lo, hi in number.spans(node.value))
+                else:
+                    for measure in quantity.measures(node.value, node.type):
+                        entries.qty.extend(quantity.rows(keys, prefix, measure))
+
+    def numbered(composites: Sequence[Any], entries: Entries) -> None:
+        for composite in composites:
+            (tokens,) = parts(composite)
+            for form, first, second in product(tokens, *composite.components[1:]):
+                key = keys.of("cqty", resource_type, param.code, *form)
+                entries.qty.append((key, Decimal(first.value), Decimal(second.value)))
+
+    match shape_of(param, resource_type):
+        case "keys":
+            return keyed
+        case "quantity":
+            return measured
+        case "numbers":
+            return numbered
+        case _:
+            return None
+
+
+def _token_forms(pair: token.Pair) -> list[Form]:
+    system, code = pair
+    if not code:
+        return []
+    folded = code.casefold()
+    return [("code", folded), ("system", system or "", folded)]
+
+
+def _target_form(type_: str | None, id_: str | None, url: str | None) -> Form:
+    return ("url", url) if url is not None else ("target", type_ or "", id_ or "")
+
+
+def _key(keys: Keys, resource_type: str, code: str, combination: Sequence[Form]) -> int:
+    return keys.of("pair", resource_type, code, *(part for form in combination for part in ("$", *form)))
+
+
+# -- asking
+
+
+def compile(
+    scope: Scope, registry: Registry, param: SearchParam, modifier: str | None, values: Sequence[CompositeValue]
+) -> Condition:
+    """The condition of one clause; its values are alternatives. Raises NotSupported."""
+    if modifier is not None:
+        raise unsupported_modifier(param.code, modifier, MODIFIERS)
+    match shape_of(param, scope.resource_type):
+        case "conjunction":
+            parts = [_conjunction(scope, registry, param, value) for value in values]
+        case "keys":
+            return _keyed(scope, param, values)
+        case "quantity":
+            parts = [_measured(scope, param, value) for value in values]
+        case "numbers":
+            parts = [_numbered(scope, param, value) for value in values]
+        case None:
+            raise NotSupported(f"search parameter '{param.code}' is not supported")
+    drivers = tuple(driver for part in parts for driver in part.drivers) if all(p.drivers for p in parts) else ()
+    return Condition(or_(*(part.filter for part in parts)), drivers, max(part.rank for part in parts))
+
+
+def _conjunction(scope: Scope, registry: Registry, param: SearchParam, value: CompositeValue) -> Condition:
+    conditions: list[Condition] = []
+    for component, part in zip(param.components, value.parts, strict=True):
+        found = registry.get(scope.resource_type, component.code)
+        if found is None:
+            raise NotSupported(f"'{param.code}' needs the search parameter '{component.code}'")
+        conditions.append(plain.compile(scope, found, None, [part]))
+    code, second = value.parts[0], value.parts[1]
+    paired: tuple[Driver, ...] = ()
+    if isinstance(code, TokenValue) and isinstance(second, QuantityValue):
+        paired = quantity.paired(scope, param.components[1].code, [code], [second])
+    best = min(conditions, key=lambda condition: condition.rank)
+    filter_ = and_(*(condition.filter for condition in conditions))
+    return Condition(filter_, paired or best.drivers, Rank.COMPOSITE if paired else best.rank)
+
+
+def _bare(part: Plain) -> list[Form]:
+    """The forms that lead to the rows: a token without its system."""
+    match part:
+        case TokenValue(_, code) if code is not None:
+            return [("code", code.casefold())]
+        case _:
+            return _asked(part)
+
+
+def _asked(part: Plain) -> list[Form]:
+    """The forms that decide. Raises NotSupported for `system|`."""
+    match part:
+        case TokenValue(None, str(code)):
+            return [("code", code.casefold())]
+        case TokenValue(str(system), str(code)):
+            return [("system", system, code.casefold())]
+        case ReferenceValue(types, id_, url, _):
+            return [_target_form(None, None, url)] if url else [_target_form(type_, id_, None) for type_ in types]
+        case UriValue(text):
+            return [("uri", text)]
+        case _:
+            raise NotSupported("a system without a code is not supported in a composite parameter")
+
+
+def _keyed(scope: Scope, param: SearchParam, values: Sequence[CompositeValue]) -> Condition:
+    def all_keys(forms: Sequence[list[Form]]) -> list[int]:
+        return [_key(scope.keys, scope.resource_type, param.code, combination) for combination in product(*forms)]
+
+    wanted = [key for value in values for key in all_keys([_asked(part) for part in value.parts])]
+    driving = [key for value in values for key in all_keys([_bare(part) for part in value.parts])]
+    return Condition(has_keys(scope.alias, wanted), (Tokens(tuple(dict.fromkeys(driving))),), Rank.COMPOSITE)
+
+
+def _measured(scope: Scope, param: SearchParam, value: CompositeValue) -> Condition:
+    (form,) = _asked(value.parts[0])
+    prefix = ("cqty", scope.resource_type, param.code, *form)
+    match value.parts[1]:
+        case QuantityValue(_, None, str()):
+            raise NotSupported(f"'{param.code}' takes a unit as number|system|code only")
+        case QuantityValue() as amount:
+            return number.condition(scope.alias, [quantity.tests(scope.keys, prefix, amount)])
+        case NumberValue() as amount:
+            return number.condition(scope.alias, [(scope.keys.of(*prefix), amount)])
+        case _:
+            raise NotSupported(f"search parameter '{param.code}' is not supported")
+
+
+def _numbered(scope: Scope, param: SearchParam, value: CompositeValue) -> Condition:
+    (form,) = _asked(value.parts[0])
+    first, second = value.parts[1], value.parts[2]
+    assert isinstance(first, NumberValue)
+    assert isinstance(second, NumberValue)
+    key = scope.keys.of("cqty", scope.resource_type, param.code, *form)
+    lo, hi = sql("x.lo"), sql("x.hi")
+    test: Fragment = and_(number.test(first, lo, lo), number.test(second, hi, hi))
+    filter_ = exists(
+        sql("FROM qty x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND {}", scope.alias, key, test)
+    )
+    return Condition(filter_, (Rids(sql("SELECT x.rid FROM qty x WHERE x.key = {} AND {}", key, test)),), Rank.RANGE)

@@ -1,0 +1,137 @@
+"""From a resource to everything the index tables hold of it.
+
+One plan per type, made when the type is first written: for each parameter the indexer of its type.
+What it writes, `compile` of the same module finds: tests/unit/params and tests/db/search say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import tzinfo
+from typing import Any
+
+from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.structure import COMPARTMENTS
+from fhirserver.params import composite, date, number, presence, quantity, reference, special, string, token, uri
+from fhirserver.params.entries import ORD_ABSENT, Entries, Indexer
+from fhirserver.params.extract import extractor
+from fhirserver.params.facts import CLINICAL_DATES, UNIONS, implied_systems, is_patient, presence_bits
+from fhirserver.params.registry import Registry, SearchParam, compartment_params
+
+Index = Callable[[str, str, dict[str, Any]], Entries]
+"""(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
+
+_IN_THE_ROW = frozenset({"_id", "_lastUpdated"})
+
+
+def indexer(registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo) -> Index:
+    """The function that makes entries. `own_bases` are without a slash at the end."""
+    stored = Registry(param for param in registry.params if not all(_is_derived(param, t) for t in param.base))
+    plans: dict[str, Callable[[str, dict[str, Any]], Entries]] = {}
+
+    def index(resource_type: str, id_: str, resource: dict[str, Any]) -> Entries:
+        plan = plans.get(resource_type)
+        if plan is None:
+            plan = plans[resource_type] = _plan(stored, keys, own_bases, zone, resource_type)
+        return plan(id_, resource)
+
+    return index
+
+
+def _is_derived(param: SearchParam, resource_type: str) -> bool:
+    """Whether the row, or what other parameters store, answers it already."""
+    if param.code in _IN_THE_ROW or (resource_type, param.code) in UNIONS:
+        return True
+    return bool(param.components) and composite.shape_of(param, resource_type) == "conjunction"
+
+
+def _plan(
+    registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo, resource_type: str
+) -> Callable[[str, dict[str, Any]], Entries]:
+    extract = extractor(registry, resource_type)
+    steps = {
+        code: _step(param, keys, own_bases, zone, resource_type)
+        for code, param in registry.for_type(resource_type).items()
+    }
+    start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
+    own = any("{def}" in compartment_params(name, resource_type) for name in COMPARTMENTS)
+    paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
+
+    def plan(id_: str, resource: dict[str, Any]) -> Entries:
+        entries = Entries(ord=start)
+        entries.keys.append(0)
+        word = 0
+        found = extract(resource)
+        for code, nodes in found.items():
+            bit, key, run = steps[code]
+            word |= bit
+            if key is not None:
+                entries.keys.append(key)
+            if run is not None:
+                run(nodes, entries)
+        entries.keys[0] = word
+        if own:
+            entries.compartments.append(keys.target(resource_type, id_))
+        for code, other in paired:
+            if code in found and other in found:
+                entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))
+        _distinct(entries)
+        return entries
+
+    return plan
+
+
+def _distinct(entries: Entries) -> None:
+    """Repeated rows would be repeated results. `keys[0]` is no key and stays where it is."""
+    entries.tok = list(dict.fromkeys(entries.tok))
+    entries.compartments = list(dict.fromkeys(entries.compartments))
+    entries.keys = [entries.keys[0], *dict.fromkeys(entries.keys[1:])]
+    for name in ("str", "dat", "qty"):
+        rows = getattr(entries, name)
+        if len(rows) > 1:
+            setattr(entries, name, list(dict.fromkeys(rows)))
+
+
+_Step = tuple[int, int | None, Indexer | None]
+"""Presence bit, presence key where there is no bit, and what writes the values."""
+
+
+def _step(
+    param: SearchParam, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo, resource_type: str
+) -> _Step:
+    bit = presence_bits(resource_type).get(param.code, 0)
+    key = None if bit else presence.key_of(keys, resource_type, param.code)
+    return bit, key, _indexer(param, keys, own_bases, zone, resource_type)
+
+
+def _indexer(
+    param: SearchParam, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo, resource_type: str
+) -> Indexer | None:
+    code = param.code
+    match param.type:
+        case "token":
+            return token.indexer(keys, resource_type, code, implied_systems(param, resource_type))
+        case "string":
+            return string.indexer(keys, resource_type, code)
+        case "date" if CLINICAL_DATES.get(resource_type) == code:
+            return date.clinical_indexer(keys, resource_type, code, zone)
+        case "date":
+            return date.indexer(keys, resource_type, code, zone)
+        case "number":
+            return number.indexer(keys, resource_type, code)
+        case "quantity":
+            return quantity.indexer(keys, resource_type, code)
+        case "uri":
+            return uri.indexer(keys, resource_type, code)
+        case "reference":
+            within = frozenset(name for name in COMPARTMENTS if code in compartment_params(name, resource_type))
+            return reference.indexer(
+                keys, resource_type, code, own_bases, within, is_patient(param, resource_type)
+            )
+        case "composite":
+            systems: list[Mapping[str, str]] = [{} for _ in param.components]
+            return composite.indexer(keys, param, resource_type, systems, own_bases)
+        case "special" if code == "near":
+            return special.near_indexer(keys, resource_type, code)
+        case _:
+            return None

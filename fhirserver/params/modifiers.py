@@ -1,0 +1,30 @@
+"""Which modifiers each type of parameter has here: https://hl7.org/fhir/R4/search.html#modifiers"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.params import composite, date, number, quantity, reference, string, token, uri
+from fhirserver.params.condition import unsupported_modifier
+from fhirserver.params.registry import SearchParam
+
+BY_TYPE: Final[dict[str, tuple[str, ...]]] = {
+    "composite": composite.MODIFIERS,
+    "date": date.MODIFIERS,
+    "number": number.MODIFIERS,
+    "quantity": quantity.MODIFIERS,
+    "reference": reference.MODIFIERS,
+    "special": ("missing",),
+    "string": string.MODIFIERS,
+    "token": token.MODIFIERS,
+    "uri": uri.MODIFIERS,
+}
+
+
+def check(param: SearchParam, modifier: str | None) -> None:
+    """Raises UnsupportedModifier for one that the parameter's type does not have."""
+    known = BY_TYPE[param.type]
+    if modifier is None or modifier in known or (param.type == "reference" and modifier in ENDPOINT_TYPES):
+        return
+    raise unsupported_modifier(param.code, modifier, known)

@@ -1,0 +1,200 @@
+"""From the parameters of a request to a SearchQuery: each is understood here or refused here.
+
+https://hl7.org/fhir/R4/search.html. What is unknown is refused with the names that are alike, or left
+out with a warning where the caller is lenient; a modifier that cannot be honoured is always refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import Any, Final, cast, get_args
+from zoneinfo import ZoneInfo
+
+from fhirserver.errors import Invalid, NotSupported, TooCostly
+from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
+from fhirserver.params.kinds import Reading
+from fhirserver.params.registry import Registry, compartment_params
+from fhirserver.search import include, sort
+from fhirserver.search.clauses import Reader, UnknownParameter, alike
+from fhirserver.search.query import Condition, Handling, Include, SearchQuery, Summary, Total, Within
+
+CURSOR: Final = "_cursor"
+"""The parameter of page links that names the place to go on from."""
+
+_IGNORED: Final = frozenset({"_format", "_pretty"})
+_RESULT: Final = frozenset({"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", CURSOR})
+_ONCE: Final = _RESULT - {"_include", "_revinclude"}
+
+Params = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a search may ask for, and what its values depend on. `own_bases` end without a slash."""
+
+    count_default: int = 50
+    count_max: int = 1_000
+    params_max: int = 100
+    or_values_max: int = 500
+    chain_depth_max: int = 3
+    includes_max: int = 10
+    zone: tzinfo = UTC
+    own_bases: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, settings: Any, own_bases: tuple[str, ...]) -> Limits:
+        """From the settings of the same names."""
+        return cls(
+            count_default=settings.count_default,
+            count_max=settings.count_max,
+            params_max=settings.params_max,
+            or_values_max=settings.or_values_max,
+            chain_depth_max=settings.chain_depth_max,
+            includes_max=settings.includes_max,
+            zone=UTC if settings.time_zone == "UTC" else ZoneInfo(settings.time_zone),
+            own_bases=own_bases,
+        )
+
+
+def parse(
+    registry: Registry,
+    limits: Limits,
+    resource_type: str | None,
+    params: Params,
+    handling: Handling = "strict",
+    compartment: tuple[str, str] | None = None,
+) -> SearchQuery:
+    """The search that the parameters mean: on a type, or on those of `_type` (None), or of a compartment.
+
+    Raises NotSupported, Invalid or TooCostly; UnknownParameter becomes a warning where `handling` is
+    lenient.
+    """
+    if len(params) > limits.params_max:
+        raise TooCostly(f"the search has {len(params)} parameters; {limits.params_max} is the limit")
+    types = _types(resource_type, params, compartment)
+    reader = Reader(registry, Reading(limits.zone, limits.own_bases), limits.or_values_max, limits.chain_depth_max)
+    start: tuple[Condition, ...] = (Within(*compartment),) if compartment else ()
+    conditions: dict[str, list[Condition]] = {type_: list(start) for type_ in types}
+    applied: list[tuple[str, str]] = []
+    results: list[tuple[str, str]] = []
+    warnings: list[str] = []
+    for name, value in params:
+        if name in _IGNORED:
+            continue
+        if name in _RESULT or name.startswith(("_include:", "_revinclude:")):
+            results.append((name, value))
+            continue
+        if name == "_type" and resource_type is None:
+            applied.append((name, value))
+            continue
+        try:
+            if not value:
+                raise UnknownParameter(f"search parameter '{name}' has no value")
+            found = [reader.condition(type_, name, value) for type_ in types]
+        except UnknownParameter as error:
+            if handling != "lenient":
+                raise
+            warnings.append(f"{error}; it was ignored")
+            continue
+        for type_, condition in zip(types, found, strict=True):
+            conditions[type_].append(condition)
+        applied.append((name, value))
+    frozen = {type_: tuple(held) for type_, held in conditions.items()}
+    return _with_results(SearchQuery(frozen, limits.count_default), registry, limits, results, applied, warnings, handling)
+
+
+def _types(resource_type: str | None, params: Params, compartment: tuple[str, str] | None) -> tuple[str, ...]:
+    """The types to search, in the order of their names."""
+    if compartment is not None and compartment[0] not in COMPARTMENTS:
+        raise NotSupported(f"{compartment[0]} defines no compartment; these do: {', '.join(sorted(COMPARTMENTS))}")
+    if resource_type is not None:
+        if compartment is not None and not compartment_params(compartment[0], resource_type):
+            raise NotSupported(f"{resource_type} is never in the compartment of a {compartment[0]}")
+        return (resource_type,)
+    named = [part for name, value in params if name == "_type" for part in value.split(",")]
+    for name in named:
+        if name not in ENDPOINT_TYPES:
+            raise Invalid(f"'{name}' in _type is not a resource type{alike(name, ENDPOINT_TYPES)}")
+    members = set(COMPARTMENTS[compartment[0]]) & ENDPOINT_TYPES if compartment else ENDPOINT_TYPES
+    types = set(named) & members if named else members
+    if not named and compartment is None:
+        raise NotSupported("a search across types names them: _type=Patient,Observation")
+    if not types:
+        raise NotSupported(f"none of {', '.join(named)} is in the compartment")
+    return tuple(sorted(types))
+
+
+def _with_results(
+    query: SearchQuery,
+    registry: Registry,
+    limits: Limits,
+    results: Params,
+    applied: list[tuple[str, str]],
+    warnings: list[str],
+    handling: Handling,
+) -> SearchQuery:
+    """The query with what is said about its results: https://hl7.org/fhir/R4/search.html#return"""
+    given: dict[str, str] = {}
+    includes: list[Include] = []
+    for name, value in results:
+        if name.startswith(("_include", "_revinclude")):
+            try:
+                includes.extend(include.parse(registry, query.types, name, value))
+            except UnknownParameter as error:
+                if handling != "lenient":
+                    raise
+                warnings.append(f"{error}; it was ignored")
+                continue
+        elif given.setdefault(name, value) is not value:
+            raise Invalid(f"{name} may be given once")
+        if name != CURSOR:
+            applied.append((name, value))
+    if sum(name.startswith(("_include", "_revinclude")) for name, _ in results) > limits.includes_max:
+        raise TooCostly(f"the search has more than {limits.includes_max} _include and _revinclude parameters")
+    try:
+        keys = sort.parse(registry, query.types, given.get("_sort"))
+    except UnknownParameter as error:
+        if handling != "lenient":
+            raise
+        warnings.append(f"{error}; the order is the default one")
+        applied.remove(("_sort", given["_sort"]))
+        keys = ()
+    return SearchQuery(
+        conditions=query.conditions,
+        count=_count(given.get("_count"), limits),
+        total=cast(Total | None, _choice("_total", given.get("_total"), get_args(Total))),
+        summary=cast(Summary, _choice("_summary", given.get("_summary"), get_args(Summary)) or "false"),
+        elements=_elements(given.get("_elements")),
+        includes=tuple(dict.fromkeys(includes)),
+        sort=keys,
+        cursor=given.get(CURSOR),
+        applied=tuple(applied),
+        warnings=tuple(warnings),
+    )
+
+
+def _count(text: str | None, limits: Limits) -> int:
+    """The size of a page; a larger one than allowed is reduced: https://hl7.org/fhir/R4/search.html#count"""
+    if text is None:
+        return limits.count_default
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
+        raise Invalid(f"_count is a number of entries, not '{text}'")
+    return min(int(text), limits.count_max)
+
+
+def _choice(name: str, text: str | None, known: tuple[str, ...]) -> str | None:
+    if text is not None and text not in known:
+        raise Invalid(f"{name} is one of {', '.join(known)}, not '{text}'")
+    return text
+
+
+def _elements(text: str | None) -> tuple[str, ...]:
+    """https://hl7.org/fhir/R4/search.html#elements"""
+    if text is None:
+        return ()
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(name.replace(".", "").isalnum() for name in names):
+        raise Invalid(f"_elements is a list of element names, not '{text}'")
+    return names

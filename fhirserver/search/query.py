@@ -1,0 +1,133 @@
+"""What a search asks for, as values: the result of `parse`, the input of `compile`.
+
+https://hl7.org/fhir/R4/search.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fhirserver.params.date import DateValue
+from fhirserver.params.kinds import Value
+from fhirserver.params.registry import SearchParam
+
+Handling = Literal["strict", "lenient"]
+Total = Literal["none", "estimate", "accurate"]
+Summary = Literal["true", "text", "data", "count", "false"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A parameter with its values, which are alternatives. `modifier` may be a resource type."""
+
+    param: SearchParam
+    modifier: str | None
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """`param:missing`: https://hl7.org/fhir/R4/search.html#modifiers"""
+
+    param: SearchParam
+    missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """`_id`"""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """`_lastUpdated`"""
+
+    values: tuple[DateValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A reference to resources that themselves match: https://hl7.org/fhir/R4/search.html#chaining
+
+    `inner` says for each type that the reference may point at what must hold there; any one will do.
+    """
+
+    param: SearchParam
+    inner: tuple[tuple[str, Condition], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """Resources that others refer to: https://hl7.org/fhir/R4/search.html#has"""
+
+    source: str
+    param: SearchParam
+    inner: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """In the compartment of a resource: https://hl7.org/fhir/R4/compartmentdefinition.html"""
+
+    compartment: str
+    id: str
+
+
+Condition = Clause | Missing | Ids | Updated | Chain | Has | Within
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One key of `_sort`; `param` is None for `_id` and `_lastUpdated`, which `code` names."""
+
+    code: str
+    param: SearchParam | None
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """`_include` and `_revinclude`: https://hl7.org/fhir/R4/search.html#revinclude
+
+    `source` is the type that refers; `param` None stands for all of its reference parameters (`*`);
+    `target` narrows what is referred to.
+    """
+
+    source: str
+    param: SearchParam | None
+    target: str | None
+    reverse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """A search, fully understood. `conditions` holds, for each type that is searched, what must hold.
+
+    `count` is the size of a page (0: only the total). `applied` are the parameters that took effect,
+    as the self link repeats them; `warnings` say what a lenient search left out.
+    """
+
+    conditions: Mapping[str, tuple[Condition, ...]]
+    count: int
+    total: Total | None = None
+    summary: Summary = "false"
+    elements: tuple[str, ...] = ()
+    includes: tuple[Include, ...] = ()
+    sort: tuple[SortKey, ...] = ()
+    cursor: str | None = None
+    applied: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types that are searched."""
+        return tuple(self.conditions)
+
+    @property
+    def counts_only(self) -> bool:
+        """Whether only the number of matches is wanted: https://hl7.org/fhir/R4/search.html#summary"""
+        return self.summary == "count" or self.count == 0

@@ -1,0 +1,16 @@
+"""The application over ASGI on a database of its own, for each test module."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest_asyncio
+
+from tests.support.server import serving
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def http(database: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client whose paths are relative to the FHIR base; modules that use it set
+    `pytestmark = pytest.mark.asyncio(loop_scope="module")`."""
+    async with serving(database) as client:
+        yield client
