@@ -1,33 +1,32 @@
 # syntax=docker/dockerfile:1
-# The first stage installs into a virtual environment, the second carries nothing but that and the interpreter.
+# The first stage installs the locked packages, the second carries nothing but them, the code and its data files.
 
-FROM python:3.13-slim-bookworm AS build
-WORKDIR /src
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python -m venv /opt/fhirserver
+FROM python:3.13-slim-bookworm AS packages
 COPY requirements.lock ./
-RUN /opt/fhirserver/bin/pip install --require-hashes --only-binary :all: -r requirements.lock
-COPY . .
-# The locked packages are in place; this adds the server itself and its data files.
-RUN /opt/fhirserver/bin/pip install --no-deps .
+RUN python -m venv /opt/packages \
+ && /opt/packages/bin/pip install --no-cache-dir --disable-pip-version-check \
+      --require-hashes --only-binary :all: --requirement requirements.lock
 
 FROM python:3.13-slim-bookworm
-RUN useradd --system --uid 10001 --user-group --create-home --home-dir /var/lib/fhirserver fhirserver \
+# A numeric user that exists: PostgreSQL, when it runs embedded, asks for its name.
+RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /data fhirserver \
  && install --directory --owner fhirserver --group fhirserver --mode 0700 /data
-COPY --from=build /opt/fhirserver /opt/fhirserver
-ENV PATH=/opt/fhirserver/bin:$PATH \
+COPY --from=packages /opt/packages /opt/packages
+COPY . /opt/fhirserver
+RUN printf '#!/bin/sh\nexec /opt/packages/bin/python -m fhirserver "$@"\n' > /usr/local/bin/fhirserver \
+ && chmod 0755 /usr/local/bin/fhirserver \
+ && /opt/packages/bin/python -m compileall -q /opt/fhirserver/fhirserver
+ENV PYTHONPATH=/opt/fhirserver \
     PYTHONUNBUFFERED=1 \
     FHIRSERVER_HOST=0.0.0.0 \
     FHIRSERVER_PORT=8080 \
     FHIRSERVER_DATA_DIR=/data
-USER fhirserver
-WORKDIR /var/lib/fhirserver
+USER 10001:10001
+WORKDIR /data
 VOLUME /data
 EXPOSE 8080
-# Longer than FHIRSERVER_SHUTDOWN_GRACE_S, which running requests have; give `docker stop` as much with -t.
-STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"FHIRSERVER_PORT\"]}/livez', timeout=4)"]
-# Listening beyond the container without sign-in is for the one who runs it to allow: add --insecure.
+  CMD ["/opt/packages/bin/python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['FHIRSERVER_PORT'] + '/livez', timeout=4)"]
+# Listening beyond the container without sign-in is for whoever runs it to allow: `serve --insecure`.
 ENTRYPOINT ["fhirserver"]
 CMD ["serve"]

@@ -67,6 +67,13 @@ def new_database() -> NewDatabase:
     return postgres.database
 
 
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A data folder for an embedded PostgreSQL of this test alone; not made yet."""
+    with postgres.data_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of test data beside the project; tests that need it skip, saying so, where it is absent."""

@@ -188,6 +188,16 @@ def timing_bounds(timing: Mapping[str, object], zone: tzinfo = UTC) -> tuple[int
     return min(lo for lo, _ in ranges), max(hi for _, hi in ranges)
 
 
+def micros(moment: datetime) -> int:
+    """Microseconds since the epoch of an aware datetime."""
+    return _elapsed(moment.astimezone(UTC).replace(tzinfo=None))
+
+
+def moment(micros: int) -> datetime:
+    """The datetime in UTC. Raises OverflowError outside the years 1 to 9999."""
+    return (_EPOCH + timedelta(microseconds=micros)).replace(tzinfo=UTC)
+
+
 def instant_text(micros: int) -> str:
     """The instant in UTC with six digits, such as `2026-11-20T23:20:51.123456Z`.
 

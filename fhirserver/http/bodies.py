@@ -105,7 +105,7 @@ class RequestBodies:
 
 def _too_large(bytes_max: int) -> TooLarge:
     return TooLarge(
-        f"The body is larger than {bytes_max} bytes; split it, or use the bulk import",
+        f"The body is larger than {bytes_max} bytes; send it in parts",
         headers={"Connection": "close"},
     )
 

@@ -15,11 +15,11 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final
 
-from fhirserver.errors import Invalid, NotAcceptable, UnsupportedMediaType
+from fhirserver.errors import NotAcceptable, UnsupportedMediaType
+from fhirserver.interactions.headers import Handling, Prefer, Return
 
 HEADER_CHARS_MAX: Final = 1024
 """Longer Accept and Prefer headers are ignored."""
-_ETAGS_CHARS_MAX: Final = 8192
 FHIR_VERSIONS: Final = frozenset({"4.0", "4.0.1"})
 
 
@@ -273,30 +273,6 @@ def _content(content_type: str | None) -> MediaRange:
     return sent
 
 
-class Return(Enum):
-    """What a write answers with: https://hl7.org/fhir/R4/http.html#ops"""
-
-    MINIMAL = "minimal"
-    REPRESENTATION = "representation"
-    OPERATION_OUTCOME = "OperationOutcome"
-
-
-class Handling(Enum):
-    """What happens to unknown search parameters: https://hl7.org/fhir/R4/search.html#errors"""
-
-    STRICT = "strict"
-    LENIENT = "lenient"
-
-
-@dataclass(frozen=True, slots=True)
-class Prefer:
-    """The preferences of RFC 7240 that FHIR knows; None where the client has none."""
-
-    returns: Return | None = None
-    handling: Handling | None = None
-    respond_async: bool = False
-
-
 _NO_PREFERENCE: Final = Prefer()
 _RETURNS: Final = {choice.value.lower(): choice for choice in Return}
 _HANDLINGS: Final = {choice.value: choice for choice in Handling}
@@ -315,43 +291,6 @@ def prefer(header: str | None) -> Prefer:
         handling=_HANDLINGS.get(found.get("handling", "")),
         respond_async="respond-async" in found,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ETags:
-    """The versions that If-Match or If-None-Match names; `any` is `*`."""
-
-    any: bool = False
-    versions: frozenset[str] = frozenset()
-
-    def match(self, version: str | int | None) -> bool:
-        """Whether the version (None: there is no resource) is among them."""
-        return version is not None and (self.any or str(version) in self.versions)
-
-
-_ETAG = re.compile(r'\s*(?:W/)?"([\x21\x23-\x7e]{0,64})"\s*')
-
-
-def etags(header: str | None, name: str = "If-Match") -> ETags | None:
-    """If-Match or If-None-Match; None when absent. Weak and strong count alike, as FHIR's versions are weak.
-
-    https://hl7.org/fhir/R4/http.html#concurrency. Raises Invalid when malformed, for taking a broken If-Match
-    for none would let updates be lost.
-    """
-    if header is None:
-        return None
-    if header.strip() == "*":
-        return ETags(any=True)
-    found = [_ETAG.fullmatch(member) for member in header[:_ETAGS_CHARS_MAX].split(",")]
-    versions = frozenset(match[1] for match in found if match is not None)
-    if None in found or not versions:
-        raise Invalid(f'The header {name} must be like W/"3", a list of such, or *')
-    return ETags(versions=versions)
-
-
-def etag(version: str | int) -> str:
-    """The weak ETag of a version: https://hl7.org/fhir/R4/http.html#versioning"""
-    return f'W/"{version}"'
 
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

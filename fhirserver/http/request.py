@@ -20,7 +20,7 @@ from fhirserver.fhir import json, xml
 from fhirserver.http import negotiate
 from fhirserver.http.base import PATH, public_base
 from fhirserver.http.negotiate import Accepted, Format
-from fhirserver.interactions.call import Call, Params, Prefer, Services
+from fhirserver.interactions.call import Call, Params, Services
 from fhirserver.interactions.table import Target, resolve
 
 BINARY = "Binary"
@@ -121,7 +121,6 @@ async def call_of(
             patch_type, resource = _patch(content_type, body, services)
         else:
             resource = await decoded(target, content_type, body, headers, services)
-    prefer = negotiate.prefer(headers.get(b"prefer"))
     return Call(
         services=services,
         interaction=interaction.name,
@@ -134,10 +133,7 @@ async def call_of(
         query=query,
         resource=resource,
         patch_type=patch_type,
-        prefer=Prefer(
-            prefer.returns.value if prefer.returns else None,
-            prefer.handling.value if prefer.handling else None,
-        ),
+        prefer=negotiate.prefer(headers.get(b"prefer")),
         if_match=headers.get(b"if-match"),
         if_none_match=headers.get(b"if-none-match"),
         if_modified_since=negotiate.http_date(headers.get(b"if-modified-since")),

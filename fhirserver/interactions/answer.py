@@ -7,6 +7,7 @@ from email.utils import format_datetime
 from fhirserver.errors import Issue
 from fhirserver.fhir import json
 from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.headers import Return
 from fhirserver.store.version import Version
 
 
@@ -37,10 +38,10 @@ def written(call: Call, version: Version, status: int, done: str) -> Answer:
     headers = version_headers(version)
     location = f"{call.base}/{version.versioned_path}"
     headers["Location" if status == 201 else "Content-Location"] = location
-    match call.prefer.return_:
-        case "minimal":
+    match call.prefer.returns:
+        case Return.MINIMAL:
             body = None
-        case "OperationOutcome":
+        case Return.OPERATION_OUTCOME:
             body = outcome(Issue("information", "informational", f"{version.versioned_path} {done}"))
         case _:
             body = version.json()

@@ -13,6 +13,7 @@ from typing import Any
 from fhirserver.db.pool import Pool
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import Resource
+from fhirserver.interactions.headers import Prefer
 from fhirserver.params.entries import Entries
 from fhirserver.params.registry import Registry
 from fhirserver.policy.restriction import EVERYTHING, Restriction
@@ -21,15 +22,6 @@ from fhirserver.store.version import Version
 
 Params = tuple[tuple[str, str], ...]
 """Search parameters as they stand in the URL or form, decoded, in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prefer:
-    """https://hl7.org/fhir/R4/http.html#ops: `return_` is minimal, representation or OperationOutcome;
-    `handling` is strict or lenient. None where the caller did not say."""
-
-    return_: str | None = None
-    handling: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Protocol
 
-from fhirserver.errors import Invalid, PreconditionFailed
+from fhirserver.errors import PreconditionFailed
 from fhirserver.interactions.call import Call
+from fhirserver.interactions.headers import etags
 from fhirserver.store.version import Version
 
 
@@ -20,27 +20,14 @@ class Numbered(Protocol):
     def deleted(self) -> bool: ...
 
 
-_ETAG = re.compile(r'\s*(?:W/)?"?([A-Za-z0-9\-.]{1,64})"?\s*')
-
-
-def etag_versions(header: str) -> frozenset[str]:
-    """The version ids that `W/"1", W/"2"` names; `*` stands for any. Raises Invalid."""
-    if header.strip() == "*":
-        return frozenset("*")
-    tags = [_ETAG.fullmatch(part) for part in header.split(",")]
-    if not all(tags):
-        raise Invalid(f'{header[:80]!r} is not an entity tag; a version is named as W/"3"')
-    return frozenset(tag[1] for tag in tags if tag)
-
-
 def require_match(if_match: str | None, current: Numbered | None) -> None:
     """Raise PreconditionFailed unless the current version is the one that If-Match names."""
-    if if_match is None:
+    named = etags(if_match, "If-Match")
+    if named is None:
         return
-    named = etag_versions(if_match)
     if current is None or current.deleted:
         raise PreconditionFailed("If-Match names a version of a resource that does not exist now")
-    if "*" not in named and str(current.version) not in named:
+    if not named.match(current.version):
         raise PreconditionFailed(
             f'If-Match names another version; the current one is W/"{current.version}"',
             headers={"ETag": f'W/"{current.version}"'},
@@ -50,9 +37,9 @@ def require_match(if_match: str | None, current: Numbered | None) -> None:
 def unchanged(call: Call, version: Version) -> bool:
     """Whether a conditional read may answer 304. If-None-Match goes before If-Modified-Since, whose
     clock has whole seconds."""
-    if call.if_none_match is not None:
-        named = etag_versions(call.if_none_match)
-        return "*" in named or str(version.version) in named
+    named = etags(call.if_none_match, "If-None-Match")
+    if named is not None:
+        return named.match(version.version)
     if call.if_modified_since is not None:
         return version.updated < call.if_modified_since + timedelta(seconds=1)
     return False

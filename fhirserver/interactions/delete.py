@@ -8,6 +8,7 @@ from fhirserver.errors import Issue, MultipleMatches
 from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
+from fhirserver.interactions.headers import Return
 from fhirserver.interactions.integrity import verify_unreferenced
 from fhirserver.interactions.matching import criteria, lock_criteria, matches
 from fhirserver.search.restrict import compile_restriction
@@ -74,7 +75,7 @@ async def _bury(connection: Connection, call: Call, found: list[Version]) -> Ans
 
 def gone(call: Call, count: int) -> Answer:
     """204, or 200 with an OperationOutcome for those who prefer one."""
-    if call.prefer.return_ == "OperationOutcome":
+    if call.prefer.returns is Return.OPERATION_OUTCOME:
         text = f"{count} resource{'' if count == 1 else 's'} deleted"
         return Answer(200, outcome(Issue("information", "informational", text)))
     return Answer(204)

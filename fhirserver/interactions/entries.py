@@ -21,7 +21,8 @@ from fhirserver.errors import FhirError, Invalid, Issue, TooLarge
 from fhirserver.fhir import json
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.bundle import Entry
-from fhirserver.interactions.call import Answer, Call, Params, Prefer
+from fhirserver.interactions.call import Answer, Call, Params
+from fhirserver.interactions.headers import Prefer, Return
 from fhirserver.interactions.table import resolve
 from fhirserver.store.version import instant
 
@@ -79,7 +80,7 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
         query=query,
         resource=resource,
         patch_type=patch_type,
-        prefer=Prefer(call.prefer.return_ or "minimal", call.prefer.handling),
+        prefer=Prefer(call.prefer.returns or Return.MINIMAL, call.prefer.handling),
         if_match=request.get("ifMatch"),
         if_none_match=request.get("ifNoneMatch"),
         if_modified_since=_instant(request.get("ifModifiedSince")),
@@ -135,7 +136,7 @@ def response_entry(call: Call, method: str, answer: Answer) -> Entry:
     if answer.version is not None:
         entry["fullUrl"] = f"{call.base}/{answer.version.path}"
     if answer.body is not None and method != "HEAD":
-        if call.prefer.return_ == "OperationOutcome" and method not in ("GET", "HEAD"):
+        if call.prefer.returns is Return.OPERATION_OUTCOME and method not in ("GET", "HEAD"):
             response["outcome"] = orjson.Fragment(answer.body)
         else:
             entry["resource"] = orjson.Fragment(answer.body)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from urllib.parse import urlencode
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import Invalid, NotFound, NotSupported
-from fhirserver.fhir.dates import bounds
+from fhirserver.fhir.dates import bounds, micros, moment
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
 from fhirserver.interactions.bundle import Entry, Link, bundle, history_entry
 from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.headers import Handling
 from fhirserver.search.restrict import compile_restriction
 from fhirserver.store import history as store
 from fhirserver.store import read
@@ -32,7 +33,6 @@ _PARAMETERS = (
     "_summary",
     "_elements",
 )
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def history(connection: Connection, call: Call) -> Answer:
@@ -55,7 +55,7 @@ def _given(call: Call) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in call.query:
         if name not in _PARAMETERS:
-            if call.prefer.handling == "lenient":
+            if call.prefer.handling is Handling.LENIENT:
                 continue
             near = nearest(name, _PARAMETERS)
             raise NotSupported(
@@ -95,7 +95,7 @@ def _count(text: str | None, default: int, maximum: int) -> int:
 def _range(name: str, text: str) -> tuple[datetime, datetime]:
     try:
         low, high = bounds(text)
-        return _EPOCH + timedelta(microseconds=low), _EPOCH + timedelta(microseconds=high)
+        return moment(low), moment(high)
     except (ValueError, OverflowError):
         raise Invalid(f"{name} is an instant such as 2026-11-20T10:00:00Z, not {text[:60]!r}") from None
 
@@ -140,8 +140,8 @@ def _url(call: Call, given: dict[str, str], cursor: str | None) -> str:
 
 def _cursor(last: Row, window: Window) -> str:
     """Where the next page begins, and the instant that all pages are older than."""
-    until = "" if window.until is None else str(_micros(window.until))
-    text = f"{_micros(last.version.updated)}.{last.rid}.{until}"
+    until = "" if window.until is None else str(micros(window.until))
+    text = f"{micros(last.version.updated)}.{last.rid}.{until}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -151,14 +151,6 @@ def _decoded(cursor: str) -> tuple[datetime | None, tuple[datetime, int]]:
         updated, rid, until = text.split(".")
         if not 0 <= int(rid) < 2**63:
             raise ValueError
-        return (_moment(until) if until else None), (_moment(updated), int(rid))
+        return (moment(int(until)) if until else None), (moment(int(updated)), int(rid))
     except (ValueError, OverflowError, binascii.Error):
         raise Invalid("_cursor is not one that this server gave out; start from the first page") from None
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def _moment(micros: str) -> datetime:
-    return _EPOCH + timedelta(microseconds=int(micros))

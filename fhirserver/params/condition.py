@@ -26,16 +26,30 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The current rows with these ids (a fragment of type text[])."""
+    """The current rows with these ids."""
 
-    ids: Fragment
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """The current rows whose `idk` is an expression's value (`= x` or `= any(...)`)."""
+
+    equals: Fragment
 
 
 @dataclass(frozen=True, slots=True)
 class Patients:
-    """The current rows whose `ptk` is one of these (a fragment of type bigint[])."""
+    """The current rows whose `ptk` is one of these."""
 
-    ptks: Fragment
+    ptks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PatientOf:
+    """The current rows whose `ptk` is an expression's value, for conditions on another row."""
+
+    ptk: Fragment
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,13 @@ class Tokens:
     """The rows under one of these keys of `tok`, which keeps the default order within each key."""
 
     keys: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOf:
+    """The rows under an expression's value in `tok`, for conditions on another row."""
+
+    key: Fragment
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +77,11 @@ class Rids:
 class Span:
     """The current rows with `ord` in [lo, hi]; None is an open end."""
 
-    lo: int | None
-    hi: int | None
+    lo: int | None = None
+    hi: int | None = None
 
 
-Driver = Ids | Patients | Tokens | Rids | Span
+Driver = Ids | Identities | Patients | PatientOf | Tokens | TokenOf | Rids | Span
 
 
 class Rank:

@@ -6,14 +6,14 @@ What it writes, `compile` of the same module finds: tests/unit/params and tests/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import tzinfo
-from typing import Any
+from typing import Any, Final
 
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import COMPARTMENTS
 from fhirserver.params import composite, date, number, presence, quantity, reference, special, string, token, uri
-from fhirserver.params.entries import ORD_ABSENT, Entries, Indexer
+from fhirserver.params.entries import ORD_ABSENT, Entries, Indexer, Node
 from fhirserver.params.extract import extractor
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, implied_systems, is_patient, presence_bits
 from fhirserver.params.registry import Registry, SearchParam, compartment_params
@@ -21,7 +21,10 @@ from fhirserver.params.registry import Registry, SearchParam, compartment_params
 Index = Callable[[str, str, dict[str, Any]], Entries]
 """(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
 
-_IN_THE_ROW = frozenset({"_id", "_lastUpdated"})
+PATIENT_CODED: Final[Mapping[str, str]] = {"Observation": "code"}
+"""Types whose patients can have thousands: a key of `tok` stands for patient and code together."""
+
+_IN_THE_ROW: Final = frozenset({"_id", "_lastUpdated"})
 
 
 def indexer(registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo) -> Index:
@@ -55,6 +58,7 @@ def _plan(
     }
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
     own = any("{def}" in compartment_params(name, resource_type) for name in COMPARTMENTS)
+    coded = PATIENT_CODED.get(resource_type)
     paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
 
     def plan(id_: str, resource: dict[str, Any]) -> Entries:
@@ -75,10 +79,24 @@ def _plan(
         for code, other in paired:
             if code in found and other in found:
                 entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))
+        if coded is not None and entries.ptk is not None and coded in found:
+            entries.tok.extend(_patient_codes(keys, resource_type, entries.ptk, found[coded]))
         _distinct(entries)
         return entries
 
     return plan
+
+
+def patient_code_key(keys: Keys, resource_type: str, ptk: int, code: str) -> int:
+    """The key of `tok` for resources of a patient that carry a folded code."""
+    return keys.of("ptk+code", resource_type, code) ^ ptk
+
+
+def _patient_codes(keys: Keys, resource_type: str, ptk: int, nodes: Sequence[Node]) -> Iterator[int]:
+    for node in nodes:
+        for _, code in token.pairs(node.value, node.type, {}):
+            if code:
+                yield patient_code_key(keys, resource_type, ptk, code.casefold())
 
 
 def _distinct(entries: Entries) -> None:

@@ -193,7 +193,7 @@ def _condition(scope: Scope, found: _Wanted) -> Condition:
     if found.patients:
         tests.append(sql("{}.ptk = any({}::bigint[])", scope.alias, found.patients))
     if found.leads:
-        drivers.append(Patients(sql("{}::bigint[]", found.leads)))
+        drivers.append(Patients(tuple(dict.fromkeys(found.leads))))
     if found.driving:
         drivers.append(Tokens(tuple(dict.fromkeys(found.driving))))
     return Condition(or_(*tests), tuple(drivers), Rank.PATIENT if found.leads else Rank.REFERENCE)

@@ -44,7 +44,7 @@ def parse_id(text: str) -> str:
 def compile_ids(scope: Scope, ids: Sequence[str]) -> Condition:
     """The rows with one of the ids; those that are no ids cannot be stored."""
     wanted = [id_ for id_ in ids if reference.is_id(id_)]
-    return Condition(sql("{}.id = any({}::text[])", scope.alias, wanted), (Ids(sql("{}::text[]", wanted)),), Rank.ID)
+    return Condition(sql("{}.id = any({}::text[])", scope.alias, wanted), (Ids(tuple(wanted)),), Rank.ID)
 
 
 # -- _lastUpdated

@@ -65,6 +65,21 @@ def remove(folder: Path) -> None:
     Path(f"{folder}.lock").unlink(missing_ok=True)
 
 
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """The name of a data folder that is not there yet; its cluster is stopped and removed at the end.
+
+    PostgreSQL's own account can reach it, which is not so with pytest's folders when root runs the tests.
+    """
+    parent = Path(tempfile.mkdtemp(prefix="fhirserver-data-"))
+    parent.chmod(0o711)
+    try:
+        yield parent / "data"
+    finally:
+        remove(parent / "data")
+        shutil.rmtree(parent, ignore_errors=True)
+
+
 _started: list[Embedded] = []  # kept alive until this worker ends; the run's first process stops the server
 
 

@@ -17,7 +17,7 @@ from fhirserver.fhir.suggest import nearest
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.capabilities import statement, terminology
 from fhirserver.interactions.capabilities.packed import Packed, Tail, join
-from fhirserver.interactions.conditions import etag_versions
+from fhirserver.interactions.headers import Handling, etags
 from fhirserver.params.registry import Registry
 from fhirserver.settings import Settings
 
@@ -44,7 +44,7 @@ def _mode(call: Call) -> str:
     """`mode`, by default `full`; raises Invalid, and NotSupported for parameters that mean nothing here."""
     given: dict[str, str] = {}
     for name, value in call.query:
-        if name not in _PARAMETERS and call.prefer.handling != "lenient":
+        if name not in _PARAMETERS and call.prefer.handling is not Handling.LENIENT:
             near = nearest(name, _PARAMETERS) or _PARAMETERS
             raise NotSupported(f"metadata has no parameter {name[:64]!r}; it has {', '.join(near)}")
         if name == "mode" and name in given:
@@ -57,8 +57,8 @@ def _mode(call: Call) -> str:
 
 
 def _has(if_none_match: str, etag: str) -> bool:
-    named = etag_versions(if_none_match)
-    return "*" in named or etag.removeprefix('W/"').removesuffix('"') in named
+    named = etags(if_none_match, "If-None-Match")
+    return named is not None and named.match(etag.removeprefix('W/"').removesuffix('"'))
 
 
 @lru_cache(maxsize=16)

@@ -10,9 +10,9 @@ from typing import Final
 
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params.registry import Registry, SearchParam
-from fhirserver.search.parse import RESULT_PARAMS, UNSUPPORTED
+from fhirserver.search.clauses import DEFINED
 
-_CONTROL_TYPES: Final = {
+CONTROLS: Final = {
     "_count": "number",
     "_elements": "string",
     "_format": "token",
@@ -25,12 +25,8 @@ _CONTROL_TYPES: Final = {
     "_total": "token",
     "_type": "token",
 }
-CONTROLS: Final = {
-    name: type_
-    for name, type_ in _CONTROL_TYPES.items()
-    if name in RESULT_PARAMS or (name == "_has" and name not in UNSUPPORTED)
-}
-"""Parameters of every search that no SearchParameter defines, with the type nearest to their values."""
+"""Parameters of every search (`_type`: of one across types) that no SearchParameter defines, with the type
+nearest to their values."""
 
 
 def announced(registry: Registry, resource_type: str) -> list[SearchParam]:
@@ -38,7 +34,7 @@ def announced(registry: Registry, resource_type: str) -> list[SearchParam]:
     return [
         param
         for code, param in registry.for_type(resource_type).items()
-        if param.expression is not None and code not in UNSUPPORTED
+        if param.expression is not None and code not in DEFINED
     ]
 
 

@@ -5,9 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -34,16 +32,6 @@ with psycopg.connect(server.dsn, autocommit=True) as connection:
         connection.execute("INSERT INTO kept VALUES (%s)", (number,))
         print(number, flush=True)
 """
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """A folder that the account of PostgreSQL can reach; pytest's own is private to root."""
-    parent = Path(tempfile.mkdtemp(prefix="fhirserver-embedded-"))
-    parent.chmod(0o711)
-    yield parent / "data"
-    remove(parent / "data")
-    shutil.rmtree(parent, ignore_errors=True)
 
 
 def rows(dsn: str) -> list[int]:

@@ -10,15 +10,9 @@ from hypothesis import strategies as st
 from fhirserver import errors
 from fhirserver.http.negotiate import (
     Accepted,
-    ETags,
     Format,
-    Handling,
     PatchFormat,
-    Prefer,
-    Return,
     body_type,
-    etag,
-    etags,
     http_date,
     last_modified,
     media_ranges,
@@ -29,6 +23,7 @@ from fhirserver.http.negotiate import (
     request_format,
     response_format,
 )
+from fhirserver.interactions.headers import ETags, Handling, Prefer, Return, etag, etags
 
 J, X = Format.JSON, Format.XML
 HEADERS = st.text() | st.text('abjsonxml/;=,"*q.019\\ W-+:GMT', max_size=200)

@@ -20,19 +20,15 @@ from fhirserver.fhir.structure import STRUCTURES
 Resource = dict[str, Any]
 EXTENSION = {"extension": [{"url": "http://example.org/e", "valueCode": "x"}]}
 STRANGE = [
-    None, True, False, 0, -1, 2**31, Decimal("1.0"), Decimal("1E+2"), "", " ", "x", "a b", "\x07", "\n", "é",
-    "2021-02-30", "2020-02-29", "2021-02-29",
-    "1900-02-29", "2000-02-29", "0000-01-01", "2021-01-01T24:00:00Z",
-    "2021-01-01T00:00:00",
-    "2021-01-01T23:59:60Z", "#", "#x", "Patient/1", "Nothing/1", "Patient", "Patient/",
-    "http://example.org/fhir/Patient/1", "urn:uuid:1", "urn:uuid:c757873d-ec9a-4326-a141-556f43239520",
-    "AQID",
-    [], {},
-    [None], [{}], ["x"], ["x", None], [["x"]], {"id": "x"}, EXTENSION, {"coding": [{"code": "x"}]},
-    {"reference": "Patient/1"},
-    {"reference": "#x"}, {"resourceType": "Patient"},
-    [{"resourceType": "Patient"}],
-    {"resourceType": "Patient", "id": "x"}, '<div xmlns="http://www.w3.org/1999/xhtml">x</div>', "<div>x</div>",
+    None, True, False, 0, -1, 2**31, Decimal("1.0"), Decimal("1E+2"), "", " ", "x", "a b", "\x07", "\n",
+    "é", "2021-02-30", "2020-02-29", "2021-02-29", "1900-02-29", "2000-02-29", "0000-01-01",
+    "2021-01-01T24:00:00Z", "2021-01-01T00:00:00", "2021-01-01T23:59:60Z", "#", "#x", "Patient/1",
+    "Nothing/1", "Patient", "Patient/", "http://example.org/fhir/Patient/1", "urn:uuid:1",
+    "urn:uuid:c757873d-ec9a-4326-a141-556f43239520", "AQID", [], {}, [None], [{}], ["x"], ["x", None],
+    [["x"]], {"id": "x"}, EXTENSION, {"coding": [{"code": "x"}]}, {"reference": "Patient/1"},
+    {"reference": "#x"}, {"resourceType": "Patient"}, [{"resourceType": "Patient"}],
+    {"resourceType": "Patient", "id": "x"}, '<div xmlns="http://www.w3.org/1999/xhtml">x</div>',
+    "<div>x</div>",
 ]  # fmt: skip
 
 

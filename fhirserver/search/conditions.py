@@ -1,0 +1,155 @@
+"""Each condition of a query compiled, by its kind and the type of its parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+from fhirserver.db.sql import TRUE, sql
+
+from fhirserver.params import composite, plain, presence, quantity, reference, special
+from fhirserver.params.condition import Condition, Driver, Ids, Patients, Rank, Scope, Tokens
+from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
+from fhirserver.params.index import PATIENT_CODED, patient_code_key
+from fhirserver.params.kinds import CompositeValue, Value
+from fhirserver.params.reference import ReferenceValue
+from fhirserver.params.registry import SearchParam, compartment_params
+from fhirserver.params.token import TokenValue
+from fhirserver.search import chain, query
+from fhirserver.search.context import Context
+
+
+def compile_all(context: Context, scope: Scope, conditions: Sequence[query.Condition], depth: int = 0) -> list[Condition]:
+    """All conditions on a row, and those drivers that only two of them together have."""
+    compiled = [compile_one(context, scope, condition, depth) for condition in conditions]
+    return [*compiled, *_together(scope, conditions)]
+
+
+def compile_one(context: Context, scope: Scope, condition: query.Condition, depth: int) -> Condition:
+    """One condition on a row. Raises NotSupported."""
+    match condition:
+        case query.Clause(param, modifier, values):
+            return _clause(context, scope, param, modifier, values)
+        case query.Missing(param, missing):
+            return presence.compile(scope, context.registry, param, missing)
+        case query.Ids(ids):
+            return special.compile_ids(scope, ids)
+        case query.Updated(values):
+            return special.compile_updated(scope, values, scope.resource_type not in CLINICAL_DATES)
+        case query.Within(compartment, id_):
+            return _within(context, scope, compartment, id_)
+        case query.Has(source, param, inner):
+            of = context.scope(source, depth + 1)
+            found = compile_one(context, of, inner, depth + 1)
+            return chain.referred(context, scope, param, of, found)
+        case query.Chain(param, targets):
+            return chain.either(
+                [
+                    chain.refers(context, scope, param, of, compile_one(context, of, inner, depth + 1))
+                    for of, inner in ((context.scope(type_, depth + 1), inner) for type_, inner in targets)
+                ]
+            )
+
+
+def _clause(
+    context: Context, scope: Scope, param: SearchParam, modifier: str | None, values: tuple[Value, ...]
+) -> Condition:
+    parts = UNIONS.get((scope.resource_type, param.code))
+    if parts is not None:
+        return _union(context, scope, parts, modifier, values)
+    if param.type == "composite":
+        return composite.compile(scope, context.registry, param, modifier, cast(Sequence[CompositeValue], values))
+    return plain.compile(scope, param, modifier, values)
+
+
+def _union(
+    context: Context, scope: Scope, parts: tuple[str, ...], modifier: str | None, values: tuple[Value, ...]
+) -> Condition:
+    """A parameter that finds what others find: any of them, or, by `:not`, none of them."""
+    positive = None if modifier == "not" else modifier
+    found = [
+        _clause(context, scope, param, positive, values)
+        for param in (context.registry.get(scope.resource_type, part) for part in parts)
+        if param is not None
+    ]
+    merged = chain.either(found)
+    return Condition(sql("NOT ({})", merged.filter)) if modifier == "not" else merged
+
+
+def _within(context: Context, scope: Scope, compartment: str, id_: str) -> Condition:
+    """https://hl7.org/fhir/R4/compartmentdefinition.html"""
+    target = scope.keys.target(compartment, id_)
+    filter_ = sql("{}.compartments @> {}::bigint[]", scope.alias, [target])
+    drivers: list[Driver] = []
+    tokens: list[int] = []
+    for code in compartment_params(compartment, scope.resource_type):
+        if code == "{def}":
+            drivers.append(Ids((id_,)))
+            continue
+        param = context.registry.get(scope.resource_type, code)
+        if param is None:
+            continue
+        if compartment == "Patient" and is_patient(param, scope.resource_type):
+            drivers.append(Patients((target,)))
+        else:
+            tokens.append(reference.salt_of(scope.keys, scope.resource_type, code) ^ target)
+    if tokens:
+        drivers.append(Tokens(tuple(dict.fromkeys(tokens))))
+    return Condition(filter_, tuple(dict.fromkeys(drivers)), Rank.PATIENT if compartment == "Patient" else Rank.COMPARTMENT)
+
+
+# -- drivers of two conditions
+
+
+def _together(scope: Scope, conditions: Sequence[query.Condition]) -> list[Condition]:
+    """Index entries that stand for two parameters at once narrow more than either."""
+    clauses = {c.param.code: c for c in conditions if isinstance(c, query.Clause) and c.modifier is None}
+    return [
+        *(found for found in (_patient_and_code(scope, clauses),) if found is not None),
+        *_code_and_quantity(scope, clauses),
+    ]
+
+
+def _patient_and_code(scope: Scope, clauses: dict[str, query.Clause]) -> Condition | None:
+    """`patient=X&code=Y`"""
+    code = PATIENT_CODED.get(scope.resource_type)
+    tokens = clauses.get(code) if code else None
+    patients = next(
+        (c for c in clauses.values() if c.param.type == "reference" and is_patient(c.param, scope.resource_type)), None
+    )
+    if code is None or tokens is None or patients is None:
+        return None
+    targets = _patient_targets(scope, patients.values)
+    codes = {value.code.casefold() for value in tokens.values if isinstance(value, TokenValue) and value.code}
+    if not targets or len(codes) < len({value for value in tokens.values}) or len(targets) * len(codes) > _PAIRS_MAX:
+        return None
+    keys = [patient_code_key(scope.keys, scope.resource_type, target, one) for target in targets for one in sorted(codes)]
+    return Condition(TRUE, (Tokens(tuple(keys)),), Rank.PATIENT_CODE)
+
+
+_PAIRS_MAX: Final = 64
+
+
+def _patient_targets(scope: Scope, values: Sequence[Any]) -> list[int]:
+    """The patients that a clause names; none where it names anything else as well."""
+    targets: list[int] = []
+    for value in values:
+        if not isinstance(value, ReferenceValue) or value.id is None or value.types != ("Patient",):
+            return []
+        targets.append(scope.keys.target("Patient", value.id))
+    return list(dict.fromkeys(targets))
+
+
+def _code_and_quantity(scope: Scope, clauses: dict[str, query.Clause]) -> list[Condition]:
+    """`code=X&value-quantity=gt5`"""
+    found: list[Condition] = []
+    for (of, code), other in quantity.PAIRED.items():
+        if of == scope.resource_type and code in clauses and other in clauses:
+            drivers = quantity.paired(
+                scope, code, cast(Any, clauses[other].values), cast(Any, clauses[code].values)
+            )
+            if drivers:
+                found.append(Condition(TRUE, drivers, Rank.COMPOSITE))
+    return found
+
+
