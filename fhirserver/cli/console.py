@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -11,6 +12,14 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from fhirserver.settings import Settings
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the embedded PostgreSQL, used without DATABASE_URL. [dim]\\[.data][/]",
+        readable=False,  # whether it is the right user's is asked later, and answered with what to do
+    ),
+]
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

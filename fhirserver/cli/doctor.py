@@ -8,12 +8,11 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from fhirserver.cli.console import FAILED, out, read_settings
+from fhirserver.cli.console import FAILED, DataDir, out, read_settings
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -49,9 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the embedded PostgreSQL, when DATABASE_URL is not set.")
-    ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Check everything a server needs and say what to do about the rest.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fhirserver.cli.console import fail, out, read_settings
+from fhirserver.cli.console import DataDir, fail, out, read_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -17,9 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def migrate(
     sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the embedded PostgreSQL, when DATABASE_URL is not set.")
-    ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Bring the database to the schema of this release.
 

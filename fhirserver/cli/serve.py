@@ -10,12 +10,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from fhirserver.cli.console import err, fail, out, read_settings
+from fhirserver.cli.console import DataDir, err, fail, out, read_settings
 
 if TYPE_CHECKING:
     from fhirserver.settings import Settings
@@ -36,10 +35,7 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="Port to listen on; 0 takes a free one. [dim]\\[8080][/]")
     ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the embedded PostgreSQL, used without DATABASE_URL. [dim]\\[.data][/]"),
-    ] = None,
+    data_dir: DataDir = None,
     workers: Annotated[
         int | None, typer.Option(help="Server processes, about one per core. [dim]\\[1][/]")
     ] = None,
@@ -76,7 +72,8 @@ def serve(
     )
     if reason := refusal(settings):
         fail(reason)
-    signal.signal(signal.SIGTERM, _leave)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(settings))
         dsn = stack.enter_context(_database(settings))
@@ -99,7 +96,7 @@ def refusal(settings: Settings) -> str | None:
 
 
 def _leave(*_: object) -> NoReturn:
-    """SIGTERM outside the HTTP server, which has a handler of its own: leave through every `finally`."""
+    """A signal outside the HTTP server, which has handlers of its own: leave through every `finally`."""
     raise SystemExit(0)
 
 

@@ -133,7 +133,7 @@ def account(pgdata: Path) -> Account:
     if uid != 0:
         if owner is not None and owner.st_uid != uid:
             raise EmbeddedError(
-                f"{pgdata} belongs to {_name(owner.st_uid)}: start the server as that user or as root, "
+                f"{pgdata} belongs to {user_name(owner.st_uid)}: start the server as that user or as root, "
                 "or choose another folder with --data-dir."
             )
         return Account(uid, gid, other=False)
@@ -143,7 +143,8 @@ def account(pgdata: Path) -> Account:
     return Account(entry.pw_uid, entry.pw_gid, other=True)
 
 
-def _name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """The name of a user, or something that can stand for it."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote
 
 from fhirserver.db import cluster
@@ -168,7 +168,12 @@ def _own(data_dir: Path) -> IO[str]:
     try:
         lock = (data_dir / "lock").open("a+")
     except OSError as error:
-        raise EmbeddedError(f"cannot write in the data folder {data_dir}: {error.strerror}") from error
+        owner = cluster.user_name(data_dir.stat().st_uid)
+        raise EmbeddedError(
+            f"cannot write in the data folder {data_dir} ({error.strerror}), which belongs to {owner}: "
+            "start the server as that user, or choose another folder with --data-dir."
+        ) from error
+    _owned_like(lock, data_dir)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -183,6 +188,13 @@ def _own(data_dir: Path) -> IO[str]:
     lock.write(f"{os.getpid()}\n")
     lock.flush()
     return lock
+
+
+def _owned_like(file: IO[Any], folder: Path) -> None:
+    """Leave a file that root makes in somebody's folder to that somebody, who may be the next to start."""
+    if os.geteuid() == 0:
+        status = folder.stat()
+        os.fchown(file.fileno(), status.st_uid, status.st_gid)
 
 
 def _owned(data_dir: Path) -> bool:
@@ -255,6 +267,7 @@ def _launch(
     while True:
         with path.open("ab") as log:
             begin = log.tell()
+            _owned_like(log, data_dir)
             process = who.start(arguments, pgdata, subprocess.DEVNULL, log)
         if _await_ready(pgdata, process):
             return process

@@ -8,7 +8,6 @@ run time); `{}` in it is either another fragment, which is spliced in, or an arg
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final, LiteralString
 
@@ -16,24 +15,38 @@ from fhirserver.db.queries import partition
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 
 
-@dataclass(frozen=True, slots=True)
 class Fragment:
-    """`texts` has one element more than `args`; argument i stands between text i and text i + 1."""
+    """`texts` has one element more than `args`; argument i stands between text i and text i + 1.
 
-    texts: tuple[str, ...]
-    args: tuple[object, ...] = ()
+    An argument is a value or a further fragment. Fragments are never changed once made.
+    """
 
-    def __bool__(self) -> bool:
-        """False for the empty text."""
-        return self.texts != ("",)
+    __slots__ = ("args", "texts")
+
+    def __init__(self, texts: tuple[str, ...], args: tuple[object, ...] = ()) -> None:
+        self.texts = texts
+        self.args = args
 
     def numbered(self) -> tuple[str, list[object]]:
         """The statement with `$1` to `$n` and its arguments. The text depends on the shape alone."""
-        pieces = [self.texts[0]]
-        for number, text in enumerate(self.texts[1:], 1):
-            pieces.append(f"${number}")
-            pieces.append(text)
-        return "".join(pieces), list(self.args)
+        pieces: list[str] = []
+        values: list[object] = []
+        self._write(pieces, values)
+        return "".join(pieces), values
+
+    def _write(self, pieces: list[str], values: list[object]) -> None:
+        texts = self.texts
+        pieces.append(texts[0])
+        for index, arg in enumerate(self.args, 1):
+            if isinstance(arg, Fragment):
+                arg._write(pieces, values)
+            else:
+                values.append(arg)
+                pieces.append(f"${len(values)}")
+            pieces.append(texts[index])
+
+    def __repr__(self) -> str:
+        return f"<Fragment {self.numbered()[0]}>"
 
 
 @lru_cache(maxsize=2_048)
@@ -46,43 +59,29 @@ def sql(template: LiteralString, *args: object) -> Fragment:
 
     Raises ValueError when their numbers differ.
     """
-    holes = _holes(template)
-    if len(holes) != len(args) + 1:
-        raise ValueError(f"{len(args)} arguments for {len(holes) - 1} places in: {template}")
-    texts = [holes[0]]
-    values: list[object] = []
-    for arg, text in zip(args, holes[1:], strict=True):
-        if isinstance(arg, Fragment):
-            texts[-1] += arg.texts[0]
-            texts.extend(arg.texts[1:])
-            texts[-1] += text
-            values.extend(arg.args)
-        else:
-            texts.append(text)
-            values.append(arg)
-    return Fragment(tuple(texts), tuple(values))
+    texts = _holes(template)
+    if len(texts) != len(args) + 1:
+        raise ValueError(f"{len(args)} arguments for {len(texts) - 1} places in: {template}")
+    return Fragment(texts, args)
 
 
 EMPTY: Final = Fragment(("",))
-TRUE: Final = sql("true")
-FALSE: Final = sql("false")
+TRUE: Final = Fragment(("true",))
+FALSE: Final = Fragment(("false",))
 
 
 def join(separator: LiteralString, fragments: Iterable[Fragment]) -> Fragment:
-    """The fragments with the literal separator between them; nothing gives the empty text."""
-    texts = [""]
-    values: list[object] = []
-    for index, fragment in enumerate(fragments):
-        texts[-1] += (separator if index else "") + fragment.texts[0]
-        texts.extend(fragment.texts[1:])
-        values.extend(fragment.args)
-    return Fragment(tuple(texts), tuple(values))
+    """The fragments with the literal separator between them; nothing gives EMPTY."""
+    parts = tuple(fragments)
+    if not parts:
+        return EMPTY
+    return Fragment(("", *(separator for _ in parts[1:]), ""), parts)
 
 
 def and_(*fragments: Fragment) -> Fragment:
-    """All of them; none gives `true`, and `true` is left out."""
-    parts = [fragment for fragment in fragments if fragment != TRUE]
-    if any(part == FALSE for part in parts):
+    """All of them; none gives TRUE, and TRUE is left out."""
+    parts = [fragment for fragment in fragments if fragment is not TRUE]
+    if any(part is FALSE for part in parts):
         return FALSE
     if len(parts) < 2:
         return parts[0] if parts else TRUE
@@ -90,13 +89,13 @@ def and_(*fragments: Fragment) -> Fragment:
 
 
 def or_(*fragments: Fragment) -> Fragment:
-    """Any of them, in parentheses; none gives `false`."""
-    parts = [fragment for fragment in fragments if fragment != FALSE]
-    if any(part == TRUE for part in parts):
+    """Any of them, in parentheses; none gives FALSE."""
+    parts = [fragment for fragment in fragments if fragment is not FALSE]
+    if any(part is TRUE for part in parts):
         return TRUE
     if len(parts) < 2:
         return parts[0] if parts else FALSE
-    return sql("({})", join(" OR ", (sql("({})", part) for part in parts)))
+    return sql("(({}))", join(") OR (", parts))
 
 
 def not_(fragment: Fragment) -> Fragment:

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.db.pool import UNREACHABLE, unavailable
-from fhirserver.errors import FhirError, NotAcceptable, TooCostly
+from fhirserver.errors import FhirError, TooCostly
 from fhirserver.http.negotiate import negotiate
 from fhirserver.http.render import Response, refuse, respond
 from fhirserver.http.request import Headers, Wanted, call_of, query_of, wanted_of
@@ -74,8 +74,4 @@ def translated(error: Exception) -> FhirError | None:
 
 def error_response(error: FhirError, scope: Scope) -> ASGIApp:
     """For what is refused outside the pipeline; JSON unless the client's headers say otherwise."""
-    headers = Headers.of(scope)
-    try:
-        return refuse(error, wanted_of(headers, (), scope["method"]))
-    except NotAcceptable:
-        return refuse(error, JSON)
+    return refuse(error, wanted_of(Headers.of(scope), (), scope["method"]))

@@ -69,6 +69,8 @@ def respond(answer: Answer, wanted: Wanted) -> Response:
     if (native := _native(answer, wanted)) is not None:
         headers["Content-Type"], body = native
         return Response(answer.status, body, headers.items(), head=wanted.head)
+    if wanted.refused is not None:
+        raise wanted.refused
     if answer.gzip is None:
         body, packed = shaped(answer.body, wanted), None
     else:

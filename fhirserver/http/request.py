@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from fhirserver.errors import Invalid, TooCostly, UnsupportedMediaType
+from fhirserver.errors import Invalid, NotAcceptable, TooCostly, UnsupportedMediaType
 from fhirserver.fhir import json, xml
 from fhirserver.http import negotiate
 from fhirserver.http.base import PATH, public_base
@@ -32,9 +32,13 @@ _THREAD_BYTES = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How the client wants its answer: negotiated form, and the parameters that shape any resource."""
+    """How the client wants its answer: negotiated form, and the parameters that shape any resource.
+
+    `refused` is set when neither JSON nor XML will do; a Binary may still have what is asked for.
+    """
 
     accepted: Accepted
+    refused: NotAcceptable | None = None
     pretty: bool = False
     summary: str | None = None
     elements: str | None = None
@@ -82,13 +86,19 @@ def parameters(text: str, maximum: int) -> Params:
 
 
 def wanted_of(headers: Headers, query: Params, method: str) -> Wanted:
-    """Negotiation first: errors too are rendered as the client wants them. Raises NotAcceptable."""
+    """Negotiation comes first: errors too are rendered as the client wants them."""
     shaping = {
         name: value for name, value in query if name in ("_format", "_pretty", "_summary", "_elements")
     }
-    accepted = negotiate.negotiate(headers.get(b"accept"), shaping.get("_format"))
+    accept, refused = headers.get(b"accept"), None
+    try:
+        accepted = negotiate.negotiate(accept, shaping.get("_format"))
+    except NotAcceptable as error:
+        accepted = replace(negotiate.negotiate(None), ranges=negotiate.media_ranges(accept))
+        refused = error
     return Wanted(
         accepted,
+        refused,
         pretty=shaping.get("_pretty") == "true",
         summary=shaping.get("_summary"),
         elements=shaping.get("_elements"),
@@ -109,6 +119,8 @@ async def call_of(
     """The call that the request asks for, its body read and decoded. Raises FhirError."""
     target, path = target_of(scope)
     interaction = target.interaction
+    if wanted.refused and not (target.type == BINARY and interaction.method == "GET"):
+        raise wanted.refused
     state = scope.setdefault("state", {})
     state["fhir_type"], state["fhir_interaction"] = target.type or "", interaction.name
     resource, patch_type = None, None

@@ -14,10 +14,13 @@ from fhirserver.errors import Invalid, MultipleMatches
 from fhirserver.interactions.call import Call, Params
 from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.search.compile import versions_statement
-from fhirserver.search.parse import RESULT_PARAMS, parse
+from fhirserver.search.parse import parse
 from fhirserver.search.query import SearchQuery
 from fhirserver.store import write as store
 from fhirserver.store.version import COLUMNS, Version
+
+_SHAPING = frozenset({"_format", "_pretty", "_summary", "_elements", "_count", "_sort", "_total"})
+"""Parameters about the answer; they decide nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
     """
     if isinstance(given, str):
         given = tuple(parse_qsl(given.removeprefix("?"), keep_blank_values=True))
-    decisive = tuple(sorted((name, value) for name, value in given if name not in RESULT_PARAMS))
+    decisive = tuple(sorted((name, value) for name, value in given if name not in _SHAPING))
     if not decisive:
         raise Invalid(f"the criteria for {resource_type} name no search parameter", expression)
     services = call.services

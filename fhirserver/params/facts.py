@@ -10,6 +10,8 @@ from functools import lru_cache
 from typing import Final
 
 from fhirserver.fhir.fhirpath.routes import Route, routes
+from fhirserver.fhir.fhirpath.tree import Call, TypeTest
+from fhirserver.fhir.fhirpath.types import type_name
 from fhirserver.fhir.structure import STRUCTURES, Element, structure, value_set
 from fhirserver.params.registry import SearchParam, r4
 
@@ -117,6 +119,39 @@ def _owners(way: Route, resource_type: str) -> Iterable[tuple[str, str]]:
 def _element(owner: str, key: str) -> Element | None:
     found = structure(owner).keys.get(key) if owner in STRUCTURES else None
     return found[0] if found else None
+
+
+@lru_cache(maxsize=8_192)
+def targets(param: SearchParam, resource_type: str) -> tuple[str, ...]:
+    """The types that the parameter's references can point at; empty for any.
+
+    Narrower than what the parameter states: a criterion such as `resolve() is Patient` and the targets
+    of the element itself count as well.
+    """
+    found: set[str] = set()
+    for way in routes_of(param, resource_type) or ():
+        narrow = _way_targets(way, resource_type)
+        if not narrow:
+            return param.targets
+        found |= narrow
+    stated = set(param.targets) or found
+    return tuple(sorted(found & stated or stated))
+
+
+def _way_targets(way: Route, resource_type: str) -> set[str]:
+    if not way:
+        return set()
+    for criterion in way[-1].criteria:
+        match criterion:
+            case TypeTest("is", Call(None, "resolve", ()), specifier):
+                return {type_name(specifier)}
+            case _:
+                pass
+    owner, key = list(_owners(way, resource_type))[-1]
+    element = _element(owner, key)
+    if element is None:
+        return set()
+    return set(element.canonical if way[-1].type == "canonical" else element.targets)
 
 
 @lru_cache(maxsize=8_192)

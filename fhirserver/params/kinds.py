@@ -12,6 +12,7 @@ from fhirserver.errors import Invalid, NotSupported
 from fhirserver.params import date, number, quantity, reference, string, token, uri
 from fhirserver.params import text as syntax
 from fhirserver.params.date import DateValue
+from fhirserver.params.facts import targets
 from fhirserver.params.number import NumberValue
 from fhirserver.params.quantity import QuantityValue
 from fhirserver.params.reference import ReferenceValue
@@ -41,8 +42,8 @@ class Reading:
     own_bases: tuple[str, ...]
 
 
-def parse(param: SearchParam, modifier: str | None, text: str, reading: Reading) -> Value:
-    """One value of a parameter. `modifier` may be a resource type. Raises Invalid, NotSupported."""
+def parse(param: SearchParam, resource_type: str, modifier: str | None, text: str, reading: Reading) -> Value:
+    """One value of a parameter on a type. `modifier` may be a resource type. Raises Invalid, NotSupported."""
     if param.type == "composite":
         parts = syntax.split(text, "$")
         if len(parts) != len(param.components):
@@ -56,10 +57,11 @@ def parse(param: SearchParam, modifier: str | None, text: str, reading: Reading)
         )
     if param.type == "special":
         return parse_near(param, text)
-    return plain(param.type, param.targets, modifier, text, reading)
+    pointed = targets(param, resource_type) if param.type == "reference" else ()
+    return plain(param.type, pointed, modifier, text, reading)
 
 
-def plain(type_: str, targets: tuple[str, ...], modifier: str | None, text: str, reading: Reading) -> Plain:
+def plain(type_: str, pointed: tuple[str, ...], modifier: str | None, text: str, reading: Reading) -> Plain:
     """One value of any type but composite and special. Raises Invalid, NotSupported."""
     match type_:
         case "date":
@@ -71,7 +73,7 @@ def plain(type_: str, targets: tuple[str, ...], modifier: str | None, text: str,
         case "reference" if modifier == "identifier":
             return token.parse(text)
         case "reference":
-            return reference.parse(text, targets, modifier, reading.own_bases)
+            return reference.parse(text, pointed, modifier, reading.own_bases)
         case "string":
             return string.parse(text)
         case "token":

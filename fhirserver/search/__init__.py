@@ -1,0 +1,1 @@
+"""Search: parse, plan, compile, page."""

@@ -15,6 +15,7 @@ from fhirserver.params import date, modifiers, special
 from fhirserver.params import kinds
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import UnsupportedModifier
+from fhirserver.params.facts import targets
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Missing, Updated
@@ -52,10 +53,10 @@ class Reader:
         code, colon, modifier = head.partition(":")
         param = self._param(resource_type, code)
         if dot:
-            return self._chain(param, modifier or None, rest, value, depth)
+            return self._chain(resource_type, param, modifier or None, rest, value, depth)
         if colon and not modifier:
             raise UnsupportedModifier(f"'{name}' ends in a colon without a modifier")
-        return self._clause(param, modifier or None, value)
+        return self._clause(resource_type, param, modifier or None, value)
 
     def _param(self, resource_type: str, code: str) -> SearchParam:
         param = self.registry.get(resource_type, code)
@@ -73,7 +74,7 @@ class Reader:
             raise Invalid(f"'{code}' has an empty value")
         return parts
 
-    def _clause(self, param: SearchParam, modifier: str | None, value: str) -> Condition:
+    def _clause(self, resource_type: str, param: SearchParam, modifier: str | None, value: str) -> Condition:
         if param.code == "_id":
             self._plain(param, modifier)
             return Ids(tuple(special.parse_id(part) for part in self._values("_id", value)))
@@ -87,22 +88,24 @@ class Reader:
                 raise Invalid(f"{param.code}:missing is true or false, not '{value}'")
             return Missing(param, value == "true")
         parts = self._values(param.code, value)
-        return Clause(param, modifier, tuple(kinds.parse(param, modifier, part, self.reading) for part in parts))
+        return Clause(param, modifier, tuple(kinds.parse(param, resource_type, modifier, part, self.reading) for part in parts))
 
     def _plain(self, param: SearchParam, modifier: str | None) -> None:
         if modifier is not None:
             raise UnsupportedModifier(f"modifier :{modifier} is not supported on '{param.code}'")
 
-    def _chain(self, param: SearchParam, modifier: str | None, rest: str, value: str, depth: int) -> Chain:
+    def _chain(
+        self, resource_type: str, param: SearchParam, modifier: str | None, rest: str, value: str, depth: int
+    ) -> Chain:
         if param.type != "reference":
             raise Invalid(f"'{param.code}' is no reference: '{param.code}.{rest}' leads nowhere")
         if modifier is not None and modifier not in ENDPOINT_TYPES:
             raise UnsupportedModifier(f"'{modifier}' is not a resource type: {param.code}:[type].{rest}")
-        allowed = param.targets or tuple(sorted(ENDPOINT_TYPES))
-        targets = (modifier,) if modifier else tuple(t for t in allowed if t in ENDPOINT_TYPES)
+        allowed = targets(param, resource_type) or tuple(sorted(ENDPOINT_TYPES))
+        pointed = (modifier,) if modifier else tuple(t for t in allowed if t in ENDPOINT_TYPES)
         inner: list[tuple[str, Condition]] = []
         missed: UnknownParameter | None = None
-        for target in targets:
+        for target in pointed:
             try:
                 inner.append((target, self.condition(target, rest, value, depth + 1)))
             except UnknownParameter as error:

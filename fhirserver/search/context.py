@@ -49,15 +49,15 @@ class Context:
         if self.snapshot is None:
             return sql("{}.died IS NULL", alias)
         return sql(
-            "{}.died IS NULL AND pg_visible_in_snapshot({}.born, {}::pg_snapshot)", alias, alias, self.snapshot
+            "{}.died IS NULL AND pg_visible_in_snapshot({}.born, {}::text::pg_snapshot)", alias, alias, self.snapshot
         )
 
     def ended(self, alias: Fragment) -> Fragment:
         """The rows that were current in the snapshot and have ended since; few, found by `died`."""
         return sql(
-            "{}.died IS NOT NULL AND {}.died >= pg_snapshot_xmin({}::pg_snapshot)"
-            " AND NOT pg_visible_in_snapshot({}.died, {}::pg_snapshot)"
-            " AND pg_visible_in_snapshot({}.born, {}::pg_snapshot)",
+            "{}.died IS NOT NULL AND {}.died >= pg_snapshot_xmin({}::text::pg_snapshot)"
+            " AND NOT pg_visible_in_snapshot({}.died, {}::text::pg_snapshot)"
+            " AND pg_visible_in_snapshot({}.born, {}::text::pg_snapshot)",
             alias,
             alias,
             self.snapshot,

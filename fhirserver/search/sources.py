@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fhirserver.db.sql import EMPTY, Fragment, and_, sql, table
+from fhirserver.db.sql import TRUE, Fragment, and_, sql, table
 from fhirserver.params.condition import (
     Condition,
     Driver,
@@ -62,7 +62,7 @@ def _sources(context: Context, scope: Scope, driver: Driver, test: Fragment) -> 
         case TokenOf(key):
             yield by_rid(context, scope, sql("tok t"), sql("t.key = {}", key), test)
         case Rids(select):
-            yield by_rid(context, scope, sql("({}) t", select), EMPTY, test)
+            yield by_rid(context, scope, sql("({}) t", select), TRUE, test)
         case _:
             yield from scans(context, scope, reach(scope, driver), test)
 
@@ -82,7 +82,7 @@ def by_rid(context: Context, scope: Scope, from_: Fragment, where: Fragment, tes
         test,
         scope.alias,
     )
-    return Source(row, where or sql("true"))
+    return Source(row, where)
 
 
 def scans(context: Context, scope: Scope, reached: Fragment, test: Fragment) -> Iterator[Source]:

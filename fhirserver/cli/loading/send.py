@@ -60,8 +60,8 @@ async def send(client: httpx.AsyncClient, base: str, unit: Unit) -> Result:
     response = await _request(client, base, unit)
     if isinstance(response, Failure):
         return Result(failures=[response])
-    if unit.fallback and response.status_code in LATER and len(unit.pieces) > 1:
-        unit = group(unit.source, unit.pieces, unit.share, kind="batch")
+    if unit.as_batch and response.status_code in LATER and len(unit.pieces) > 1:
+        unit = unit.as_batch()
         response = await _request(client, base, unit)
         if isinstance(response, Failure):
             return Result(failures=[response])

@@ -6,8 +6,9 @@ A Bundle of type transaction or batch is posted as it is; other Bundles are take
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -59,8 +60,8 @@ class Unit:
     share: float
     label: str | None = None
     pieces: tuple[Piece, ...] = ()
-    fallback: bool = False
-    """Whether the pieces may be sent as a batch when the transaction is refused."""
+    as_batch: Callable[[], Unit] | None = None
+    """The same as a batch, for when the transaction is refused; None if its entries belong together."""
 
     @property
     def file(self) -> Path:
@@ -94,8 +95,9 @@ def group(
             b",".join([piece.entry() for piece in pieces]), b"]}",
         )
     )  # fmt: skip
-    fallback = kind == "transaction" and not whole
-    return Unit(source, "POST", "", body, JSON, share, None, tuple(pieces), fallback)
+    together = whole or kind == "batch"
+    as_batch = None if together else partial(group, source, pieces, share, kind="batch")
+    return Unit(source, "POST", "", body, JSON, share, None, tuple(pieces), as_batch)
 
 
 def units(source: Source) -> Iterator[Unit | Unreadable]:
@@ -185,12 +187,20 @@ def _xml(source: Source) -> Iterator[Unit]:
     data = files.read(source)
     head = xml.head(data)
     if head.bundle_type in TAKEN_APART:
-        body, labels = xml.as_transaction(data)
-        pieces = tuple(Piece(f"entry[{number}] {url}", method, url, b"") for number, method, url in labels)
-        yield Unit(source, "POST", "", body, XML, 1.0, None, pieces)
+        yield _xml_group(source, data, "transaction")
         return
     if head.bundle_type in ("transaction", "batch"):
         method, url = "POST", ""
     else:
         method, url = target(head.resourceType, head.id)
     yield Unit(source, method, url, data, XML, 1.0)
+
+
+def _xml_group(source: Source, data: bytes, kind: str) -> Unit:
+    body, entries = xml.regrouped(data, kind)
+    pieces = tuple(
+        Piece(f"entry[{entry.number}] {entry.url}", entry.method, entry.url, b"") for entry in entries
+    )
+    together = kind == "batch" or any(entry.full_url.startswith("urn:") for entry in entries)
+    as_batch = None if together else partial(_xml_group, source, data, "batch")
+    return Unit(source, "POST", "", body, XML, 1.0, None, pieces, as_batch)

@@ -5,7 +5,7 @@ Entities, DTDs and the network are off: files to load may come from anywhere.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -50,8 +50,17 @@ def head(data: bytes) -> Head:
     return _head(_parse(data))
 
 
-def as_transaction(data: bytes) -> tuple[bytes, list[tuple[int, str, str]]]:
-    """A collection rewritten as a transaction, and number, method and url of each entry kept.
+class Regrouped(NamedTuple):
+    """An entry kept: its number in the file, what is asked for it, and its fullUrl (empty if absent)."""
+
+    number: int
+    method: str
+    url: str
+    full_url: str
+
+
+def regrouped(data: bytes, kind: str) -> tuple[bytes, list[Regrouped]]:
+    """A collection rewritten as a Bundle of type `kind`, transaction or batch, and the entries kept.
 
     Entries with an id become PUTs, others POSTs. Raises ValueError.
     """
@@ -59,22 +68,24 @@ def as_transaction(data: bytes) -> tuple[bytes, list[tuple[int, str, str]]]:
     for name in _DROPPED:
         for element in root.findall(_tag(name)):
             root.remove(element)
-    kind = root.find(_tag("type"))
-    if kind is None:
+    written = root.find(_tag("type"))
+    if written is None:
         raise ValueError("is a Bundle without type")
-    kind.set("value", "transaction")
-    kept: list[tuple[int, str, str]] = []
+    written.set("value", kind)
+    kept: list[Regrouped] = []
     for number, entry in enumerate(root.findall(_tag("entry"))):
         resource = entry.find(_tag("resource"))
         if resource is None or not len(resource):
             root.remove(entry)
             continue
         found = _head(resource[0])
-        method, url = ("PUT", f"{found.resourceType}/{quote(found.id, safe='')}") if found.id else (
-            "POST", found.resourceType,
-        )  # fmt: skip
+        method, url = (
+            ("PUT", f"{found.resourceType}/{quote(found.id, safe='')}")
+            if found.id
+            else ("POST", found.resourceType)
+        )
         _request(entry, method, url)
-        kept.append((number, method, url))
+        kept.append(Regrouped(number, method, url, _value(entry, "fullUrl") or ""))
     return etree.tostring(root, encoding="UTF-8", xml_declaration=True), kept
 
 

@@ -6,13 +6,14 @@ the walker, which knows the whole of the rules and says where each defect stands
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from fhirserver import errors
 from fhirserver.fhir.schema import validator
 from fhirserver.fhir.structure import RESOURCE_TYPES, STRUCTURES
 from fhirserver.fhir.validate import containment, narrative
-from fhirserver.fhir.validate.walker import Walker
+from fhirserver.fhir.validate.walker import Enough, Walker
 
 __all__ = ["issues", "passes", "validate"]
 
@@ -33,7 +34,8 @@ def validate(resource: Any, expected_type: str | None = None, *, entries: bool =
 def issues(resource: Any, expected_type: str | None = None, *, entries: bool = True) -> list[errors.Issue]:
     """Each defect of structure, located by FHIRPath; at most a hundred. Empty when the resource is valid."""
     walker = Walker(entries=entries)
-    walker.resource(resource, None, expected_type)
+    with suppress(Enough):
+        walker.resource(resource, None, expected_type)
     return walker.issues
 
 

@@ -19,6 +19,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def element(found: Structure, key: str) -> tuple[str, str | None]:
     """A hint for an unknown property, and the element's name when it is clear which one was meant."""
+    if key == "resourceType":
+        return "; only resources have it", None
     plain = key.removeprefix("_")
     choice = next((e for e in found.elements.values() if e.choice and _spells(plain, e.name)), None)
     if choice is not None:

@@ -22,8 +22,12 @@ _ABSENT: Final[Any] = object()
 _ELEMENT: Final = structure("Element")
 
 
+class Enough(Exception):
+    """ISSUES_MAX is reached; looking for hints for more would only cost time."""
+
+
 class Walker:
-    """One walk over one resource; `issues` fills up, to at most ISSUES_MAX."""
+    """One walk over one resource; `issues` fills up until `Enough` is raised."""
 
     def __init__(self, *, entries: bool) -> None:
         self.issues: list[Issue] = []
@@ -251,8 +255,9 @@ class Walker:
             self._add(code, fault, path)
 
     def _add(self, code: str, text: str, path: str | None) -> None:
-        if len(self.issues) < ISSUES_MAX:
-            self.issues.append(Issue("error", code, text, path))
+        self.issues.append(Issue("error", code, text, path))
+        if len(self.issues) == ISSUES_MAX:
+            raise Enough
 
 
 def _companion_of(found: Structure, key: str) -> tuple[Element, str] | None:

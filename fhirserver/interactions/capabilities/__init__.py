@@ -17,9 +17,9 @@ from fhirserver.fhir.suggest import nearest
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.capabilities import statement, terminology
 from fhirserver.interactions.capabilities.packed import Packed, Tail, join
+from fhirserver.interactions.capabilities.statement import Offer
 from fhirserver.interactions.headers import Handling, etags
 from fhirserver.params.registry import Registry
-from fhirserver.settings import Settings
 
 MODES: Final = ("full", "normative", "terminology")
 _PARAMETERS: Final = ("mode", "_format", "_pretty", "_summary", "_elements")
@@ -33,7 +33,7 @@ _HEADS: Final[dict[str, Callable[[str], Resource]]] = {
 async def capabilities(connection: Connection, call: Call) -> Answer:
     """200 with the statement of the mode, or 304 when the caller has it."""
     services = call.services
-    found = document(services.settings, services.registry, call.base, _mode(call))
+    found = document(Offer.of(services.settings), services.registry, call.base, _mode(call))
     headers = {"ETag": found.etag, "Cache-Control": "no-cache", "Vary": "Accept, Accept-Encoding"}
     if call.if_none_match is not None and _has(call.if_none_match, found.etag):
         return Answer(304, None, headers)
@@ -62,15 +62,15 @@ def _has(if_none_match: str, etag: str) -> bool:
 
 
 @lru_cache(maxsize=16)
-def document(settings: Settings, registry: Registry, base: str, mode: str) -> Packed:
+def document(offer: Offer, registry: Registry, base: str, mode: str) -> Packed:
     """The statement as bytes; kept for the latest bases, of which there is nearly always one."""
     # The tail is an object too: without its opening brace it continues the head.
-    return join(json.dumps(_HEADS[mode](base))[:-1] + b",", _tail(settings, registry, mode))
+    return join(json.dumps(_HEADS[mode](base))[:-1] + b",", _tail(offer, registry, mode))
 
 
 @lru_cache(maxsize=8)
-def _tail(settings: Settings, registry: Registry, mode: str) -> Tail:
+def _tail(offer: Offer, registry: Registry, mode: str) -> Tail:
     if mode == "terminology":
         return Tail.of(json.dumps(terminology.tail(registry))[1:])
-    whole = statement.tail(settings, registry)
+    whole = statement.tail(offer, registry)
     return Tail.of(json.dumps(statement.normative(whole) if mode == "normative" else whole)[1:])

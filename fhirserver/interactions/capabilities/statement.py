@@ -7,6 +7,7 @@ registry, the settings. What is not wired is not claimed.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
@@ -45,6 +46,27 @@ _REST: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the settings say about the claims here."""
+
+    update_create: bool
+    conditional_delete: str
+    referential_integrity: bool
+    cors: bool
+    sign_in: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Offer:
+        return cls(
+            update_create=settings.update_create,
+            conditional_delete=settings.conditional_delete,
+            referential_integrity=settings.referential_integrity,
+            cors=bool(settings.cors_origins),
+            sign_in=settings.auth == "smart",
+        )
+
+
 @cache
 def built() -> str:
     """When the software was last changed: the time of its newest file, the same in all its processes."""
@@ -79,13 +101,13 @@ def software() -> dict[str, str]:
     return {"name": "fhirserver", "version": version()}
 
 
-def tail(settings: Settings, registry: Registry) -> Resource:
+def tail(offer: Offer, registry: Registry) -> Resource:
     """The elements that follow those of `head`."""
     return {
         "fhirVersion": FHIR_VERSION,
         "format": list(FORMATS),
         **({"patchFormat": [JSON_PATCH]} if wired("patch") else {}),
-        "rest": [rest(settings, registry)],
+        "rest": [rest(offer, registry)],
     }
 
 
@@ -111,14 +133,14 @@ def wired(name: str) -> bool:
     return name in HANDLERS
 
 
-def rest(settings: Settings, registry: Registry) -> dict[str, Any]:
+def rest(offer: Offer, registry: Registry) -> dict[str, Any]:
     """CapabilityStatement.rest"""
     reverse = searches.reverse_includes(registry)
     return {
         "mode": "server",
         "documentation": _REST,
-        "security": security(settings),
-        "resource": [resource(settings, registry, name, reverse[name]) for name in sorted(ENDPOINT_TYPES)],
+        "security": security(offer),
+        "resource": [resource(offer, registry, name, reverse[name]) for name in sorted(ENDPOINT_TYPES)],
         "interaction": _interactions(row for row in TABLE if not row.shape.startswith(":type")),
         "searchParam": [
             *map(_search_param, searches.common(registry)),
@@ -131,17 +153,17 @@ def rest(settings: Settings, registry: Registry) -> dict[str, Any]:
     }
 
 
-def security(settings: Settings) -> dict[str, Any]:
+def security(offer: Offer) -> dict[str, Any]:
     """CapabilityStatement.rest.security"""
-    found: dict[str, Any] = {"cors": bool(settings.cors_origins)}
-    if settings.auth == "smart":
+    found: dict[str, Any] = {"cors": offer.cors}
+    if offer.sign_in:
         return found | {
             "service": [{"coding": [{"system": _SECURITY_SERVICES, "code": "SMART-on-FHIR"}]}],
         }
     return found | {"description": "Nobody signs in here: whoever can reach this address may read and write."}
 
 
-def resource(settings: Settings, registry: Registry, name: str, reverse: list[str]) -> dict[str, Any]:
+def resource(offer: Offer, registry: Registry, name: str, reverse: list[str]) -> dict[str, Any]:
     """CapabilityStatement.rest.resource"""
     included = searches.includes(registry, name)
     described: dict[str, Any] = {
@@ -150,12 +172,12 @@ def resource(settings: Settings, registry: Registry, name: str, reverse: list[st
         "interaction": _interactions(row for row in TABLE if row.shape.startswith(":type")),
         "versioning": "versioned-update",
         "readHistory": wired("vread"),
-        "updateCreate": settings.update_create,
+        "updateCreate": offer.update_create,
         "conditionalCreate": wired("create"),
         "conditionalRead": "full-support" if wired("read") else "not-supported",
         "conditionalUpdate": wired("update_conditional"),
-        "conditionalDelete": settings.conditional_delete if wired("delete_conditional") else "not-supported",
-        "referencePolicy": _reference_policy(settings),
+        "conditionalDelete": offer.conditional_delete if wired("delete_conditional") else "not-supported",
+        "referencePolicy": _reference_policy(offer),
     }
     if wired("search"):
         # An empty list is no list: https://hl7.org/fhir/R4/json.html
@@ -174,9 +196,9 @@ def _interactions(rows: Iterable[Interaction]) -> list[dict[str, str]]:
     return [{"code": code} for code in codes]
 
 
-def _reference_policy(settings: Settings) -> list[str]:
+def _reference_policy(offer: Offer) -> list[str]:
     """https://hl7.org/fhir/R4/valueset-reference-handling-policy.html"""
-    return ["literal", "logical", *(["enforced"] if settings.referential_integrity else [])]
+    return ["literal", "logical", *(["enforced"] if offer.referential_integrity else [])]
 
 
 def _search_param(param: SearchParam) -> dict[str, str]:

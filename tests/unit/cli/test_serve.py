@@ -88,6 +88,7 @@ def test_a_running_request_is_finished_before_the_end(data_dir: Path) -> None:
             client.sendall(body[10:])
             assert client.recv(65_536).startswith(b"HTTP/1.1 201")
         assert server.popen.wait(30) == 0
+        assert not (data_dir / "postgres" / "postmaster.pid").exists()
 
 
 def test_killed_postgresql_comes_back_and_nothing_is_lost(data_dir: Path) -> None:

@@ -10,6 +10,13 @@ from fhirserver.fhir import json
 Resource = dict[str, Any]
 
 
+class Pool(list[Resource]):
+    """Resources to choose from, which a failing property need not print."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} resources>"
+
+
 @pytest.fixture(scope="session")
 def examples(shared_data: Path) -> dict[str, Resource]:
     """The official examples by file name."""

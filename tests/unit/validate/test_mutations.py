@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fhirserver import errors
 from fhirserver.fhir import validate
 from fhirserver.fhir.structure import STRUCTURES
+from tests.unit.validate.conftest import Pool
 
 Resource = dict[str, Any]
 EXTENSION = {"extension": [{"url": "http://example.org/e", "valueCode": "x"}]}
@@ -40,26 +41,33 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from places(item)
 
 
+class Parts(dict[str, list[Any]]):
+    """Values by property name, to be put where they may not belong."""
+
+    def __init__(self, *resources: Resource) -> None:
+        for resource in resources:
+            for container, key in places(resource):
+                if isinstance(key, str):
+                    self.setdefault(key, []).append(container[key])
+
+    def __repr__(self) -> str:
+        return f"<values of {len(self)} properties>"
+
+
 @pytest.fixture(scope="session")
-def pool(examples: dict[str, Resource]) -> list[Resource]:
+def pool(examples: dict[str, Resource]) -> Pool:
     """Examples of all types that are small enough to spoil often, and those with much containment."""
     small = [value for value in examples.values() if len(str(value)) < 6000]
     contained = [value for value in examples.values() if "contained" in value and len(str(value)) < 20_000]
-    return small[::3] + contained
+    return Pool(small[::3] + contained)
 
 
 @pytest.fixture(scope="session")
-def parts(pool: list[Resource]) -> dict[str, list[Any]]:
-    """Values by property name, to be put where they may not belong."""
-    found: dict[str, list[Any]] = {}
-    for resource in pool[::4]:
-        for container, key in places(resource):
-            if isinstance(key, str):
-                found.setdefault(key, []).append(container[key])
-    return found
+def parts(pool: Pool) -> Parts:
+    return Parts(*pool[::4])
 
 
-def mutate(resource: Resource, parts: dict[str, list[Any]], choose: random.Random) -> None:
+def mutate(resource: Resource, parts: Parts, choose: random.Random) -> None:
     """Do one thing to one place: replace, remove, rename, wrap, add a property or its companion."""
     container, key = choose.choice(list(places(resource)))
     deed = choose.choice(["replace", "remove", "rename", "wrap", "add", "companion", "transplant"])
@@ -83,9 +91,7 @@ def mutate(resource: Resource, parts: dict[str, list[Any]], choose: random.Rando
 
 @settings(max_examples=2000, deadline=None)
 @given(seed=st.integers(0, 2**32))
-def test_the_fast_path_takes_nothing_that_the_walker_refuses(
-    pool: list[Resource], parts: dict[str, list[Any]], seed: int
-) -> None:
+def test_the_fast_path_takes_nothing_that_the_walker_refuses(pool: Pool, parts: Parts, seed: int) -> None:
     choose = random.Random(seed)
     resource = copy.deepcopy(choose.choice(pool))
     for _ in range(choose.randint(1, 3)):
@@ -115,7 +121,7 @@ def is_valid(resource: Resource) -> bool:
     ),
 )
 def test_one_broken_place_gives_one_issue_at_that_place(
-    pool: list[Resource], seed: int, key_value: tuple[str, Any]
+    pool: Pool, seed: int, key_value: tuple[str, Any]
 ) -> None:
     choose = random.Random(seed)
     resource = copy.deepcopy(choose.choice(pool))

@@ -1,0 +1,158 @@
+"""search of a type, of several, and of a compartment: https://hl7.org/fhir/R4/search.html"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from fhirserver.db.pool import Connection
+from fhirserver.errors import Issue
+from fhirserver.fhir import elements
+from fhirserver.fhir.dates import micros
+from fhirserver.interactions.answer import outcome
+from fhirserver.interactions.bundle import Entry, Link, bundle, outcome_entry, search_entry
+from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.headers import Handling
+from fhirserver.interactions.searching import context_of, limits_of
+from fhirserver.search import compile as compiled
+from fhirserver.search import include, page
+from fhirserver.search.page import Cursor
+from fhirserver.search.parse import parse
+from fhirserver.search.query import SearchQuery
+from fhirserver.store.version import COLUMNS, Version
+
+TOTAL_CHEAP_MAX = 1_000
+"""Matches up to which `Bundle.total` is counted unasked; beyond, `_total=accurate` asks for it."""
+INCLUDED_MAX = 10_000
+"""Resources that includes add to one page at most; a warning says so when there are more."""
+
+
+async def search(connection: Connection, call: Call) -> Answer:
+    """A page of matches, what they include, remarks, and links to the pages around."""
+    services = call.services
+    query = parse(
+        services.registry,
+        limits_of(services),
+        call.type,
+        call.query,
+        "lenient" if call.prefer.handling is Handling.LENIENT else "strict",
+        call.compartment,
+    )
+    if query.elements:
+        elements.check_elements(query.elements, query.types)
+    path = call.path.removesuffix("_search").strip("/")
+    bound = page.binding(call.type, query.applied, principal="", path=path)
+    if query.counts_only:
+        body = bundle(
+            "searchset",
+            _remarks(query.warnings),
+            [Link("self", page.link(call.base, path, query.applied))],
+            total=await _count(connection, call, query, None),
+        )
+        return Answer(200, body)
+    cursor = _cursor(call, query, bound)
+    rows = await _rows(connection, call, query, cursor)
+    total = cursor.total if cursor else await _total(connection, call, query, rows)
+    found = page.cut(rows, query.count, _keys(rows), cursor, micros(call.now), total)
+    versions = [Version.of(row) for row in found.rows]
+    entries = [search_entry(call.base, version, "match") for version in versions]
+    included, cut_off = await _included(connection, call, query, versions)
+    entries += [search_entry(call.base, version, "include") for version in included]
+    remarks = (*query.warnings, *([f"only {INCLUDED_MAX} included resources are given"] if cut_off else []))
+    body = bundle(
+        "searchset",
+        entries + _remarks(remarks),
+        _links(call, query, path, bound, found),
+        total=total,
+    )
+    return Answer(200, body)
+
+
+def _cursor(call: Call, query: SearchQuery, bound: bytes) -> Cursor | None:
+    if query.cursor is None:
+        return None
+    services = call.services
+    retention = services.settings.index_retention_s
+    return page.decode(query.cursor, services.link_secret, bound, micros(call.now), retention)
+
+
+async def _rows(
+    connection: Connection, call: Call, query: SearchQuery, cursor: Cursor | None
+) -> Sequence[Any]:
+    context = context_of(call, cursor.snapshot if cursor else None)
+    text, args = compiled.statement(query, context, COLUMNS, cursor).numbered()
+    return await connection.fetch(text, *args)
+
+
+def _keys(rows: Sequence[Any]) -> int:
+    """The sort keys of a row are its last columns, k0 and on."""
+    return sum(1 for name in rows[0].keys() if name[0] == "k" and name[1:].isdigit()) if rows else 0  # noqa: SIM118
+
+
+async def _total(connection: Connection, call: Call, query: SearchQuery, rows: Sequence[Any]) -> int | None:
+    """`Bundle.total` of the first page: https://hl7.org/fhir/R4/search.html#total"""
+    if query.total == "none":
+        return None
+    if len(rows) <= query.count:
+        return len(rows)
+    if query.total == "estimate":
+        text, args = compiled.estimate_statement(query, context_of(call)).numbered()
+        plan: Any = await connection.fetchval(text, *args)
+        return max(compiled.estimated(orjson.loads(plan)), len(rows))
+    if query.total == "accurate":
+        return await _count(connection, call, query, None)
+    count = await _count(connection, call, query, TOTAL_CHEAP_MAX + 1)
+    return count if count <= TOTAL_CHEAP_MAX else None
+
+
+async def _count(connection: Connection, call: Call, query: SearchQuery, at_most: int | None) -> int:
+    text, args = compiled.count_statement(query, context_of(call), at_most).numbered()
+    count: Any = await connection.fetchval(text, *args)
+    return int(count)
+
+
+async def _included(
+    connection: Connection, call: Call, query: SearchQuery, matches: Sequence[Version]
+) -> tuple[list[Version], bool]:
+    """The included resources, and whether there were more than allowed."""
+    if not query.includes or not matches:
+        return [], False
+    services = call.services
+    ids: dict[str, list[str]] = defaultdict(list)
+    for version in matches:
+        ids[version.type].append(version.id)
+    forward = any(not one.reverse for one in query.includes)
+    resources = [version.resource() for version in matches] if forward else []
+    targets = include.targets(query.includes, services.registry, services.own_bases, resources)
+    made = include.statement(context_of(call), query.includes, targets, ids, COLUMNS, INCLUDED_MAX + 1)
+    if made is None:
+        return [], False
+    text, args = made.numbered()
+    found = [Version.of(record) for record in await connection.fetch(text, *args)]
+    return found[:INCLUDED_MAX], len(found) > INCLUDED_MAX
+
+
+def _remarks(warnings: Sequence[str]) -> list[Entry]:
+    if not warnings:
+        return []
+    return [outcome_entry(outcome(*(Issue("warning", "not-supported", text) for text in warnings)))]
+
+
+def _links(call: Call, query: SearchQuery, path: str, bound: bytes, found: page.Page) -> list[Link]:
+    """https://hl7.org/fhir/R4/http.html#paging; a single page needs no more than `self`."""
+
+    def to(cursor: Cursor) -> str:
+        text = page.encode(cursor, call.services.link_secret, bound)
+        return page.link(call.base, path, query.applied, text)
+
+    links = [Link("self", page.link(call.base, path, query.applied, query.cursor))]
+    if found.next or found.previous or query.cursor:
+        links.append(Link("first", page.link(call.base, path, query.applied)))
+    if found.previous:
+        links.append(Link("previous", to(found.previous)))
+    if found.next:
+        links.append(Link("next", to(found.next)))
+    return links

@@ -1,0 +1,117 @@
+"""A search as one SQL statement.
+
+Each type's candidates are found and put in order first, as rows of its partition; only those that make
+the page are turned into text. Statements name partitions and depend on the shape of a search alone,
+so a prepared one serves all searches of its shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from fhirserver.db.sql import Fragment, join, sql, table
+from fhirserver.errors import NotSupported
+from fhirserver.params.condition import Ids, Patients, Scope, Span, Tokens
+from fhirserver.search.conditions import compile_all
+from fhirserver.search.context import Context
+from fhirserver.search.page import Cursor
+from fhirserver.search.plan import candidates
+from fhirserver.search.query import SearchQuery
+from fhirserver.search.restrict import ROW
+from fhirserver.search.sort import NAMES, Order, Place, order_of
+from fhirserver.search.sources import best, sources
+
+_RID: Final = sql("r.rid")
+
+
+def statement(query: SearchQuery, context: Context, columns: Fragment, cursor: Cursor | None = None) -> Fragment:
+    """A page and one row more, in order.
+
+    `columns` is a list of expressions over the row `r`; after them come `rid`, `snapshot` (text) and
+    the values of the sort keys, `k0` and so on: what a cursor is made of. Raises NotSupported.
+    """
+    order = _order(query, context)
+    if cursor is not None and len(cursor.values) != len(order.columns):
+        raise NotSupported("the page link is of another search")
+    limit = query.count + 1
+    reading = order.backwards() if cursor is not None and cursor.reverse else order
+    place = None if cursor is None else Place(cursor.values, cursor.rid)
+    parts = [
+        candidates(context, scope, compile_all(context, scope, query.conditions[scope.resource_type]), reading, place, limit)
+        for scope in (context.scope(type_) for type_ in query.types)
+    ]
+    names = NAMES[: len(order.columns)]
+    over = [sql("r.{}", name) for name in names]
+    snapshot = sql("(SELECT pg_current_snapshot()::text)") if context.snapshot is None else sql("{}::text", context.snapshot)
+    return sql(
+        "SELECT {}, r.rid, {} AS snapshot, {} FROM ({}) r ORDER BY {}",
+        columns,
+        snapshot,
+        join(", ", over),
+        parts[0] if len(parts) == 1 else _merged(parts, reading, limit),
+        order.by(over, _RID),
+    )
+
+
+def versions_statement(query: SearchQuery, context: Context, columns: Fragment, limit: int) -> Fragment:
+    """Up to `limit` matches as `columns` over `r`, in the default order, for conditional interactions."""
+    order = order_of(context.scope(query.types[0]), ())
+    parts = [
+        candidates(context, scope, compile_all(context, scope, query.conditions[scope.resource_type]), order, None, limit)
+        for scope in (context.scope(type_) for type_ in query.types)
+    ]
+    found = parts[0] if len(parts) == 1 else _merged(parts, order, limit)
+    return sql("SELECT {} FROM ({}) r ORDER BY r.k0 DESC, r.rid DESC", columns, found)
+
+
+def _order(query: SearchQuery, context: Context) -> Order:
+    """One order for all types; across types keys are of the row itself."""
+    orders = [order_of(context.scope(type_), query.sort) for type_ in query.types]
+    return orders[0]
+
+
+def _merged(parts: Sequence[Fragment], order: Order, limit: int) -> Fragment:
+    names = NAMES[: len(order.columns)]
+    union = join(" UNION ALL ", (sql("({})", part) for part in parts))
+    return sql("SELECT * FROM ({}) m ORDER BY {} LIMIT {}", union, order.by(names, sql("rid")), limit)
+
+
+def count_statement(query: SearchQuery, context: Context, at_most: int | None = None) -> Fragment:
+    """The number of matches that the caller may see, counted up to `at_most`: one row, one bigint."""
+    parts = [_counted(context, context.scope(type_), query, at_most) for type_ in query.types]
+    if len(parts) == 1:
+        return parts[0]
+    return sql("SELECT sum(n)::bigint AS n FROM ({}) c", join(" UNION ALL ", parts))
+
+
+def _counted(context: Context, scope: Scope, query: SearchQuery, at_most: int | None) -> Fragment:
+    conditions = compile_all(context, scope, query.conditions[scope.resource_type])
+    chosen = best(conditions)
+    drivers = chosen.drivers if chosen else (Span(),)
+    found = sources(context, scope, conditions, drivers)
+    match drivers:
+        case (Ids() | Patients() | Span(),) | (Tokens((_,)),) if len(found) == 1:
+            rows = found[0].select(sql("1"))
+        case _:
+            rids = join(" UNION ALL ", (source.select(_RID) for source in found))
+            rows = sql("SELECT DISTINCT rid FROM ({}) x", rids)
+    if at_most is not None:
+        rows = sql("{} LIMIT {}", rows, at_most)
+    return sql("SELECT count(*) AS n FROM ({}) c", rows)
+
+
+def estimate_statement(query: SearchQuery, context: Context) -> Fragment:
+    """An EXPLAIN whose answer `estimated` reads: what the planner expects, for `_total=estimate`."""
+    parts: list[Fragment] = []
+    for type_ in query.types:
+        scope = context.scope(type_)
+        tests = [c.filter for c in compile_all(context, scope, query.conditions[type_])]
+        where = join(" AND ", [context.current(ROW), context.visible(scope), *tests])
+        parts.append(sql("SELECT 1 FROM {} r WHERE {}", table(type_), where))
+    return sql("EXPLAIN (FORMAT JSON) {}", join(" UNION ALL ", parts))
+
+
+def estimated(plan: Sequence[dict[str, dict[str, float]]]) -> int:
+    """The number of rows in the decoded answer of `estimate_statement`."""
+    return int(plan[0]["Plan"]["Plan Rows"])

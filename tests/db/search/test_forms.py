@@ -1,0 +1,241 @@
+"""Each form of each parameter type, through the index and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.db.search.harness import Harness, harness
+
+
+@pytest.fixture
+async def db(database: str) -> AsyncIterator[Harness]:
+    async with harness(database) as found:
+        await found.clear()
+        await found.put_all(RESOURCES)
+        yield found
+
+
+def observation(id_: str, **content: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Observation",
+        "id": id_,
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "8480-6"}]},
+        **content,
+    }
+
+
+def quantity(value: str, code: str, system: str = "http://unitsofmeasure.org", **more: Any) -> dict[str, Any]:
+    return {"value": Decimal(value), "unit": code, "system": system, "code": code, **more}
+
+
+RESOURCES: list[dict[str, Any]] = [
+    {
+        "resourceType": "Patient",
+        "id": "peter",
+        "meta": {"tag": [{"system": "http://t", "code": "a"}], "profile": ["http://p/x|1.0"], "source": "urn:s"},
+        "identifier": [{"system": "urn:mrn", "value": "AB1"}],
+        "active": True,
+        "name": [{"family": "Müller", "given": ["Peter", "James"]}],
+        "gender": "male",
+        "birthDate": "1974-12-25",
+        "generalPractitioner": [{"reference": "Practitioner/p1"}],
+        "managingOrganization": {"identifier": {"system": "urn:org", "value": "o-1"}},
+    },
+    {
+        "resourceType": "Patient",
+        "id": "anna",
+        "identifier": [{"value": "ab1"}],
+        "name": [{"family": "van den Berg", "given": ["Anna"]}],
+        "gender": "female",
+        "birthDate": "1980",
+        "generalPractitioner": [{"reference": "http://localhost/fhir/Practitioner/p2"}],
+    },
+    {"resourceType": "Patient", "id": "empty", "generalPractitioner": [{"reference": "http://other/fhir/Practitioner/p1"}]},
+    {"resourceType": "Practitioner", "id": "p1", "name": [{"family": "House"}]},
+    {"resourceType": "Practitioner", "id": "p2", "name": [{"family": "Wilson"}]},
+    observation(
+        "o1",
+        subject={"reference": "Patient/peter"},
+        effectiveDateTime="2020-05-01T10:00:00Z",
+        valueQuantity=quantity("1", "g"),
+    ),
+    observation(
+        "o2",
+        subject={"reference": "Patient/peter/_history/3"},
+        effectiveDateTime="2020-06",
+        valueQuantity=quantity("1000", "mg"),
+        status="preliminary",
+    ),
+    observation(
+        "o3",
+        subject={"reference": "Patient/anna"},
+        effectivePeriod={"start": "2019-01-01", "end": "2020-12-31"},
+        valueQuantity={"value": Decimal("7"), "unit": "tablets"},
+    ),
+    observation("o4", subject={"reference": "Group/g1"}, valueCodeableConcept={"coding": [{"code": "pos"}]}),
+    observation(
+        "bp",
+        subject={"reference": "Patient/anna"},
+        effectiveDateTime="2021-01-01",
+        code={"coding": [{"system": "http://loinc.org", "code": "85354-9"}]},
+        performer=[{"reference": "Practitioner/p1"}],
+        component=[
+            {
+                "code": {"coding": [{"system": "http://loinc.org", "code": "8480-6"}]},
+                "valueQuantity": quantity("140", "mm[Hg]"),
+            },
+            {
+                "code": {"coding": [{"system": "http://loinc.org", "code": "8462-4"}]},
+                "valueQuantity": quantity("90", "mm[Hg]"),
+            },
+        ],
+    ),
+]
+
+CASES: list[tuple[str, set[str]]] = [
+    # string
+    ("Patient?name=mul", {"peter"}),
+    ("Patient?name=MÜLLER", {"peter"}),
+    ("Patient?family:exact=Müller", {"peter"}),
+    ("Patient?family:exact=Muller", set()),
+    ("Patient?family:contains=den", {"anna"}),
+    ("Patient?given=james", {"peter"}),
+    ("Patient?given=james,anna", {"peter", "anna"}),
+    ("Patient?given=james&given=peter", {"peter"}),
+    ("Patient?given=james&given=anna", set()),
+    ("Patient?name:missing=true", {"empty"}),
+    ("Patient?name:missing=false", {"peter", "anna"}),
+    (r"Patient?name=a\,b", set()),
+    ("Patient?name=%25", set()),
+    # token
+    ("Patient?identifier=AB1", {"peter"}),
+    ("Patient?identifier=ab1", {"anna"}),
+    ("Patient?identifier=urn:mrn|AB1", {"peter"}),
+    ("Patient?identifier=urn:mrn|", {"peter"}),
+    ("Patient?identifier=|ab1", {"anna"}),
+    ("Patient?identifier=|AB1", set()),
+    ("Patient?identifier=urn:x|AB1", set()),
+    ("Patient?gender=male", {"peter"}),
+    ("Patient?gender=http://hl7.org/fhir/administrative-gender|male", {"peter"}),
+    ("Patient?gender:not=male", {"anna", "empty"}),
+    ("Patient?gender:not=male,female", {"empty"}),
+    ("Patient?active=true", {"peter"}),
+    ("Patient?gender:missing=true", {"empty"}),
+    ("Patient?_tag=http://t|a", {"peter"}),
+    ("Observation?status=preliminary", {"o2"}),
+    ("Observation?code=HTTP://LOINC.ORG|8480-6", set()),
+    ("Observation?value-concept=POS", {"o4"}),
+    ("Observation?combo-code=8480-6", {"o1", "o2", "o3", "o4", "bp"}),
+    ("Observation?combo-code:not=8462-4", {"o1", "o2", "o3", "o4"}),
+    ("Observation?combo-value-quantity:missing=true", {"o4"}),
+    # uri
+    ("Patient?_profile=http://p/x", {"peter"}),
+    ("Patient?_profile=http://p/x|1.0", {"peter"}),
+    ("Patient?_source=urn:s", {"peter"}),
+    # reference
+    ("Patient?general-practitioner=p1", {"peter"}),
+    ("Patient?general-practitioner=Practitioner/p1", {"peter"}),
+    ("Patient?general-practitioner:Practitioner=p1", {"peter"}),
+    ("Patient?general-practitioner=http://localhost/fhir/Practitioner/p2", {"anna"}),
+    ("Patient?general-practitioner=http://other/fhir/Practitioner/p1", {"empty"}),
+    ("Patient?organization:identifier=urn:org|o-1", {"peter"}),
+    ("Observation?patient=peter", {"o1", "o2"}),
+    ("Observation?subject=Patient/peter", {"o1", "o2"}),
+    ("Observation?subject=Patient/peter/_history/3", {"o2"}),
+    ("Observation?subject=peter,Group/g1", {"o1", "o2", "o4"}),
+    ("Observation?subject:Group=g1", {"o4"}),
+    ("Observation?subject:missing=false&performer:missing=false", {"bp"}),
+    ("Observation?patient=anna&code=85354-9", {"bp"}),
+    ("Observation?patient=anna&code=http://loinc.org|8480-6,x", {"o3"}),
+    # date
+    ("Patient?birthdate=1974", {"peter"}),
+    ("Patient?birthdate=1980-01-01", set()),
+    ("Patient?birthdate=1980", {"anna"}),
+    ("Patient?birthdate=gt1979", {"anna"}),
+    ("Patient?birthdate=ne1980", {"peter"}),
+    ("Patient?birthdate=lt1975,gt1979", {"peter", "anna"}),
+    ("Observation?date=2020-05-01", {"o1"}),
+    ("Observation?date=2020", {"o1", "o2"}),
+    ("Observation?date=ge2020-06-15", {"o2", "o3", "bp"}),
+    ("Observation?date=gt2020", {"bp"}),
+    ("Observation?date=sa2020", {"bp"}),
+    ("Observation?date=lt2020", {"o3"}),
+    ("Observation?date=eb2020-06", {"o1"}),
+    ("Observation?date=ge2020-05-01&date=lt2020-06", {"o1", "o3"}),
+    ("Observation?date:missing=true", {"o4"}),
+    ("Patient?_lastUpdated=gt2000", {"peter", "anna", "empty"}),
+    ("Patient?_lastUpdated=lt2000", set()),
+    # quantity
+    ("Observation?value-quantity=1|http://unitsofmeasure.org|g", {"o1", "o2"}),
+    ("Observation?value-quantity=1000|http://unitsofmeasure.org|mg", {"o1", "o2"}),
+    ("Observation?value-quantity=1", {"o1"}),
+    ("Observation?value-quantity=1000||mg", {"o2"}),
+    ("Observation?value-quantity=7||tablets", {"o3"}),
+    ("Observation?value-quantity=ge7", {"o2", "o3"}),
+    ("Observation?code=8480-6&value-quantity=ge7", {"o2", "o3"}),
+    ("Observation?component-value-quantity=gt100||mm[Hg]", {"bp"}),
+    ("Observation?component-value-quantity=18.7|http://unitsofmeasure.org|kPa", {"bp"}),
+    # composite
+    ("Observation?code-value-quantity=8480-6$gt5", {"o2", "o3"}),
+    ("Observation?code-value-quantity=http://loinc.org|8480-6$1|http://unitsofmeasure.org|g", {"o1", "o2"}),
+    ("Observation?component-code-value-quantity=8480-6$140", {"bp"}),
+    ("Observation?component-code-value-quantity=http://loinc.org|8480-6$90", set()),
+    ("Observation?component-code-value-quantity=http://loinc.org|8462-4$le90|http://unitsofmeasure.org|mm[Hg]", {"bp"}),
+    ("Observation?combo-code-value-quantity=8480-6$ge1", {"o1", "o2", "o3", "bp"}),
+    # chains
+    ("Observation?subject:Patient.name=peter", {"o1", "o2"}),
+    ("Observation?patient.identifier=ab1", {"o3", "bp"}),
+    ("Observation?patient.gender=female", {"o3", "bp"}),
+    ("Observation?performer:Practitioner.family=house", {"bp"}),
+    ("Observation?patient.general-practitioner.family=wilson", {"o3", "bp"}),
+    ("Patient?general-practitioner:Practitioner.name=house", {"peter"}),
+    ("Patient?_has:Observation:patient:status=preliminary", {"peter"}),
+    ("Patient?_has:Observation:patient:code=85354-9", {"anna"}),
+    ("Practitioner?_has:Observation:performer:component-code=8462-4", {"p1"}),
+    ("Practitioner?_has:Patient:general-practitioner:_has:Observation:patient:code=85354-9", {"p2"}),
+    # ids and compartments
+    ("Patient?_id=peter,anna,nobody", {"peter", "anna"}),
+    ("Patient/anna/Observation?", {"o3", "bp"}),
+    ("Patient/anna/Observation?code=85354-9", {"bp"}),
+    ("Practitioner/p1/Observation?", {"bp"}),
+    ("Patient/peter/Patient?", {"peter"}),
+    ("Patient/peter/*?_type=Patient,Observation", {"peter", "o1", "o2"}),
+    ("?_type=Patient,Practitioner&_id=peter,p1", {"peter", "p1"}),
+]
+
+
+async def test_forms(db: Harness) -> None:
+    for url, expected in CASES:
+        found = await db.ids(url)
+        assert len(found) == len(set(found)), url
+        assert set(found) == expected, url
+        assert await db.count(url) == len(expected), url
+
+
+SORTED: list[tuple[str, list[str]]] = [
+    ("Patient?_sort=birthdate", ["peter", "anna", "empty"]),
+    ("Patient?_sort=-birthdate", ["anna", "peter", "empty"]),
+    ("Patient?_sort=family", ["peter", "anna", "empty"]),
+    ("Patient?_sort=-given", ["peter", "anna", "empty"]),
+    ("Patient?_sort=gender,-_id", ["anna", "peter", "empty"]),
+    ("Patient?_sort=_id", ["anna", "empty", "peter"]),
+    ("Patient?_sort=-_id&_id=anna,peter", ["peter", "anna"]),
+    ("Observation?", ["bp", "o2", "o1", "o3", "o4"]),
+    ("Observation?_sort=date", ["o3", "o1", "o2", "bp", "o4"]),
+    ("Observation?_sort=-date", ["bp", "o2", "o1", "o3", "o4"]),
+    ("Observation?patient=peter,anna&_sort=date", ["o3", "o1", "o2", "bp"]),
+    ("Observation?code=8480-6&_sort=value-quantity,_id", ["o1", "o3", "o2", "o4"]),
+    ("Observation?_sort=-value-quantity,_id", ["o2", "o3", "o1", "bp", "o4"]),
+    ("Observation?date=ge2019&_sort=-value-quantity,_id", ["o2", "o3", "o1", "bp"]),
+    ("Observation?_sort=subject,_id", ["o4", "bp", "o3", "o1", "o2"]),
+]
+
+
+async def test_sorts(db: Harness) -> None:
+    for url, expected in SORTED:
+        assert await db.ids(url) == expected, url
