@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks.run import Plan, run
 
 RESOURCES_PER_PATIENT = 145
+WIDTH = 180
 
 
 def plan(arguments: argparse.Namespace) -> Plan:
@@ -44,6 +45,8 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)  # a log has no edge to wrap at
     try:
         results = uvloop.run(run(plan(arguments), console))
     except (RuntimeError, OSError) as error:

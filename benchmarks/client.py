@@ -57,8 +57,15 @@ class Measured:
 class _Connection(asyncio.Protocol):
     """Sends the next request as soon as the last one is answered."""
 
-    def __init__(self, requests: Iterator[bytes], measured: Measured, done: asyncio.Future[None]) -> None:
-        self._requests, self._measured, self._done = requests, measured, done
+    def __init__(
+        self,
+        requests: Iterator[bytes],
+        measured: Measured,
+        done: asyncio.Future[None],
+        *,
+        keep: bool = False,
+    ) -> None:
+        self._requests, self._measured, self._done, self._keep = requests, measured, done, keep
         self._buffer = bytearray()
         self._needed = 0
         self._begun = 0.0
@@ -90,7 +97,8 @@ class _Connection(asyncio.Protocol):
         self._measured.statuses[status] += 1
         if status >= 400 and not self._measured.first_error:
             self._measured.first_error = bytes(self._buffer)
-        self.body = bytes(self._buffer)
+        if self._keep:
+            self.body = bytes(self._buffer)
         self._buffer.clear()
         self._needed = 0
         self._next()
@@ -151,7 +159,7 @@ async def fetch(port: int, path: str) -> Any:
     loop = asyncio.get_running_loop()
     measured, done = Measured(), loop.create_future()
     _, connection = await loop.create_connection(
-        lambda: _Connection(iter([request("GET", path)]), measured, done), "127.0.0.1", port
+        lambda: _Connection(iter([request("GET", path)]), measured, done, keep=True), "127.0.0.1", port
     )
     await done
     if set(measured.statuses) != {200}:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.client import request
 from fhirserver import demo
-from fhirserver.fhir.json import dumps, loads
+from fhirserver.fhir.json import dumps
 
 OBSERVATIONS = 1.0
 
@@ -74,8 +74,3 @@ def observations(patient_ids: list[str], count: int, seed: int) -> list[bytes]:
             made.append(dumps({**kept, "subject": subject}))
         index += 1
     return made[:count]
-
-
-def decoded(bodies: list[bytes]) -> list[dict[str, object]]:
-    """The resources as the server's own reader gives them."""
-    return [loads(body) for body in bodies]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.client import Measured
 
@@ -33,6 +35,15 @@ class Row:
     client_share: float | None = None
     note: str = ""
     cpu: dict[str, float] = field(default_factory=dict)
+    """Cores used by each part of the system, from 0 to their number."""
+
+    @property
+    def cost_us(self) -> dict[str, float]:
+        """Processor microseconds of each part for one of what is counted.
+
+        Unlike the rate it hardly depends on who else uses the machine.
+        """
+        return {name: cores * 1e6 / self.value for name, cores in self.cpu.items()} if self.value else {}
 
 
 @dataclass(slots=True)
@@ -92,34 +103,39 @@ def _plain(value: Any) -> Any:
             name: round(item, 4) if isinstance(item, float) else item
             for name in Row.__slots__  # pyright: ignore[reportAttributeAccessIssue]
             if (item := getattr(value, name)) not in (None, "", {})
-        }
+        } | {"cost_us": {name: round(cost, 1) for name, cost in value.cost_us.items()}}
     return str(value)
 
 
+_Cell = Callable[[Row], str]
+_COLUMNS: tuple[tuple[str, _Cell], ...] = (
+    ("figure", lambda row: f"{_number(row.value)} {row.unit}"),
+    ("share", lambda row: "" if row.share is None else f"{100 * row.share:.0f} % of {row.of}"),
+    ("p50 ms", lambda row: _ms(row.p50_ms)),
+    ("p95 ms", lambda row: _ms(row.p95_ms)),
+    ("beyond hello", lambda row: _ms(row.beyond_hello_ms)),
+    ("µs each", lambda row: "  ".join(f"{name} {cost:,.0f}" for name, cost in row.cost_us.items())),
+    ("client cores", lambda row: "" if row.client_share is None else f"{row.client_share:.2f}"),
+    ("", lambda row: row.note),
+)
+
+
 def _table(title: str, rows: list[Row]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+    """A table with those columns that say something."""
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
     table.add_column("")
-    wide = any(row.beyond_hello_ms is not None for row in rows)
-    columns = ["figure", "share", "p50 ms", "p95 ms", *(["beyond hello"] if wide else ())]
-    for name in (*columns, "processor"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    for row in rows:
-        share = f"{100 * row.share:.0f} % of {row.of}" if row.share is not None else ""
-        figure = f"{row.value:,.0f}" if row.value >= 100 else f"{row.value:,.2f}".rstrip("0").rstrip(".")
-        cells = [row.name, f"{figure} {row.unit}", share, _ms(row.p50_ms), _ms(row.p95_ms)]
-        if wide:
-            cells.append(_ms(row.beyond_hello_ms))
-        table.add_row(*cells, _processors(row), row.note)
+    columns = [(head, [cell(row) for row in rows]) for head, cell in _COLUMNS]
+    columns = [(head, cells) for head, cells in columns if any(cells)]
+    for head, _ in columns:
+        table.add_column(head, justify="right")
+    for number, row in enumerate(rows):
+        table.add_row(Text(row.name), *(Text(cells[number]) for _, cells in columns))
     return table
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.1f}"
 
 
 def _ms(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
-
-
-def _processors(row: Row) -> str:
-    parts = dict(row.cpu)
-    if row.client_share is not None:
-        parts["client"] = row.client_share
-    return "  ".join(f"{name} {100 * share:.0f}%" for name, share in parts.items())

@@ -58,7 +58,8 @@ class Bench:
                 earlier = before[name].cpu_s if name in before else 0.0
                 row.cpu[name] = max(used.cpu_s - earlier, 0.0) / seconds
             self.results.add(section, row)
-            self.console.print(f"  {row.name}: {row.value:,.1f} {row.unit} {row.note}", highlight=False)
+            said = f"  {row.name}: {row.value:,.1f} {row.unit} {row.note}"
+            self.console.print(said, highlight=False, markup=False)
 
 
 async def run(plan: Plan, console: Console) -> Results:

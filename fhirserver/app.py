@@ -32,6 +32,7 @@ from fhirserver.params.entries import Entries
 from fhirserver.params.index import indexer
 from fhirserver.params.registry import r4
 from fhirserver.settings import Settings
+from fhirserver.store.coalesce import Reads
 
 
 def create_app() -> ASGIApp:
@@ -94,15 +95,17 @@ async def open_services(settings: Settings) -> Services:
         }
     await first.close()
     registry, keys = r4(), Keys(secrets["key_secret"], settings.tenant)
-    own_bases = (settings.fhir_base, *settings.base_url_aliases)
+    own_bases = settings.fhir_bases
+    pool = Pool(
+        dsn,
+        size_max=settings.pool_limit(connections),
+        timeout_s=settings.pool_timeout_s,
+        statement_timeout_s=settings.statement_timeout_s,
+    )
     return Services(
         settings=settings,
-        pool=Pool(
-            dsn,
-            size_max=settings.pool_limit(connections),
-            timeout_s=settings.pool_timeout_s,
-            statement_timeout_s=settings.statement_timeout_s,
-        ),
+        pool=pool,
+        reads=Reads(pool, settings.tenant),
         registry=registry,
         keys=keys,
         index=_indexing(

@@ -67,5 +67,4 @@ def requests(patient: dict[str, Any], base: str) -> list[str]:
         f"{base}/Observation?patient={id_}&code=http://loinc.org|85354-9&_include=Observation:encounter",
         f"{base}/Condition?patient={id_}&clinical-status=active",
         f"{base}/Observation?code=http://loinc.org|4548-4&value-quantity=gt6.5&_sort=-date",
-        f"{base}/Patient/{id_}/$everything",
     ]

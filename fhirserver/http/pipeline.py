@@ -15,7 +15,7 @@ from fhirserver.http.negotiate import negotiate
 from fhirserver.http.render import Response, refuse, respond
 from fhirserver.http.request import Headers, Wanted, call_of, query_of, wanted_of
 from fhirserver.interactions.call import Services
-from fhirserver.interactions.run import run
+from fhirserver.interactions.run import run_alone
 
 JSON = Wanted(negotiate(None))
 
@@ -45,9 +45,7 @@ class Pipeline:
             query = query_of(scope, self._services)
             wanted = wanted_of(headers, query, scope["method"])
             call = await call_of(scope, receive, self._services, headers, query, wanted)
-            async with self._services.pool.acquire() as connection:
-                answer = await run(connection, call)
-            return respond(answer, wanted)
+            return respond(await run_alone(call), wanted)
         except FhirError as error:
             return refuse(error, wanted)
         except Exception as error:

@@ -18,6 +18,7 @@ from fhirserver.params.entries import Entries
 from fhirserver.params.registry import Registry
 from fhirserver.policy.restriction import EVERYTHING, Restriction
 from fhirserver.settings import Settings
+from fhirserver.store.coalesce import Reads
 from fhirserver.store.version import Version
 
 Params = tuple[tuple[str, str], ...]
@@ -30,6 +31,7 @@ class Services:
 
     settings: Settings
     pool: Pool
+    reads: Reads
     registry: Registry
     keys: Keys
     index: Callable[[str, str, Resource], Entries]
@@ -42,7 +44,7 @@ class Services:
         return self.settings.tenant
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One interaction to run.
 

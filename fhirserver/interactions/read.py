@@ -24,6 +24,13 @@ async def read(connection: Connection, call: Call) -> Answer:
     return answer(call, version, f"{call.type}/{call.id}")
 
 
+async def read_shared(call: Call) -> Answer:
+    """The same without a connection of its own: reads that come together share a statement."""
+    restriction = compile_restriction(call.restriction)
+    version = await call.services.reads.latest(call.resource_type, call.resource_id, restriction)
+    return answer(call, version, f"{call.type}/{call.id}")
+
+
 def answer(call: Call, version: Version | None, path: str) -> Answer:
     """The answer of read and vread about what was found at `path`."""
     if version is None:

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 from fhirserver.db.pool import Connection
 from fhirserver.interactions.batch import process
 from fhirserver.interactions.call import Answer, Call
-from fhirserver.interactions.capabilities import capabilities
+from fhirserver.interactions.capabilities import capabilities, capabilities_in_bundle
 from fhirserver.interactions.create import create
 from fhirserver.interactions.delete import delete, delete_conditional
 from fhirserver.interactions.history import history
 from fhirserver.interactions.patch import patch, patch_conditional
-from fhirserver.interactions.read import read
+from fhirserver.interactions.read import read, read_shared
 from fhirserver.interactions.search import search
 from fhirserver.interactions.update import update, update_conditional
 from fhirserver.interactions.vread import vread
@@ -25,7 +25,7 @@ Handler = Callable[[Connection, Call], Awaitable[Answer]]
 
 HANDLERS: dict[str, Handler] = {
     "bundle": process,
-    "capabilities": capabilities,
+    "capabilities": capabilities_in_bundle,
     "create": create,
     "delete": delete,
     "delete_conditional": delete_conditional,
@@ -42,6 +42,17 @@ HANDLERS: dict[str, Handler] = {
 
 
 async def run(connection: Connection, call: Call) -> Answer:
-    """Decide, then do. Raises FhirError."""
-    restriction = decide(call.type, call.interaction)
-    return await HANDLERS[call.interaction](connection, call.with_(restriction=restriction))
+    """Decide, then do, on the connection of a Bundle. Raises FhirError."""
+    call.restriction = decide(call.type, call.interaction)
+    return await HANDLERS[call.interaction](connection, call)
+
+
+async def run_alone(call: Call) -> Answer:
+    """The same for a request of its own, which takes a connection only if it needs one to itself."""
+    call.restriction = decide(call.type, call.interaction)
+    if call.interaction == "read":
+        return await read_shared(call)
+    if call.interaction == "capabilities":
+        return capabilities(call)
+    async with call.services.pool.acquire() as connection:
+        return await HANDLERS[call.interaction](connection, call)

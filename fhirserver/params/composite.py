@@ -12,24 +12,35 @@ Other combinations repeat in no R4 parameter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from itertools import product
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from fhirserver.db.sql import Fragment, and_, or_, sql
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.fhirpath.routes import routes
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import number, plain, quantity, reference, token
-from fhirserver.params.condition import Condition, Driver, Rank, Rids, Scope, Tokens, exists, has_keys, unsupported_modifier
-from fhirserver.params.entries import Entries, Indexer, Node
+from fhirserver.params.condition import (
+    Condition,
+    Driver,
+    Rank,
+    Rids,
+    Scope,
+    Tokens,
+    exists,
+    has_keys,
+    unsupported_modifier,
+)
+from fhirserver.params.entries import Entries
+from fhirserver.params.extract import Composite, Node
 from fhirserver.params.facts import is_single, routes_of
 from fhirserver.params.kinds import CompositeValue, Plain
 from fhirserver.params.number import NumberValue
 from fhirserver.params.quantity import QuantityValue
-from fhirserver.params.reference import ReferenceValue
+from fhirserver.params.reference import ReferenceValue, Resolve
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.params.token import TokenValue
 from fhirserver.params.uri import UriValue
@@ -67,28 +78,33 @@ def _single_parts(param: SearchParam, resource_type: str) -> bool:
 
 
 def indexer(
-    keys: Keys, param: SearchParam, resource_type: str, systems: Sequence[Mapping[str, str]], own_bases: tuple[str, ...]
-) -> Indexer | None:
+    keys: Keys,
+    param: SearchParam,
+    resource_type: str,
+    systems: Sequence[Mapping[str, str]],
+    resolve: Resolve,
+) -> Callable[[Sequence[Composite], Entries], None] | None:
     """Writes what `compile` asks for; None where nothing is stored.
 
-    `systems` are, for each component, the systems that its code elements imply. The indexer is given
-    `extract.Composite` values, whose components are lists of nodes.
+    `systems` are, for each component, the systems that its code elements imply.
     """
 
     def forms(node: Node, type_: str, implied: Mapping[str, str]) -> list[Form]:
         if type_ == "token":
-            return [form for pair in token.pairs(node.value, node.type, implied) for form in _token_forms(pair)]
+            return [
+                form for pair in token.pairs(node.value, node.type, implied) for form in _token_forms(pair)
+            ]
         if type_ == "reference":
-            found = reference.references(node.value, node.type, own_bases)
+            found = [resolve(literal)[0] for literal in reference.literals(node.value)]
             return [_target_form(one.type, one.id, one.url) for one in found if one.is_local or one.url]
         return [("uri", node.value)]
 
-    def parts(composite: Any) -> Iterator[list[Form]]:
+    def parts(composite: Composite) -> Iterator[list[Form]]:
         for component, nodes, implied in zip(param.components, composite.components, systems, strict=True):
             if component.type in _KEYED:
                 yield [form for node in nodes for form in forms(node, component.type, implied)]
 
-    def keyed(composites: Sequence[Any], entries: Entries) -> None:
+    def keyed(composites: Sequence[Composite], entries: Entries) -> None:
         for composite in composites:
             for combination in product(*parts(composite)):
                 key = _key(keys, resource_type, param.code, combination)
@@ -96,23 +112,26 @@ def indexer(
                 if all(form[0] != "system" for form in combination):
                     entries.tok.append(key)
 
-    def measured(composites: Sequence[Any], entries: Entries) -> None:
+    def measured(composites: Sequence[Composite], entries: Entries) -> None:
         for composite in composites:
             (tokens,) = parts(composite)
-            for form, node in product(tokens, composite.components[1]):
+            for form in tokens:
                 prefix = ("cqty", resource_type, param.code, *form)
-                if param.components[1].type == "number":
-                    entries.qty.extend((keys.of(*prefix), lo, hi) for lo, hi in number.spans(node.value))
-                else:
-                    for measure in quantity.measures(node.value, node.type):
-                        entries.qty.extend(quantity.rows(keys, prefix, measure))
+                for value, type_ in composite.components[1]:
+                    if param.components[1].type == "number":
+                        entries.qty.extend((keys.of(*prefix), lo, hi) for lo, hi in number.spans(value))
+                    else:
+                        for measure in quantity.measures(value, type_):
+                            entries.qty.extend(quantity.rows(keys, prefix, measure))
 
-    def numbered(composites: Sequence[Any], entries: Entries) -> None:
+    def numbered(composites: Sequence[Composite], entries: Entries) -> None:
         for composite in composites:
             (tokens,) = parts(composite)
-            for form, first, second in product(tokens, *composite.components[1:]):
+            first, second = composite.components[1:]
+            for form in tokens:
                 key = keys.of("cqty", resource_type, param.code, *form)
-                entries.qty.append((key, Decimal(first.value), Decimal(second.value)))
+                for one, other in product(first, second):
+                    entries.qty.append((key, Decimal(one.value), Decimal(other.value)))
 
     match shape_of(param, resource_type):
         case "keys":
@@ -145,7 +164,11 @@ def _key(keys: Keys, resource_type: str, code: str, combination: Sequence[Form])
 
 
 def compile(
-    scope: Scope, registry: Registry, param: SearchParam, modifier: str | None, values: Sequence[CompositeValue]
+    scope: Scope,
+    registry: Registry,
+    param: SearchParam,
+    modifier: str | None,
+    values: Sequence[CompositeValue],
 ) -> Condition:
     """The condition of one clause; its values are alternatives. Raises NotSupported."""
     if modifier is not None:
@@ -161,7 +184,9 @@ def compile(
             parts = [_numbered(scope, param, value) for value in values]
         case None:
             raise NotSupported(f"search parameter '{param.code}' is not supported")
-    drivers = tuple(driver for part in parts for driver in part.drivers) if all(p.drivers for p in parts) else ()
+    drivers = (
+        tuple(driver for part in parts for driver in part.drivers) if all(p.drivers for p in parts) else ()
+    )
     return Condition(or_(*(part.filter for part in parts)), drivers, max(part.rank for part in parts))
 
 
@@ -198,7 +223,11 @@ def _asked(part: Plain) -> list[Form]:
         case TokenValue(str(system), str(code)):
             return [("system", system, code.casefold())]
         case ReferenceValue(types, id_, url, _):
-            return [_target_form(None, None, url)] if url else [_target_form(type_, id_, None) for type_ in types]
+            return (
+                [_target_form(None, None, url)]
+                if url
+                else [_target_form(type_, id_, None) for type_ in types]
+            )
         case UriValue(text):
             return [("uri", text)]
         case _:
@@ -207,7 +236,9 @@ def _asked(part: Plain) -> list[Form]:
 
 def _keyed(scope: Scope, param: SearchParam, values: Sequence[CompositeValue]) -> Condition:
     def all_keys(forms: Sequence[list[Form]]) -> list[int]:
-        return [_key(scope.keys, scope.resource_type, param.code, combination) for combination in product(*forms)]
+        return [
+            _key(scope.keys, scope.resource_type, param.code, combination) for combination in product(*forms)
+        ]
 
     wanted = [key for value in values for key in all_keys([_asked(part) for part in value.parts])]
     driving = [key for value in values for key in all_keys([_bare(part) for part in value.parts])]
@@ -237,6 +268,10 @@ def _numbered(scope: Scope, param: SearchParam, value: CompositeValue) -> Condit
     lo, hi = sql("x.lo"), sql("x.hi")
     test: Fragment = and_(number.test(first, lo, lo), number.test(second, hi, hi))
     filter_ = exists(
-        sql("FROM qty x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND {}", scope.alias, key, test)
+        sql(
+            "FROM qty x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND {}", scope.alias, key, test
+        )
     )
-    return Condition(filter_, (Rids(sql("SELECT x.rid FROM qty x WHERE x.key = {} AND {}", key, test)),), Rank.RANGE)
+    return Condition(
+        filter_, (Rids(sql("SELECT x.rid FROM qty x WHERE x.key = {} AND {}", key, test)),), Rank.RANGE
+    )

@@ -9,7 +9,7 @@ than SPAN_MAX are in `dat` as well, so that an ordered scan for "ends after" kno
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Final
@@ -19,7 +19,16 @@ from fhirserver.errors import Invalid
 from fhirserver.fhir import dates
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import Condition, Driver, Rank, Rids, Scope, Span, exists, unsupported_modifier
+from fhirserver.params.condition import (
+    Condition,
+    Driver,
+    Rank,
+    Rids,
+    Scope,
+    Span,
+    exists,
+    unsupported_modifier,
+)
 from fhirserver.params.entries import ORD_ABSENT, Entries, Indexer, Node
 from fhirserver.params.text import Prefix
 
@@ -46,7 +55,8 @@ def parse(text: str, zone: tzinfo) -> DateValue:
     try:
         lo, hi = dates.bounds(written.replace(" ", "+"), zone)
     except ValueError as error:
-        raise Invalid(f"'{text}' is not a date, optionally after one of {', '.join(sorted(syntax.PREFIXES))}: {error}")
+        prefixes = ", ".join(sorted(syntax.PREFIXES))
+        raise Invalid(f"'{text}' is not a date, optionally after one of {prefixes}: {error}") from None
     return DateValue(prefix, lo, hi)
 
 
@@ -55,7 +65,7 @@ def span(value: Any, type_: str, zone: tzinfo) -> tuple[int, int] | None:
     try:
         if isinstance(value, str):
             return dates.bounds(value, zone)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             return dates.timing_bounds(value, zone) if type_ == "Timing" else dates.period_bounds(value, zone)
     except ValueError:
         return None
@@ -103,7 +113,12 @@ def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[Date
     key = key_of(scope.keys, scope.resource_type, code)
     tests = [test(value, sql("x.lo"), sql("x.hi"), scope.now) for value in values]
     filter_ = exists(
-        sql("FROM dat x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND {}", scope.alias, key, or_(*tests))
+        sql(
+            "FROM dat x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND {}",
+            scope.alias,
+            key,
+            or_(*tests),
+        )
     )
     drivers = tuple(Rids(sql("SELECT x.rid FROM dat x WHERE x.key = {} AND {}", key, one)) for one in tests)
     bounded = all(value.prefix in ("eq", "ap") for value in values)

@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Protocol
+
+from fhirserver.fhir.fhirpath import Node
 
 ORD_ABSENT = -(1 << 63)
 """`resource.ord` of a resource whose clinical date is not known: last in the default order."""
 
 
 str_ = str
-
-
-class Node(Protocol):
-    """A value that a parameter's expression found, and its FHIR type (`params.extract.Node`)."""
-
-    @property
-    def value(self) -> Any: ...
-
-    @property
-    def type(self) -> str: ...
 
 
 @dataclass(slots=True)
@@ -49,4 +40,4 @@ class Entries:
 
 
 Indexer = Callable[[Sequence[Node], Entries], None]
-"""Adds what one parameter finds in a resource to its entries."""
+"""Adds what one parameter finds in a resource to its entries. It is given one node at least."""

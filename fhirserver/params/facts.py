@@ -184,9 +184,9 @@ def patient_path(resource_type: str) -> tuple[str, ...] | None:
     if param is None or param.type != "reference" or not is_single(param, resource_type):
         return None
     ways = routes_of(param, resource_type) or ()
-    if not any(way[-1].type == "Reference" for way in ways):
-        return None
-    return element_path(ways[0], resource_type)
+    if all(way[-1].type == "Reference" for way in ways):
+        return next((element_path(way, resource_type) for way in ways), None)
+    return None
 
 
 @lru_cache(maxsize=8_192)

@@ -13,7 +13,10 @@ VERSION: Final = 1
 
 _ANY_TYPE: Final[dict[str, frozenset[str]]] = {
     "status": frozenset(
-        "final completed finished active current available registered preliminary amended planned stopped".split()
+        {
+            *("final", "completed", "finished", "active", "current", "available", "registered"),
+            *("preliminary", "amended", "planned", "stopped"),
+        }
     ),
     "clinical-status": frozenset({"active", "resolved"}),
     "verification-status": frozenset({"confirmed"}),
@@ -36,7 +39,10 @@ _ANY_TYPE: Final[dict[str, frozenset[str]]] = {
 
 _BY_TYPE: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("Observation", "category"): frozenset(
-        "vital-signs laboratory survey social-history exam procedure imaging therapy activity".split()
+        {
+            *("vital-signs", "laboratory", "survey", "social-history", "exam"),
+            *("procedure", "imaging", "therapy", "activity"),
+        }
     ),
     ("Condition", "category"): frozenset({"encounter-diagnosis", "problem-list-item", "health-concern"}),
     ("DiagnosticReport", "category"): frozenset({"lab", "lp29684-5", "lp29708-2", "lp7839-6"}),
@@ -53,7 +59,10 @@ _BY_TYPE: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("AuditEvent", "type"): frozenset({"rest"}),
 }
 
-_PROFILES: Final = ("http://hl7.org/fhir/us/core/StructureDefinition/", "http://hl7.org/fhir/StructureDefinition/")
+_PROFILES: Final = (
+    "http://hl7.org/fhir/us/core/StructureDefinition/",
+    "http://hl7.org/fhir/StructureDefinition/",
+)
 
 
 def hot_codes(resource_type: str, code: str) -> frozenset[str]:

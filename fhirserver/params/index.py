@@ -12,10 +12,22 @@ from typing import Any, Final
 
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import COMPARTMENTS
-from fhirserver.params import composite, date, number, presence, quantity, reference, special, string, token, uri
-from fhirserver.params.entries import ORD_ABSENT, Entries, Indexer, Node
+from fhirserver.params import (
+    composite,
+    date,
+    number,
+    presence,
+    quantity,
+    reference,
+    special,
+    string,
+    token,
+    uri,
+)
+from fhirserver.params.entries import ORD_ABSENT, Entries, Node
 from fhirserver.params.extract import extractor
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, implied_systems, is_patient, presence_bits
+from fhirserver.params.reference import Resolve
 from fhirserver.params.registry import Registry, SearchParam, compartment_params
 
 Index = Callable[[str, str, dict[str, Any]], Entries]
@@ -29,13 +41,16 @@ _IN_THE_ROW: Final = frozenset({"_id", "_lastUpdated"})
 
 def indexer(registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo) -> Index:
     """The function that makes entries. `own_bases` are without a slash at the end."""
-    stored = Registry(param for param in registry.params if not all(_is_derived(param, t) for t in param.base))
+    stored = Registry(
+        param for param in registry.params if not all(_is_derived(param, t) for t in param.base)
+    )
+    resolve = reference.resolver(keys, own_bases)
     plans: dict[str, Callable[[str, dict[str, Any]], Entries]] = {}
 
     def index(resource_type: str, id_: str, resource: dict[str, Any]) -> Entries:
         plan = plans.get(resource_type)
         if plan is None:
-            plan = plans[resource_type] = _plan(stored, keys, own_bases, zone, resource_type)
+            plan = plans[resource_type] = _plan(stored, keys, resolve, zone, resource_type)
         return plan(id_, resource)
 
     return index
@@ -49,15 +64,15 @@ def _is_derived(param: SearchParam, resource_type: str) -> bool:
 
 
 def _plan(
-    registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo, resource_type: str
+    registry: Registry, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
 ) -> Callable[[str, dict[str, Any]], Entries]:
     extract = extractor(registry, resource_type)
     steps = {
-        code: _step(param, keys, own_bases, zone, resource_type)
+        code: _step(param, keys, resolve, zone, resource_type)
         for code, param in registry.for_type(resource_type).items()
     }
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
-    own = any("{def}" in compartment_params(name, resource_type) for name in COMPARTMENTS)
+    own = resource_type in COMPARTMENTS
     coded = PATIENT_CODED.get(resource_type)
     paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
 
@@ -110,21 +125,19 @@ def _distinct(entries: Entries) -> None:
             setattr(entries, name, list(dict.fromkeys(rows)))
 
 
-_Step = tuple[int, int | None, Indexer | None]
+_Step = tuple[int, int | None, Callable[[Sequence[Any], Entries], None] | None]
 """Presence bit, presence key where there is no bit, and what writes the values."""
 
 
-def _step(
-    param: SearchParam, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo, resource_type: str
-) -> _Step:
+def _step(param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str) -> _Step:
     bit = presence_bits(resource_type).get(param.code, 0)
     key = None if bit else presence.key_of(keys, resource_type, param.code)
-    return bit, key, _indexer(param, keys, own_bases, zone, resource_type)
+    return bit, key, _indexer(param, keys, resolve, zone, resource_type)
 
 
 def _indexer(
-    param: SearchParam, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo, resource_type: str
-) -> Indexer | None:
+    param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
+) -> Callable[[Sequence[Any], Entries], None] | None:
     code = param.code
     match param.type:
         case "token":
@@ -142,13 +155,15 @@ def _indexer(
         case "uri":
             return uri.indexer(keys, resource_type, code)
         case "reference":
-            within = frozenset(name for name in COMPARTMENTS if code in compartment_params(name, resource_type))
+            within = frozenset(
+                name for name in COMPARTMENTS if code in compartment_params(name, resource_type)
+            )
             return reference.indexer(
-                keys, resource_type, code, own_bases, within, is_patient(param, resource_type)
+                keys, resource_type, code, resolve, within, is_patient(param, resource_type)
             )
         case "composite":
             systems: list[Mapping[str, str]] = [{} for _ in param.components]
-            return composite.indexer(keys, param, resource_type, systems, own_bases)
+            return composite.indexer(keys, param, resource_type, systems, resolve)
         case "special" if code == "near":
             return special.near_indexer(keys, resource_type, code)
         case _:

@@ -48,7 +48,9 @@ def parse(param: SearchParam, resource_type: str, modifier: str | None, text: st
         parts = syntax.split(text, "$")
         if len(parts) != len(param.components):
             wanted = "$".join(component.code for component in param.components)
-            raise Invalid(f"'{text}' does not have the {len(param.components)} parts of {param.code}: {wanted}")
+            raise Invalid(
+                f"'{text}' does not have the {len(param.components)} parts of {param.code}: {wanted}"
+            )
         return CompositeValue(
             tuple(
                 plain(component.type, component.targets, None, part, reading)

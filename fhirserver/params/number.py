@@ -9,7 +9,7 @@ prefix has the precision it is written with.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -18,8 +18,8 @@ from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import text as syntax
-from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.condition import Condition, Rank, Rids, Scope, exists, unsupported_modifier
+from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.text import Prefix
 
 MODIFIERS: Final = ("missing",)
@@ -27,6 +27,8 @@ INFINITY: Final = Decimal("Infinity")
 EXPONENT_MAX: Final = 999
 """Of the first digit, either way: numeric would store more, but nothing that is measured needs it."""
 
+_SHORT: Final = 1_000_000_000
+_SHORT_LENGTH: Final = 40
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?")
 _APPROXIMATE: Final = Decimal("0.1")
 
@@ -45,7 +47,9 @@ def parse(text: str) -> NumberValue:
     """A search value such as `5.40e-3` or `ge100`. Raises Invalid."""
     prefix, digits = syntax.split_prefix(text)
     if _NUMBER.fullmatch(digits) is None:
-        raise Invalid(f"'{text}' is not a number, optionally after one of {', '.join(sorted(syntax.PREFIXES))}")
+        raise Invalid(
+            f"'{text}' is not a number, optionally after one of {', '.join(sorted(syntax.PREFIXES))}"
+        )
     value = Decimal(digits)
     if not in_range(value):
         raise Invalid(f"the exponent of '{digits}' is out of range")
@@ -63,17 +67,15 @@ def _half(digits: str, value: Decimal) -> Decimal:
 
 def in_range(value: Decimal) -> bool:
     """Whether the number can be stored and compared."""
-    return value.is_finite() and abs(value.adjusted()) <= EXPONENT_MAX and _digits(value) <= EXPONENT_MAX
-
-
-def _digits(value: Decimal) -> int:
+    if -_SHORT < value < _SHORT and len(str(value)) <= _SHORT_LENGTH:
+        return True
     exponent = value.as_tuple().exponent
-    return abs(exponent) if isinstance(exponent, int) else EXPONENT_MAX + 1
+    return isinstance(exponent, int) and max(abs(exponent), abs(value.adjusted())) <= EXPONENT_MAX
 
 
 def spans(value: Any) -> Iterator[tuple[Decimal, Decimal]]:
     """The closed ranges of a node: an integer or decimal, or a Range (open ends are infinite)."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         low, high = _bound(value.get("low")), _bound(value.get("high"))
         if low is not None or high is not None:
             yield low if low is not None else -INFINITY, high if high is not None else INFINITY
@@ -84,7 +86,7 @@ def spans(value: Any) -> Iterator[tuple[Decimal, Decimal]]:
 
 
 def _bound(quantity: Any) -> Decimal | None:
-    value = quantity.get("value") if isinstance(quantity, Mapping) else None
+    value = quantity.get("value") if isinstance(quantity, dict) else None
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         return None
     number = Decimal(value)

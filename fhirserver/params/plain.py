@@ -31,7 +31,7 @@ def compile(scope: Scope, param: SearchParam, modifier: str | None, values: Sequ
             return reference.compile_identifier(scope, code, given)
         case "reference" if modifier is None or modifier in ENDPOINT_TYPES:
             return reference.compile(scope, code, given, is_patient(param, of))
-        case "reference":
+        case "reference" if modifier is not None:
             raise unsupported_modifier(code, modifier, reference.MODIFIERS)
         case "quantity":
             return quantity.compile(scope, code, modifier, given)

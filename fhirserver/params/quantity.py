@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fhirserver.db.sql import Fragment, and_, or_, sql
 from fhirserver.errors import Invalid
@@ -31,7 +31,9 @@ from fhirserver.params.token import TokenValue, pairs
 MODIFIERS: Final = ("missing",)
 CURRENCIES: Final = "urn:iso:std:iso:4217"
 _SAMPLES_MAX: Final = 100_000
+_ZERO: Final = Decimal(0)
 _NEXT: Final = Decimal("1e-12")
+"""What makes a comparator's open end closed; no measurement is as fine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,7 @@ class QuantityValue:
     code: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(NamedTuple):
     """What a node says: the closed range [lo, hi] in a unit."""
 
     lo: Decimal
@@ -74,23 +75,23 @@ def parse(text: str) -> QuantityValue:
             raise Invalid(f"'{text}' is not number, number|system|code or number||code")
 
 
-def measures(value: Any, type_: str) -> Iterator[Measure]:
+def measures(value: Any, type_: str) -> Sequence[Measure]:
     """The ranges that a node covers."""
-    if not isinstance(value, Mapping):
-        return
     if type_ == "Range":
-        low, high = value.get("low"), value.get("high")
-        unit = low if isinstance(low, Mapping) else high
-        for lo, hi in number.spans(value):
-            yield _measure(lo, hi, unit)
-    elif type_ == "SampledData":
-        yield from _samples(value)
-    else:
-        for point, _ in number.spans(value.get("value")):
-            if type_ == "Money" or "currency" in value:
-                yield Measure(point, point, CURRENCIES, value.get("currency"), None)
-            else:
-                yield _measure(*_compared(point, value.get("comparator")), value)
+        unit = value.get("low") or value.get("high")
+        return [_measure(lo, hi, unit) for lo, hi in number.spans(value)]
+    if type_ == "SampledData":
+        return list(_samples(value))
+    point = value.get("value")
+    if type(point) is int:
+        point = Decimal(point)
+    if type(point) is not Decimal or not number.in_range(point):
+        return ()
+    if type_ == "Money":
+        return [Measure(point, point, CURRENCIES, value.get("currency"), None)]
+    if "comparator" in value:
+        return [_measure(*_compared(point, value["comparator"]), value)]
+    return [_measure(point, point, value)]
 
 
 def _measure(lo: Decimal, hi: Decimal, unit: Any) -> Measure:
@@ -115,47 +116,39 @@ def _compared(point: Decimal, comparator: Any) -> tuple[Decimal, Decimal]:
 def _samples(value: Mapping[str, Any]) -> Iterator[Measure]:
     """From the lowest to the highest sample: https://hl7.org/fhir/R4/datatypes.html#SampledData"""
     origin, data = value.get("origin"), value.get("data")
-    if not isinstance(origin, Mapping) or not isinstance(data, str):
+    if not isinstance(origin, dict) or not isinstance(data, str):
         return
     try:
         base, factor = Decimal(origin.get("value", 0)), Decimal(value.get("factor", 1))
-        samples = [base + factor * Decimal(x) for x in data.split()[:_SAMPLES_MAX] if x not in ("E", "U", "L")]
+        samples = [
+            base + factor * Decimal(x) for x in data.split()[:_SAMPLES_MAX] if x not in ("E", "U", "L")
+        ]
     except (InvalidOperation, TypeError, ValueError):
         return
     if samples and number.in_range(min(samples)) and number.in_range(max(samples)):
         yield _measure(min(samples), max(samples), origin)
 
 
-def unit_row(measure: Measure) -> tuple[tuple[str, ...], Decimal, Decimal] | None:
-    """The parts of the key and the range under which `number|system|code` finds it."""
-    if not measure.system or not measure.code:
-        return None
-    if measure.system == ucum.SYSTEM:
-        lo, hi = _canonical(measure.lo, measure.code), _canonical(measure.hi, measure.code)
-        if lo is not None and hi is not None:
-            return ("ucum", lo[1]), lo[0], hi[0]
-    return (measure.system, measure.code), measure.lo, measure.hi
+def rows(keys: Keys, prefix: tuple[str, ...], measure: Measure) -> list[tuple[int, Decimal, Decimal]]:
+    """The row without and the row with a unit."""
+    lo, hi, system, code, _ = measure
+    found = [(keys.of(*prefix), lo, hi)]
+    if not system or not code:
+        return found
+    if system == ucum.SYSTEM:
+        low = _canonical(lo, code)
+        high = low if hi is lo else _canonical(hi, code)
+        if low is not None and high is not None:
+            found.append((keys.of(*prefix, "unit", "ucum", low[1]), low[0], high[0]))
+            return found
+    found.append((keys.of(*prefix, "unit", system, code), lo, hi))
+    return found
 
 
 def _canonical(value: Decimal, code: str) -> tuple[Decimal, str] | None:
-    if value.is_finite():
-        return ucum.canonical(value, code)
-    known = ucum.canonical(Decimal(0), code)
-    return None if known is None else (value, known[1])
-
-
-def labels(measure: Measure) -> set[str]:
-    """The code and the printed unit, which `number||code` compares with."""
-    return {label for label in (measure.code, measure.unit) if label}
-
-
-def rows(keys: Keys, prefix: tuple[str, ...], measure: Measure) -> Iterator[tuple[int, Decimal, Decimal]]:
-    """The row without and the row with a unit."""
-    yield keys.of(*prefix), measure.lo, measure.hi
-    found = unit_row(measure)
-    if found is not None:
-        parts, lo, hi = found
-        yield keys.of(*prefix, "unit", *parts), lo, hi
+    """The value in base units; infinity stays what it is."""
+    found = ucum.canonical(value, code) if value.is_finite() else ucum.canonical(_ZERO, code)
+    return found if found is None or value.is_finite() else (value, found[1])
 
 
 def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
@@ -163,10 +156,12 @@ def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
     prefix = ("qty", resource_type, code)
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
-        found = [measure for node in nodes for measure in measures(node.value, node.type)]
+        found = [measure for value, type_ in nodes for measure in measures(value, type_)]
         for measure in found:
             entries.qty.extend(rows(keys, prefix, measure))
-            for label in labels(measure):
+            for label in {measure.code, measure.unit}:
+                if not label:
+                    continue
                 if len(found) == 1:
                     entries.keys.append(keys.of(*prefix, "label", label))
                 else:
@@ -238,7 +233,13 @@ def paired(
         return ()
     wanted = [paired_key(scope.keys, scope.resource_type, code, one) for one in dict.fromkeys(codes)]
     return tuple(
-        Rids(sql("SELECT x.rid FROM qty x WHERE x.key = any({}::bigint[]) AND {}", wanted, number.test(value.number)))
+        Rids(
+            sql(
+                "SELECT x.rid FROM qty x WHERE x.key = any({}::bigint[]) AND {}",
+                wanted,
+                number.test(value.number),
+            )
+        )
         for value in values
     )
 

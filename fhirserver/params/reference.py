@@ -8,8 +8,9 @@ the reference to that Patient is `resource.ptk` and nothing else (see `facts.pat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from fhirserver.db.sql import Fragment, or_, sql
@@ -24,6 +25,7 @@ from fhirserver.params.condition import Condition, Driver, Patients, Rank, Scope
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.token import TokenValue
 
+_RESOLVED_MAX: Final = 16_384
 MODIFIERS: Final = ("a resource type", "identifier", "missing")
 
 
@@ -60,16 +62,33 @@ def parse(
     return ReferenceValue((), None, found.url, found.version)
 
 
-def references(value: Any, type_: str, own_bases: tuple[str, ...]) -> Iterator[Reference]:
+Resolve = Callable[[str], tuple[Reference, int]]
+"""A literal reference parsed, with the key of its target; 0 where it is not local."""
+
+
+def resolver(keys: Keys, own_bases: tuple[str, ...]) -> Resolve:
+    """Remembers what it resolved: resources written together refer to the same ones."""
+
+    @lru_cache(maxsize=_RESOLVED_MAX)
+    def resolve(literal: str) -> tuple[Reference, int]:
+        found = reference.parse(literal, own_bases)
+        if found.type is None or found.id is None or not found.is_local:
+            return found, 0
+        return found, keys.target(found.type, found.id)
+
+    return resolve
+
+
+def literals(value: Any) -> Iterator[str]:
     """What a node points at: a Reference, a canonical or URI, or the resource itself in a Bundle."""
     if isinstance(value, str):
-        yield reference.parse(value, own_bases)
-    elif isinstance(value, Mapping):
+        yield value
+    elif isinstance(value, dict):
         literal = value.get("reference")
         if isinstance(literal, str):
-            yield reference.parse(literal, own_bases)
+            yield literal
         elif "resourceType" in value and isinstance(value.get("id"), str):
-            yield Reference(value["resourceType"], value["id"])
+            yield f"{value['resourceType']}/{value['id']}"
 
 
 def salt_of(keys: Keys, resource_type: str, code: str) -> int:
@@ -96,17 +115,14 @@ def indexer(
     keys: Keys,
     resource_type: str,
     code: str,
-    own_bases: tuple[str, ...],
+    resolve: Resolve,
     compartments: frozenset[str],
     is_patient: bool,
 ) -> Indexer:
     """Writes what `compile` asks for, and the compartments that this parameter puts the resource into."""
     salt = salt_of(keys, resource_type, code)
 
-    def local(found: Reference, entries: Entries) -> None:
-        assert found.type is not None
-        assert found.id is not None
-        target = keys.target(found.type, found.id)
+    def local(found: Reference, target: int, entries: Entries) -> None:
         if found.type in compartments:
             entries.compartments.append(target)
         if is_patient and found.type == "Patient":
@@ -114,7 +130,7 @@ def indexer(
         else:
             entries.keys.append(salt ^ target)
             entries.tok.append(salt ^ target)
-        if found.version is not None:
+        if found.version is not None and found.type is not None and found.id is not None:
             entries.keys.append(version_key(keys, resource_type, code, found.type, found.id, found.version))
 
     def elsewhere(found: Reference, entries: Entries) -> None:
@@ -125,22 +141,18 @@ def indexer(
         if found.version is not None:
             entries.keys.append(url_key(keys, resource_type, code, found.url, found.version))
 
-    def identifier(value: Mapping[str, Any], entries: Entries) -> None:
-        pair = value.get("system"), value.get("value")
-        found = token.row_keys(keys, token.EXACT_SPACE, resource_type, identifier_code(code), pair)
-        entries.keys.extend(found)
-        if pair[1]:
-            entries.tok.append(found[0])
-
     def index(nodes: Sequence[Node], entries: Entries) -> None:
-        for node in nodes:
-            for found in references(node.value, node.type, own_bases):
+        for value, type_ in nodes:
+            for literal in literals(value):
+                found, target = resolve(literal)
                 if found.is_local:
-                    local(found, entries)
+                    local(found, target, entries)
                 elif found.url is not None:
                     elsewhere(found, entries)
-            if node.type == "Reference" and isinstance(node.value.get("identifier"), Mapping):
-                identifier(node.value["identifier"], entries)
+            if type_ == "Reference" and "identifier" in value:
+                one = value["identifier"]
+                pairs = [(one.get("system"), one.get("value"))]
+                token.put_exact(keys, resource_type, identifier_code(code), pairs, entries)
 
     return index
 
@@ -202,4 +214,3 @@ def _condition(scope: Scope, found: _Wanted) -> Condition:
 def compile_identifier(scope: Scope, code: str, values: Sequence[TokenValue]) -> Condition:
     """`:identifier`: the references that carry such an identifier instead of, or beside, a literal."""
     return token.compile(scope, identifier_code(code), None, values, frozenset({"Identifier"}))
-

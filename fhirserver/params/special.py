@@ -138,9 +138,10 @@ def near_indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
         for node in nodes:
             position: Mapping[str, Any] = node.value
             latitude, longitude = position.get("latitude"), position.get("longitude")
-            if isinstance(latitude, (int, Decimal)) and isinstance(longitude, (int, Decimal)):
-                if abs(latitude) <= 90 and abs(longitude) <= 360:
-                    entries.qty.append((key, Decimal(latitude), Decimal(longitude)))
+            if not isinstance(latitude, (int, Decimal)) or not isinstance(longitude, (int, Decimal)):
+                continue
+            if abs(latitude) <= 90 and abs(longitude) <= 360:
+                entries.qty.append((key, Decimal(latitude), Decimal(longitude)))
 
     return index
 
@@ -150,7 +151,12 @@ def compile_near(scope: Scope, code: str, values: Sequence[NearValue]) -> Condit
     key = near_key(scope.keys, scope.resource_type, code)
     tests = [_within(value) for value in values]
     filter_ = exists(
-        sql("FROM qty x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND {}", scope.alias, key, or_(*tests))
+        sql(
+            "FROM qty x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND {}",
+            scope.alias,
+            key,
+            or_(*tests),
+        )
     )
     drivers = tuple(Rids(sql("SELECT x.rid FROM qty x WHERE x.key = {} AND {}", key, one)) for one in tests)
     return Condition(filter_, drivers, Rank.RANGE)
@@ -165,8 +171,8 @@ def _within(value: NearValue) -> Fragment:
     )
     angle = min(value.radius_m / _EARTH_RADIUS_M, math.pi)
     haversine = sql(
-        "power(sind((x.lo::float8 - {}::float8) / 2), 2)"
-        " + cosd({}::float8) * cosd(x.lo::float8) * power(sind((x.hi::float8 - {}::float8) / 2), 2) <= {}::float8",
+        "power(sind((x.lo::float8 - {}::float8) / 2), 2) + cosd({}::float8) * cosd(x.lo::float8)"
+        " * power(sind((x.hi::float8 - {}::float8) / 2), 2) <= {}::float8",
         value.latitude,
         value.latitude,
         value.longitude,

@@ -8,7 +8,7 @@ longer continues under a second key in overlapping pieces, which only `:contains
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -18,8 +18,8 @@ from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import text as syntax
-from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.condition import Condition, Rank, Rids, Scope, exists, has_keys, unsupported_modifier
+from fhirserver.params.entries import Entries, Indexer, Node
 
 MODIFIERS: Final = ("exact", "contains", "missing")
 VALUE_LENGTH_MAX: Final = 600
@@ -63,12 +63,12 @@ def texts(value: Any, type_: str) -> Iterator[str]:
     """The strings of a node: itself, or the parts of a name or an address."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for name in _ADDRESS if type_ == "Address" else _HUMAN_NAME:
             part = value.get(name)
             if isinstance(part, str):
                 yield part
-            elif isinstance(part, Sequence):
+            elif isinstance(part, list):
                 yield from (item for item in part if isinstance(item, str))
 
 
@@ -130,7 +130,12 @@ def _starts(folded: str) -> Fragment:
 
 def _search(scope: Scope, key: int, test: Fragment, rank: int) -> Condition:
     filter_ = exists(
-        sql("FROM str x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND ({})", scope.alias, key, test)
+        sql(
+            "FROM str x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND ({})",
+            scope.alias,
+            key,
+            test,
+        )
     )
     select = sql("SELECT x.rid FROM str x WHERE x.key = {} AND ({})", key, test)
     return Condition(filter_, (Rids(select),), rank)
@@ -142,7 +147,12 @@ def _contains(scope: Scope, first: int, more: int, values: Sequence[StringValue]
     test = or_(*(sql("strpos(x.val, {}) > 0", value.folded) for value in values))
     both = [first, more]
     filter_ = exists(
-        sql("FROM str x WHERE x.rid = {}.rid AND x.key + 0 = any({}::bigint[]) AND {}", scope.alias, both, test)
+        sql(
+            "FROM str x WHERE x.rid = {}.rid AND x.key + 0 = any({}::bigint[]) AND {}",
+            scope.alias,
+            both,
+            test,
+        )
     )
     select = sql("SELECT x.rid FROM str x WHERE x.key = any({}::bigint[]) AND {}", both, test)
     return Condition(filter_, (Rids(select),), Rank.CONTAINS)

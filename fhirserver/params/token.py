@@ -9,7 +9,7 @@ case, as R4 asks for when a system does not say; identifiers, ids and URIs as th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,23 +56,23 @@ Pair = tuple[str | None, str | None]
 """System and code of a value, either of them absent."""
 
 
-def pairs(value: Any, type_: str, systems: Mapping[str, str]) -> Iterator[Pair]:
+def pairs(value: Any, type_: str, systems: Mapping[str, str]) -> Sequence[Pair]:
     """The systems and codes of a node; `systems` are those that a code element's value set implies."""
-    if isinstance(value, bool):
-        yield None, "true" if value else "false"
-    elif isinstance(value, str):
-        yield systems.get(value) if type_ == "code" else None, value
-    elif not isinstance(value, Mapping):
-        return
-    elif "coding" in value:
-        for coding in value["coding"]:
-            yield coding.get("system"), coding.get("code")
-    elif type_ == "ContactPoint":
-        yield None, value.get("value")
-    elif type_ == "Identifier":
-        yield value.get("system"), value.get("value")
-    elif type_ == "Coding":
-        yield value.get("system"), value.get("code")
+    match type_:
+        case "CodeableConcept":
+            return [(coding.get("system"), coding.get("code")) for coding in value.get("coding", ())]
+        case "code":
+            return [(systems.get(value), value)]
+        case "Coding":
+            return [(value.get("system"), value.get("code"))]
+        case "Identifier":
+            return [(value.get("system"), value.get("value"))]
+        case "ContactPoint":
+            return [(None, value.get("value"))]
+        case _ if isinstance(value, bool):
+            return [(None, "true" if value else "false")]
+        case _:
+            return [(None, value)] if isinstance(value, str) else ()
 
 
 def key_of(keys: Keys, space: str, resource_type: str, code: str, value: TokenValue) -> int:
@@ -102,32 +102,36 @@ def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str
     common = hot.hot_codes(resource_type, code)
     known: dict[Pair, tuple[tuple[int, ...], int | None]] = {}
 
-    def exact(pair: Pair, entries: Entries) -> None:
-        found = row_keys(keys, EXACT_SPACE, resource_type, code, pair)
-        entries.keys.extend(found)
-        if pair[1]:
-            entries.tok.append(found[0])
-
-    def folded(pair: Pair, entries: Entries) -> None:
-        found = known.get(pair)
-        if found is None:
-            system, value = pair
-            value = value.casefold() if value else None
-            of = row_keys(keys, FOLDED_SPACE, resource_type, code, (system, value))
-            if len(known) >= _CACHE_MAX:
-                known.clear()
-            found = known[pair] = of, of[0] if value and value not in common else None
-        entries.keys.extend(found[0])
-        if found[1] is not None:
-            entries.tok.append(found[1])
+    def folded(pair: Pair) -> tuple[tuple[int, ...], int | None]:
+        system, value = pair
+        value = value.casefold() if value else None
+        found = row_keys(keys, FOLDED_SPACE, resource_type, code, (system, value))
+        if len(known) >= _CACHE_MAX:
+            known.clear()
+        known[pair] = found, found[0] if value and value not in common else None
+        return known[pair]
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
-        for node in nodes:
-            put = exact if node.type in EXACT_TYPES else folded
-            for pair in pairs(node.value, node.type, systems):
-                put(pair, entries)
+        for value, type_ in nodes:
+            if type_ in EXACT_TYPES:
+                put_exact(keys, resource_type, code, pairs(value, type_, systems), entries)
+                continue
+            for pair in pairs(value, type_, systems):
+                found, selective = known.get(pair) or folded(pair)
+                entries.keys.extend(found)
+                if selective is not None:
+                    entries.tok.append(selective)
 
     return index
+
+
+def put_exact(keys: Keys, resource_type: str, code: str, found: Iterable[Pair], entries: Entries) -> None:
+    """The keys of identifiers and the like, which hardly ever repeat."""
+    for pair in found:
+        of = row_keys(keys, EXACT_SPACE, resource_type, code, pair)
+        entries.keys.extend(of)
+        if pair[1]:
+            entries.tok.append(of[0])
 
 
 def _forms(value: TokenValue, types: frozenset[str]) -> list[tuple[str, TokenValue]]:

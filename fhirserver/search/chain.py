@@ -12,7 +12,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from fhirserver.db.sql import Fragment, join, or_, sql, table
-from fhirserver.params.condition import Condition, Driver, Identities, PatientOf, Rank, Rids, Scope, TokenOf, exists
+from fhirserver.params.condition import (
+    Condition,
+    Driver,
+    Identities,
+    PatientOf,
+    Rank,
+    Rids,
+    Scope,
+    TokenOf,
+    exists,
+)
 from fhirserver.params.facts import is_patient
 from fhirserver.params.reference import salt_of
 from fhirserver.params.registry import SearchParam
@@ -47,7 +57,9 @@ def refers(context: Context, scope: Scope, param: SearchParam, target: Scope, in
     return Condition(filter_, (Rids(rids),), max(Rank.CHAIN, inner.rank + _STEP))
 
 
-def referred(context: Context, scope: Scope, param: SearchParam, source: Scope, inner: Condition) -> Condition:
+def referred(
+    context: Context, scope: Scope, param: SearchParam, source: Scope, inner: Condition
+) -> Condition:
     """Rows under `scope` that a row under `source` refers to by `param`, which fulfils `inner`."""
     salt = salt_of(source.keys, source.resource_type, param.code)
     by_patient = is_patient(param, source.resource_type) and scope.resource_type == "Patient"
@@ -94,7 +106,8 @@ def _rows_where(context: Context, scope: Scope, link: Fragment, found: Fragment)
     """The rids of current rows that are linked to `f`; with a snapshot also all that ended since."""
     rows = table(scope.resource_type)
     current = sql(
-        "SELECT k.rid FROM ({}) f CROSS JOIN LATERAL (SELECT o.rid FROM {} o WHERE {} AND o.died IS NULL OFFSET 0) k",
+        "SELECT k.rid FROM ({}) f CROSS JOIN LATERAL"
+        " (SELECT o.rid FROM {} o WHERE {} AND o.died IS NULL OFFSET 0) k",
         found,
         rows,
         link,
@@ -102,5 +115,3 @@ def _rows_where(context: Context, scope: Scope, link: Fragment, found: Fragment)
     if context.snapshot is None:
         return current
     return sql("{} UNION ALL SELECT o.rid FROM {} o WHERE {}", current, rows, context.ended(sql("o")))
-
-

@@ -11,8 +11,7 @@ from typing import Final
 from fhirserver.errors import Invalid, NotSupported, TooCostly
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
-from fhirserver.params import date, modifiers, special
-from fhirserver.params import kinds
+from fhirserver.params import date, kinds, modifiers, special
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import UnsupportedModifier
 from fhirserver.params.facts import targets
@@ -23,7 +22,9 @@ from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Missing,
 CHAIN_TYPES_MAX: Final = 12
 """Types that a chain without `:Type` may spread to; beyond that the caller has to say which."""
 
-DEFINED: Final = frozenset({"_text", "_content", "_list", "_query", "_filter", "_contained", "_containedType"})
+DEFINED: Final = frozenset(
+    {"_text", "_content", "_list", "_query", "_filter", "_contained", "_containedType"}
+)
 """What R4 defines for all types and this server does not offer yet."""
 
 
@@ -88,7 +89,11 @@ class Reader:
                 raise Invalid(f"{param.code}:missing is true or false, not '{value}'")
             return Missing(param, value == "true")
         parts = self._values(param.code, value)
-        return Clause(param, modifier, tuple(kinds.parse(param, resource_type, modifier, part, self.reading) for part in parts))
+        return Clause(
+            param,
+            modifier,
+            tuple(kinds.parse(param, resource_type, modifier, part, self.reading) for part in parts),
+        )
 
     def _plain(self, param: SearchParam, modifier: str | None) -> None:
         if modifier is not None:
@@ -113,7 +118,9 @@ class Reader:
         if not inner:
             raise missed or UnknownParameter(f"'{param.code}' points at nothing that can be searched")
         if len(inner) > CHAIN_TYPES_MAX:
-            raise TooCostly(f"'{param.code}.{rest}' spreads to {len(inner)} types; say which: {param.code}:[type].{rest}")
+            raise TooCostly(
+                f"'{param.code}.{rest}' spreads to {len(inner)} types; say which: {param.code}:[type].{rest}"
+            )
         return Chain(param, tuple(inner))
 
     def _has(self, name: str, value: str, depth: int) -> Has:
@@ -122,7 +129,9 @@ class Reader:
             raise Invalid(f"'{name}' is not _has:[type]:[reference parameter]:[parameter]")
         _, source, code, rest = parts
         if source not in ENDPOINT_TYPES:
-            raise UnknownParameter(f"'{source}' in '{name}' is not a resource type{alike(source, ENDPOINT_TYPES)}")
+            raise UnknownParameter(
+                f"'{source}' in '{name}' is not a resource type{alike(source, ENDPOINT_TYPES)}"
+            )
         param = self._param(source, code)
         if param.type != "reference":
             raise Invalid(f"'{code}' in '{name}' is not a reference parameter of {source}")

@@ -25,7 +25,9 @@ from fhirserver.search.sources import best, sources
 _RID: Final = sql("r.rid")
 
 
-def statement(query: SearchQuery, context: Context, columns: Fragment, cursor: Cursor | None = None) -> Fragment:
+def statement(
+    query: SearchQuery, context: Context, columns: Fragment, cursor: Cursor | None = None
+) -> Fragment:
     """A page and one row more, in order.
 
     `columns` is a list of expressions over the row `r`; after them come `rid`, `snapshot` (text) and
@@ -38,12 +40,23 @@ def statement(query: SearchQuery, context: Context, columns: Fragment, cursor: C
     reading = order.backwards() if cursor is not None and cursor.reverse else order
     place = None if cursor is None else Place(cursor.values, cursor.rid)
     parts = [
-        candidates(context, scope, compile_all(context, scope, query.conditions[scope.resource_type]), reading, place, limit)
+        candidates(
+            context,
+            scope,
+            compile_all(context, scope, query.conditions[scope.resource_type]),
+            reading,
+            place,
+            limit,
+        )
         for scope in (context.scope(type_) for type_ in query.types)
     ]
     names = NAMES[: len(order.columns)]
     over = [sql("r.{}", name) for name in names]
-    snapshot = sql("(SELECT pg_current_snapshot()::text)") if context.snapshot is None else sql("{}::text", context.snapshot)
+    snapshot = (
+        sql("(SELECT pg_current_snapshot()::text)")
+        if context.snapshot is None
+        else sql("{}::text", context.snapshot)
+    )
     return sql(
         "SELECT {}, r.rid, {} AS snapshot, {} FROM ({}) r ORDER BY {}",
         columns,
@@ -58,7 +71,14 @@ def versions_statement(query: SearchQuery, context: Context, columns: Fragment, 
     """Up to `limit` matches as `columns` over `r`, in the default order, for conditional interactions."""
     order = order_of(context.scope(query.types[0]), ())
     parts = [
-        candidates(context, scope, compile_all(context, scope, query.conditions[scope.resource_type]), order, None, limit)
+        candidates(
+            context,
+            scope,
+            compile_all(context, scope, query.conditions[scope.resource_type]),
+            order,
+            None,
+            limit,
+        )
         for scope in (context.scope(type_) for type_ in query.types)
     ]
     found = parts[0] if len(parts) == 1 else _merged(parts, order, limit)

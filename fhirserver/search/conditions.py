@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from fhirserver.db.sql import TRUE, sql
-
 from fhirserver.params import composite, plain, presence, quantity, reference, special
 from fhirserver.params.condition import Condition, Driver, Ids, Patients, Rank, Scope, Tokens
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
@@ -19,7 +18,9 @@ from fhirserver.search import chain, query
 from fhirserver.search.context import Context
 
 
-def compile_all(context: Context, scope: Scope, conditions: Sequence[query.Condition], depth: int = 0) -> list[Condition]:
+def compile_all(
+    context: Context, scope: Scope, conditions: Sequence[query.Condition], depth: int = 0
+) -> list[Condition]:
     """All conditions on a row, and those drivers that only two of them together have."""
     compiled = [compile_one(context, scope, condition, depth) for condition in conditions]
     return [*compiled, *_together(scope, conditions)]
@@ -58,7 +59,9 @@ def _clause(
     if parts is not None:
         return _union(context, scope, parts, modifier, values)
     if param.type == "composite":
-        return composite.compile(scope, context.registry, param, modifier, cast(Sequence[CompositeValue], values))
+        return composite.compile(
+            scope, context.registry, param, modifier, cast(Sequence[CompositeValue], values)
+        )
     return plain.compile(scope, param, modifier, values)
 
 
@@ -77,15 +80,12 @@ def _union(
 
 
 def _within(context: Context, scope: Scope, compartment: str, id_: str) -> Condition:
-    """https://hl7.org/fhir/R4/compartmentdefinition.html"""
+    """https://hl7.org/fhir/R4/compartmentdefinition.html; the resource itself is in its compartment."""
     target = scope.keys.target(compartment, id_)
     filter_ = sql("{}.compartments @> {}::bigint[]", scope.alias, [target])
-    drivers: list[Driver] = []
+    drivers: list[Driver] = [Ids((id_,))] if compartment == scope.resource_type else []
     tokens: list[int] = []
     for code in compartment_params(compartment, scope.resource_type):
-        if code == "{def}":
-            drivers.append(Ids((id_,)))
-            continue
         param = context.registry.get(scope.resource_type, code)
         if param is None:
             continue
@@ -95,7 +95,8 @@ def _within(context: Context, scope: Scope, compartment: str, id_: str) -> Condi
             tokens.append(reference.salt_of(scope.keys, scope.resource_type, code) ^ target)
     if tokens:
         drivers.append(Tokens(tuple(dict.fromkeys(tokens))))
-    return Condition(filter_, tuple(dict.fromkeys(drivers)), Rank.PATIENT if compartment == "Patient" else Rank.COMPARTMENT)
+    rank = Rank.PATIENT if compartment == "Patient" else Rank.COMPARTMENT
+    return Condition(filter_, tuple(dict.fromkeys(drivers)), rank)
 
 
 # -- drivers of two conditions
@@ -115,15 +116,24 @@ def _patient_and_code(scope: Scope, clauses: dict[str, query.Clause]) -> Conditi
     code = PATIENT_CODED.get(scope.resource_type)
     tokens = clauses.get(code) if code else None
     patients = next(
-        (c for c in clauses.values() if c.param.type == "reference" and is_patient(c.param, scope.resource_type)), None
+        (
+            c
+            for c in clauses.values()
+            if c.param.type == "reference" and is_patient(c.param, scope.resource_type)
+        ),
+        None,
     )
     if code is None or tokens is None or patients is None:
         return None
     targets = _patient_targets(scope, patients.values)
     codes = {value.code.casefold() for value in tokens.values if isinstance(value, TokenValue) and value.code}
-    if not targets or len(codes) < len({value for value in tokens.values}) or len(targets) * len(codes) > _PAIRS_MAX:
+    if not targets or len(codes) < len(set(tokens.values)) or len(targets) * len(codes) > _PAIRS_MAX:
         return None
-    keys = [patient_code_key(scope.keys, scope.resource_type, target, one) for target in targets for one in sorted(codes)]
+    keys = [
+        patient_code_key(scope.keys, scope.resource_type, target, one)
+        for target in targets
+        for one in sorted(codes)
+    ]
     return Condition(TRUE, (Tokens(tuple(keys)),), Rank.PATIENT_CODE)
 
 
@@ -151,5 +161,3 @@ def _code_and_quantity(scope: Scope, clauses: dict[str, query.Clause]) -> list[C
             if drivers:
                 found.append(Condition(TRUE, drivers, Rank.COMPOSITE))
     return found
-
-

@@ -12,7 +12,17 @@ from fhirserver.params.registry import Registry
 from fhirserver.policy.restriction import EVERYTHING, Restriction
 from fhirserver.search.restrict import ROW, compile_restriction
 
-_INNER: Final = (sql("i1"), sql("i2"), sql("i3"), sql("i4"), sql("i5"), sql("i6"), sql("i7"), sql("i8"), sql("i9"))
+_INNER: Final = (
+    sql("i1"),
+    sql("i2"),
+    sql("i3"),
+    sql("i4"),
+    sql("i5"),
+    sql("i6"),
+    sql("i7"),
+    sql("i8"),
+    sql("i9"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,10 @@ class Context:
         if self.snapshot is None:
             return sql("{}.died IS NULL", alias)
         return sql(
-            "{}.died IS NULL AND pg_visible_in_snapshot({}.born, {}::text::pg_snapshot)", alias, alias, self.snapshot
+            "{}.died IS NULL AND pg_visible_in_snapshot({}.born, {}::text::pg_snapshot)",
+            alias,
+            alias,
+            self.snapshot,
         )
 
     def ended(self, alias: Fragment) -> Fragment:

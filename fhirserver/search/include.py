@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhirserver.db.sql import Fragment, join, sql, table
-from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.errors import Invalid
+from fhirserver.fhir.reference import parse as parse_reference
+from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params import reference
 from fhirserver.params.condition import Condition, UnsupportedModifier
 from fhirserver.params.extract import extractor
@@ -45,7 +46,9 @@ def parse(registry: Registry, types: Sequence[str], name: str, value: str) -> li
     source, code, target = parts[0], parts[1], parts[2] if len(parts) == 3 else None
     for type_ in (source, target):
         if type_ is not None and type_ not in ENDPOINT_TYPES:
-            raise UnknownParameter(f"'{type_}' in {kind} is not a resource type{alike(type_, ENDPOINT_TYPES)}")
+            raise UnknownParameter(
+                f"'{type_}' in {kind} is not a resource type{alike(type_, ENDPOINT_TYPES)}"
+            )
     if code == "*":
         if reverse:
             raise Invalid("_revinclude names a reference parameter; * is for _include")
@@ -59,7 +62,10 @@ def parse(registry: Registry, types: Sequence[str], name: str, value: str) -> li
 
 
 def targets(
-    includes: Sequence[Include], registry: Registry, own_bases: tuple[str, ...], matches: Sequence[dict[str, Any]]
+    includes: Sequence[Include],
+    registry: Registry,
+    own_bases: tuple[str, ...],
+    matches: Sequence[dict[str, Any]],
 ) -> Targets:
     """The local resources that the matches refer to, by type, those that are matches left out.
 
@@ -76,7 +82,9 @@ def targets(
         for include in wanted:
             params = [include.param] if include.param else _references(registry, source)
             for param in params:
-                found.update(dict.fromkeys(_targets(param, include.target, nodes.get(param.code, ()), own_bases)))
+                found.update(
+                    dict.fromkeys(_targets(param, include.target, nodes.get(param.code, ()), own_bases))
+                )
     by_type: Targets = {}
     for type_, id_ in found:
         if (type_, id_) not in known and type_ in ENDPOINT_TYPES:
@@ -94,7 +102,8 @@ def _targets(
     return [
         (one.type, one.id)
         for node in nodes
-        for one in reference.references(node.value, node.type, own_bases)
+        for literal in reference.literals(node.value)
+        for one in (parse_reference(literal, own_bases),)
         if one.is_local and one.type is not None and one.id is not None and target in (None, one.type)
     ]
 
@@ -119,7 +128,8 @@ def statement(
         return None
     union = join(" UNION ALL ", parts)
     return sql(
-        "SELECT {}, r.rid FROM (SELECT DISTINCT ON (u.rid) u.* FROM ({}) u ORDER BY u.rid LIMIT {}) r ORDER BY r.rid",
+        "SELECT {}, r.rid FROM (SELECT DISTINCT ON (u.rid) u.* FROM ({}) u ORDER BY u.rid LIMIT {}) r"
+        " ORDER BY r.rid",
         columns,
         union,
         limit,

@@ -46,7 +46,9 @@ class Cursor:
     total: int | None = None
 
 
-def binding(resource_type: str | None, applied: Sequence[tuple[str, str]], principal: str, path: str = "") -> bytes:
+def binding(
+    resource_type: str | None, applied: Sequence[tuple[str, str]], principal: str, path: str = ""
+) -> bytes:
     """What a cursor belongs to: a search, as it was applied, and a caller. `path` names a compartment."""
     parts = [principal, path, resource_type or "", *(text for pair in applied for text in pair)]
     return b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
@@ -92,7 +94,9 @@ def decode(text: str, secret: bytes, bound_to: bytes, now: int, max_age_s: float
 
 def _tag(payload: bytes, secret: bytes, bound_to: bytes) -> bytes:
     """A keyed hash over both, each at a fixed place, so that neither can run into the other."""
-    digest = blake2b(key=blake2b(secret, digest_size=32, person=b"page-link").digest(), digest_size=_TAG_BYTES)
+    digest = blake2b(
+        key=blake2b(secret, digest_size=32, person=b"page-link").digest(), digest_size=_TAG_BYTES
+    )
     digest.update(len(bound_to).to_bytes(8, "big") + bound_to + payload)
     return digest.digest()
 
@@ -132,7 +136,9 @@ class Page:
     previous: Cursor | None
 
 
-def cut(rows: Sequence[Any], count: int, keys: int, at: Cursor | None, now: int, total: int | None = None) -> Page:
+def cut(
+    rows: Sequence[Any], count: int, keys: int, at: Cursor | None, now: int, total: int | None = None
+) -> Page:
     """A page from the rows that the statement gave, which are one more if there is more.
 
     Rows have `rid`, `snapshot` and the sort keys `k0` to `k<keys - 1>`. `at` is the cursor that led here.
@@ -160,11 +166,13 @@ def cut(rows: Sequence[Any], count: int, keys: int, at: Cursor | None, now: int,
 def link(base: str, path: str, applied: Sequence[tuple[str, str]], cursor: str | None = None) -> str:
     """The URL of a search as it was applied, at a place if there is one."""
     params = [*applied, *([(CURSOR, cursor)] if cursor is not None else [])]
-    query = "&".join(f"{quote(name, safe=_NAME_SAFE)}={quote(value, safe=_VALUE_SAFE)}" for name, value in params)
+    query = "&".join(
+        f"{quote(name, safe=_NAME_SAFE)}={quote(value, safe=_VALUE_SAFE)}" for name, value in params
+    )
     url = f"{base}/{path}" if path else base
     return f"{url}?{query}" if query else url
 
 
 _NAME_SAFE: Final = ":.-_"
-_VALUE_SAFE: Final = ":/.,|$-_*@\\"
+_VALUE_SAFE: Final = ":/.,$-_*@"
 """Characters that need no escape in a query and are easier to read without one."""

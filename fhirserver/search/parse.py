@@ -24,8 +24,10 @@ CURSOR: Final = "_cursor"
 """The parameter of page links that names the place to go on from."""
 
 _IGNORED: Final = frozenset({"_format", "_pretty"})
-_RESULT: Final = frozenset({"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", CURSOR})
-_ONCE: Final = _RESULT - {"_include", "_revinclude"}
+RESULT_PARAMS: Final = _IGNORED | frozenset(
+    {"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", CURSOR}
+)
+"""What says how results are given, not which: https://hl7.org/fhir/R4/search.html#return"""
 
 Params = Sequence[tuple[str, str]]
 
@@ -74,7 +76,9 @@ def parse(
     if len(params) > limits.params_max:
         raise TooCostly(f"the search has {len(params)} parameters; {limits.params_max} is the limit")
     types = _types(resource_type, params, compartment)
-    reader = Reader(registry, Reading(limits.zone, limits.own_bases), limits.or_values_max, limits.chain_depth_max)
+    reader = Reader(
+        registry, Reading(limits.zone, limits.own_bases), limits.or_values_max, limits.chain_depth_max
+    )
     start: tuple[Condition, ...] = (Within(*compartment),) if compartment else ()
     conditions: dict[str, list[Condition]] = {type_: list(start) for type_ in types}
     applied: list[tuple[str, str]] = []
@@ -83,7 +87,7 @@ def parse(
     for name, value in params:
         if name in _IGNORED:
             continue
-        if name in _RESULT or name.startswith(("_include:", "_revinclude:")):
+        if name in RESULT_PARAMS or name.startswith(("_include:", "_revinclude:")):
             results.append((name, value))
             continue
         if name == "_type" and resource_type is None:
@@ -102,22 +106,30 @@ def parse(
             conditions[type_].append(condition)
         applied.append((name, value))
     frozen = {type_: tuple(held) for type_, held in conditions.items()}
-    return _with_results(SearchQuery(frozen, limits.count_default), registry, limits, results, applied, warnings, handling)
+    return _with_results(
+        SearchQuery(frozen, limits.count_default), registry, limits, results, applied, warnings, handling
+    )
 
 
 def _types(resource_type: str | None, params: Params, compartment: tuple[str, str] | None) -> tuple[str, ...]:
     """The types to search, in the order of their names."""
     if compartment is not None and compartment[0] not in COMPARTMENTS:
-        raise NotSupported(f"{compartment[0]} defines no compartment; these do: {', '.join(sorted(COMPARTMENTS))}")
+        raise NotSupported(
+            f"{compartment[0]} defines no compartment; these do: {', '.join(sorted(COMPARTMENTS))}"
+        )
     if resource_type is not None:
-        if compartment is not None and not compartment_params(compartment[0], resource_type):
+        if compartment is not None and not (
+            resource_type == compartment[0] or compartment_params(compartment[0], resource_type)
+        ):
             raise NotSupported(f"{resource_type} is never in the compartment of a {compartment[0]}")
         return (resource_type,)
     named = [part for name, value in params if name == "_type" for part in value.split(",")]
     for name in named:
         if name not in ENDPOINT_TYPES:
             raise Invalid(f"'{name}' in _type is not a resource type{alike(name, ENDPOINT_TYPES)}")
-    members = set(COMPARTMENTS[compartment[0]]) & ENDPOINT_TYPES if compartment else ENDPOINT_TYPES
+    members = (
+        {compartment[0], *COMPARTMENTS[compartment[0]]} & ENDPOINT_TYPES if compartment else ENDPOINT_TYPES
+    )
     types = set(named) & members if named else members
     if not named and compartment is None:
         raise NotSupported("a search across types names them: _type=Patient,Observation")

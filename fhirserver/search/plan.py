@@ -66,7 +66,12 @@ class _Branches:
 
 
 def candidates(
-    context: Context, scope: Scope, conditions: Sequence[Condition], order: Order, place: Place | None, limit: int
+    context: Context,
+    scope: Scope,
+    conditions: Sequence[Condition],
+    order: Order,
+    place: Place | None,
+    limit: int,
 ) -> Fragment:
     """A SELECT of up to `limit` rows of `r` that fulfil all conditions, with the sort keys' values.
 
@@ -189,7 +194,8 @@ def _by_index(job: _Job, index: Index, reached: Fragment) -> Fragment:
     further = sql("y.{} > s.{}" if columns[0].descending else "y.{} < s.{}", index.value, index.value)
     same = sql("y.{} = s.{} AND y.{} < s.{}", index.value, index.value, index.then, index.then)
     outermost = sql(
-        "NOT EXISTS (SELECT FROM {} y WHERE y.rid = s.rid AND y.key IS NOT DISTINCT FROM {} AND ({} OR {}) OFFSET 0)",
+        "NOT EXISTS (SELECT FROM {} y WHERE y.rid = s.rid AND y.key IS NOT DISTINCT FROM {}"
+        " AND ({} OR {}) OFFSET 0)",
         index.table,
         index.key,
         further,

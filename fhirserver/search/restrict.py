@@ -15,7 +15,9 @@ ROW: Final = sql("r")
 """The alias under which `store` and `search` read rows."""
 
 
-def compile_restriction(restriction: Restriction, resource_type: str | None = None, alias: Fragment = ROW) -> Fragment:
+def compile_restriction(
+    restriction: Restriction, resource_type: str | None = None, alias: Fragment = ROW
+) -> Fragment:
     """Whether the row under `alias` may be seen. `resource_type` None: of whatever type it is."""
     match restriction:
         case Everything():

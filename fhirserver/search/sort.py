@@ -77,12 +77,16 @@ class Order:
     def by(self, values: Sequence[Fragment], rid: Fragment, present: bool = False) -> Fragment:
         """The list for ORDER BY over what carries the keys' values. `present`: the first is never null."""
         keys = [
-            _direction(value, column.descending, column.nullable and not (present and not index), self.reverse)
+            _direction(
+                value, column.descending, column.nullable and not (present and not index), self.reverse
+            )
             for index, (value, column) in enumerate(zip(values, self.columns, strict=True))
         ]
         return join(", ", [*keys, _direction(rid, self.descending, False, self.reverse)])
 
-    def after(self, place: Place | None, values: Sequence[Fragment], rid: Fragment, present: bool = False) -> Fragment:
+    def after(
+        self, place: Place | None, values: Sequence[Fragment], rid: Fragment, present: bool = False
+    ) -> Fragment:
         """What comes later in reading direction than the place."""
         if place is None:
             return TRUE
@@ -173,7 +177,9 @@ def _column(scope: Scope, key: SortKey) -> Column:
         return Column(updated, key.descending, False)
     param = key.param
     if (of, param.code) in UNIONS:
-        raise NotSupported(f"'{param.code}' stands for {' and '.join(UNIONS[of, param.code])}; sort by one of them")
+        raise NotSupported(
+            f"'{param.code}' stands for {' and '.join(UNIONS[of, param.code])}; sort by one of them"
+        )
     match param.type:
         case "date" if CLINICAL_DATES.get(of) == param.code:
             return Column(sql("{}.d_lo", alias), key.descending)
@@ -221,7 +227,11 @@ def _from_content(scope: Scope, param: SearchParam) -> Fragment:
         join(
             ", ",
             (
-                sql("(jsonb_path_query_first({}, {}::text::jsonpath) #>> ARRAY[]::text[]) COLLATE \"C\"", document, path)
+                sql(
+                    '(jsonb_path_query_first({}, {}::text::jsonpath) #>> ARRAY[]::text[]) COLLATE "C"',
+                    document,
+                    path,
+                )
                 for document, path in ((_document(scope, of), path) for of, path in paths)
             ),
         ),
@@ -238,5 +248,3 @@ def _paths(way: Route) -> list[tuple[str, str]]:
 
 def _document(scope: Scope, column: str) -> Fragment:
     return sql("{}.meta::jsonb", scope.alias) if column == "meta" else sql("{}.content", scope.alias)
-
-

@@ -24,6 +24,22 @@ async def latest(
     return Version.of(record) if record else None
 
 
+async def latest_of(
+    connection: Connection, tenant: int, resource_type: str, ids: list[str], restriction: Fragment
+) -> dict[str, Version]:
+    """The latest versions of `ids`, by id; those without a visible one are absent."""
+    text, args = sql(
+        "SELECT {} FROM unnest({}::text[]) AS i(id), LATERAL"
+        " (SELECT * FROM {} v WHERE v.tenant = {} AND v.id = i.id ORDER BY v.version DESC LIMIT 1) r WHERE {}",
+        COLUMNS,
+        ids,
+        table(resource_type),
+        tenant,
+        restriction,
+    ).numbered()
+    return {record[1]: Version.of(record) for record in await connection.fetch(text, *args)}
+
+
 async def numbered(
     connection: Connection, tenant: int, resource_type: str, id_: str, version: int, restriction: Fragment
 ) -> Version | None:

@@ -91,6 +91,9 @@ def process(*arguments: str, environment: dict[str, str] | None = None) -> Itera
         except subprocess.TimeoutExpired:
             popen.kill()
             popen.wait()
+        reader.join(10)  # until PostgreSQL, which may outlive the server, has closed the pipe as well
+        if popen.stdout is not None and not reader.is_alive():
+            popen.stdout.close()
 
 
 def _ready(popen: subprocess.Popen[str], lines: list[str]) -> str:

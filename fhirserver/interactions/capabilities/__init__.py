@@ -30,7 +30,12 @@ _HEADS: Final[dict[str, Callable[[str], Resource]]] = {
 }
 
 
-async def capabilities(connection: Connection, call: Call) -> Answer:
+async def capabilities_in_bundle(_: Connection, call: Call) -> Answer:
+    """As an entry of a batch or transaction, whose connection it does not need."""
+    return capabilities(call)
+
+
+def capabilities(call: Call) -> Answer:
     """200 with the statement of the mode, or 304 when the caller has it."""
     services = call.services
     found = document(Offer.of(services.settings), services.registry, call.base, _mode(call))

@@ -24,7 +24,9 @@ from fhirserver.search.sort import order_of
 from fhirserver.store import write
 from fhirserver.store.version import Draft
 
-COLUMNS = sql("r.type, r.id, r.version, r.updated, r.method, r.meta, coalesce(r.written, r.content::text) AS content")
+COLUMNS = sql(
+    "r.type, r.id, r.version, r.updated, r.method, r.meta, coalesce(r.written, r.content::text) AS content"
+)
 BASES = ("http://localhost/fhir",)
 NOW = 1_700_000_000_000_000
 KEYS = Keys(b"0123456789abcdef0123456789abcdef", 1)
@@ -67,7 +69,9 @@ class Harness:
     async def put_all(self, resources: Iterable[dict[str, Any]]) -> None:
         async with self.connection.transaction():
             updated = await write.writer_instant(self.connection)
-            await write.write_many(self.connection, KEYS.tenant, [draft(r) for r in resources], updated, {}, {})
+            await write.write_many(
+                self.connection, KEYS.tenant, [draft(r) for r in resources], updated, {}, {}
+            )
 
     async def delete(self, type_: str, id_: str, version: int) -> None:
         assert await write.bury(self.connection, KEYS.tenant, type_, id_, version)

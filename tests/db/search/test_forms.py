@@ -37,7 +37,11 @@ RESOURCES: list[dict[str, Any]] = [
     {
         "resourceType": "Patient",
         "id": "peter",
-        "meta": {"tag": [{"system": "http://t", "code": "a"}], "profile": ["http://p/x|1.0"], "source": "urn:s"},
+        "meta": {
+            "tag": [{"system": "http://t", "code": "a"}],
+            "profile": ["http://p/x|1.0"],
+            "source": "urn:s",
+        },
         "identifier": [{"system": "urn:mrn", "value": "AB1"}],
         "active": True,
         "name": [{"family": "Müller", "given": ["Peter", "James"]}],
@@ -55,7 +59,11 @@ RESOURCES: list[dict[str, Any]] = [
         "birthDate": "1980",
         "generalPractitioner": [{"reference": "http://localhost/fhir/Practitioner/p2"}],
     },
-    {"resourceType": "Patient", "id": "empty", "generalPractitioner": [{"reference": "http://other/fhir/Practitioner/p1"}]},
+    {
+        "resourceType": "Patient",
+        "id": "empty",
+        "generalPractitioner": [{"reference": "http://other/fhir/Practitioner/p1"}],
+    },
     {"resourceType": "Practitioner", "id": "p1", "name": [{"family": "House"}]},
     {"resourceType": "Practitioner", "id": "p2", "name": [{"family": "Wilson"}]},
     observation(
@@ -185,7 +193,10 @@ CASES: list[tuple[str, set[str]]] = [
     ("Observation?code-value-quantity=http://loinc.org|8480-6$1|http://unitsofmeasure.org|g", {"o1", "o2"}),
     ("Observation?component-code-value-quantity=8480-6$140", {"bp"}),
     ("Observation?component-code-value-quantity=http://loinc.org|8480-6$90", set()),
-    ("Observation?component-code-value-quantity=http://loinc.org|8462-4$le90|http://unitsofmeasure.org|mm[Hg]", {"bp"}),
+    (
+        "Observation?component-code-value-quantity=http://loinc.org|8462-4$le90|http://unitsofmeasure.org|mm[Hg]",
+        {"bp"},
+    ),
     ("Observation?combo-code-value-quantity=8480-6$ge1", {"o1", "o2", "o3", "bp"}),
     # chains
     ("Observation?subject:Patient.name=peter", {"o1", "o2"}),

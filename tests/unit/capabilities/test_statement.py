@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from fhirpathpy import compile as fhirpath
 
-from fhirserver.errors import FhirError
 from fhirserver.fhir import json as exact
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.fhir.validate import issues

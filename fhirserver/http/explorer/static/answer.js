@@ -36,6 +36,7 @@ export function show(place, document, answer, follow) {
     ...bodyOf(document, answer, follow),
   );
   place.hidden = false;
+  place.scrollIntoView({ block: "nearest" });
 }
 
 function headerList(headers) {

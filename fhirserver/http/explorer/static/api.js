@@ -18,11 +18,19 @@ export function load(name) {
   return documents.get(name);
 }
 
-/** The operations of a document in its order, each with `path` and `method`. */
+/** What people come for first; the rest follows in the order of the document. */
+const ORDER = "search create read update patch delete vread history".split(" ");
+
+/** The operations of a document, each with `path` and `method`: forms, conditional ones and compartments last. */
 export function operations(document) {
-  return Object.entries(document.paths).flatMap(([path, methods]) =>
+  const all = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ ...operation, path, method: method.toUpperCase() })),
   );
+  const rank = ({ operationId: id, path, ...operation }) => {
+    const place = ORDER.indexOf(operation["x-fhir-interaction"]);
+    return place < 0 || id.endsWith("-form") || id.includes("-compartment") ? ORDER.length : place;
+  };
+  return document.paths["/metadata"] ? all : all.sort((one, other) => rank(one) - rank(other));
 }
 
 /** The parameters of an operation that stand in `place` (path, query, header), references resolved. */

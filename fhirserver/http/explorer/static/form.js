@@ -4,6 +4,7 @@ import { make, option, suggesting, unique } from "./dom.js";
 import { skeleton } from "./skeleton.js";
 
 const OTHER = "(other)";
+const FORM = "application/x-www-form-urlencoded";
 
 /** Fields for an operation; `changed` is called after each change. */
 export class Form {
@@ -25,11 +26,12 @@ export class Form {
     const named = Object.fromEntries(this.path.map((field) => [field.name, field.input.value.trim()]));
     const path = this.operation.path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(named[name]));
     const pairs = this.pairs();
-    const asForm = this.#media().includes("application/x-www-form-urlencoded");
+    const asForm = this.#media().includes(FORM);
+    const type = asForm ? FORM : this.media?.value;
     const headers = this.headers
       .map((field) => [field.name, field.input.value.trim()])
       .filter(([, value]) => value);
-    if (this.media) headers.push(["Content-Type", this.media.value]);
+    if (type) headers.push(["Content-Type", type]);
     return {
       method,
       path: path === "/" ? "" : path,
@@ -78,7 +80,7 @@ export class Form {
     const offered = this.#offered(query);
     if (offered.length) parts.push(this.#queryFields(offered, wanted));
     const media = this.#media();
-    if (media.length && !media[0].includes("form-urlencoded")) parts.push(this.#bodyFields(media));
+    if (media.length && media[0] !== FORM) parts.push(this.#bodyFields(media));
     const headers = parameters(document, operation, "header");
     if (headers.length) parts.push(this.#headerFields(headers));
     return parts.filter(Boolean);
@@ -86,7 +88,7 @@ export class Form {
 
   #offered(query) {
     const free = query.some((parameter) => parameter.name === "criteria");
-    const asForm = this.#media().includes("application/x-www-form-urlencoded");
+    const asForm = this.#media().includes(FORM);
     if (!free && !asForm) return query;
     const fixed = query.filter((parameter) => parameter.name !== "criteria");
     if (this.operation.path.includes("/{id}/")) return fixed.length ? fixed : common(this.document);

@@ -125,10 +125,13 @@ function preview() {
   at("fault").textContent = fault ? `The body is not JSON: ${fault}` : "";
 }
 
+/** The request for a shell; a token stays out of it, to be set there as TOKEN. */
 function curl({ method, url, headers, body }) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const shown = headers.map(([name, value]) => `-H ${quoted(`${name}: ${name === "Authorization" ? "Bearer $TOKEN" : value}`)}`);
-  const lines = [`curl -i -X ${method} ${quoted(url)}`, ...shown.map((line) => line.replace("'Authorization: Bearer $TOKEN'", '"Authorization: Bearer $TOKEN"'))];
+  const lines = [`curl -i -X ${method} ${quoted(url)}`];
+  for (const [name, value] of headers) {
+    lines.push(name === "Authorization" ? '-H "Authorization: Bearer $TOKEN"' : `-H ${quoted(`${name}: ${value}`)}`);
+  }
   if (body) lines.push(`--data-raw ${quoted(body)}`);
   return lines.join(" \\\n  ");
 }
@@ -200,6 +203,7 @@ at("filter").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && shown) location.hash = shown.firstChild.hash;
 });
 at("token").addEventListener("input", preview);
+at("sign-in").addEventListener("submit", (event) => event.preventDefault());
 at("request").addEventListener("submit", (event) => {
   event.preventDefault();
   run();
