@@ -25,7 +25,7 @@ def plan(arguments: argparse.Namespace) -> Plan:
         resources=resources or (10_000 if quick else 100_000),
         creates=2_000 if quick else 20_000,
         seconds=2.0 if quick else 8.0,
-        searches=100 if quick else 500,
+        searches=300 if quick else 1_000,
         workers=arguments.workers,
         seed=arguments.seed,
     )

@@ -21,9 +21,13 @@ STOP_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Processor seconds so far and memory in bytes (shared pages counted once, in proportion)."""
+class Member:
+    """A process: the part it belongs to, processor seconds so far, and memory.
 
+    Memory is in bytes, pages that are shared counted in proportion.
+    """
+
+    part: str
     cpu_s: float
     memory_bytes: int
 
@@ -71,19 +75,37 @@ def _await(process: subprocess.Popen[bytes], port: int, path: str, log: Path) ->
     raise RuntimeError(f"{path} did not answer on port {port}:\n{said}")
 
 
-def usage(process: psutil.Process) -> dict[str, Usage]:
-    """What the process and its descendants have used: `server` and `postgres` apart."""
-    found: dict[str, Usage] = {}
+def members(process: psutil.Process) -> dict[int, Member]:
+    """The process and its descendants by process id, as parts `server` and `postgres`."""
+    found: dict[int, Member] = {}
     for member in (process, *process.children(recursive=True)):
         try:
-            name = "postgres" if "postgres" in member.name().lower() else "server"
+            part = "postgres" if "postgres" in member.name().lower() else "server"
             times = member.cpu_times()
-            used = Usage(times.user + times.system, _memory(member))
+            found[member.pid] = Member(part, times.user + times.system, _memory(member))
         except psutil.Error:
             continue  # a database connection that has just ended
-        before = found.get(name, Usage(0.0, 0))
-        found[name] = Usage(before.cpu_s + used.cpu_s, before.memory_bytes + used.memory_bytes)
     return found
+
+
+def cpu_between(before: dict[int, Member], after: dict[int, Member]) -> dict[str, float]:
+    """Processor seconds used by each part between two looks.
+
+    Process by process, as the sum would go down when one ends (an autovacuum, a connection); what such
+    a one used since the first look is lost.
+    """
+    used = {member.part: 0.0 for member in after.values()}
+    for pid, member in after.items():
+        used[member.part] += member.cpu_s - (before[pid].cpu_s if pid in before else 0.0)
+    return used
+
+
+def memory(found: dict[int, Member]) -> dict[str, int]:
+    """Bytes held by each part."""
+    held: dict[str, int] = {}
+    for member in found.values():
+        held[member.part] = held.get(member.part, 0) + member.memory_bytes
+    return held
 
 
 def _memory(process: psutil.Process) -> int:

@@ -50,13 +50,12 @@ class Bench:
     async def watched(self, section: str) -> AsyncIterator[list[Row]]:
         """Adds to the rows of a block how much processor server and database used in it, in cores."""
         rows: list[Row] = []
-        before, begun = processes.usage(self.process), perf_counter()
+        before, begun = processes.members(self.process), perf_counter()
         yield rows
-        after, seconds = processes.usage(self.process), perf_counter() - begun
+        seconds = perf_counter() - begun
+        used = processes.cpu_between(before, processes.members(self.process))
         for row in rows:
-            for name, used in after.items():
-                earlier = before[name].cpu_s if name in before else 0.0
-                row.cpu[name] = max(used.cpu_s - earlier, 0.0) / seconds
+            row.cpu = {part: cpu_s / seconds for part, cpu_s in used.items()}
             self.results.add(section, row)
             said = f"  {row.name}: {row.value:,.1f} {row.unit} {row.note}"
             self.console.print(said, highlight=False, markup=False)
@@ -172,10 +171,11 @@ async def _hello(bench: Bench, section: str) -> float:
     ):
         requests = [request("GET", "/")]
         await send_for(port, requests, CLIENTS_READ, plan.seconds / 4)
-        before = processes.usage(process)["server"].cpu_s
+        before = processes.members(process)
         measured = await send_for(port, requests, CLIENTS_READ, plan.seconds)
         row = timed("Starlette hello world", measured)
-        row.cpu["server"] = (processes.usage(process)["server"].cpu_s - before) / measured.seconds
+        used = processes.cpu_between(before, processes.members(process))
+        row.cpu = {part: cpu_s / measured.seconds for part, cpu_s in used.items()}
         alone = await send(port, requests * 1_000, 1)
     bench.results.add(section, row)
     bench.results.facts["hello_p50_ms"] = round(alone.percentile(0.5), 4)
@@ -188,8 +188,9 @@ async def find(bench: Bench) -> None:
     bench.console.print("Searches")
     chosen = await searches.samples(bench.port, 200, plan.seed)
     for search in searches.SEARCHES:
+        entries = await searches.entries(bench.port, search, chosen)
         async with bench.watched(section) as rows:
-            measured, entries = await searches.measure(bench.port, search, chosen, plan.searches)
+            measured = await searches.measure(bench.port, search, chosen, plan.searches)
             row = timed(search.name, measured)
             row.beyond_hello_ms = measured.percentile(0.5) - bench.results.facts["hello_p50_ms"]
             row.note = row.note or f"{entries:.0f} entries"
@@ -199,7 +200,7 @@ async def find(bench: Bench) -> None:
 async def memory(bench: Bench) -> None:
     """What each part holds in memory at the end."""
     await asyncio.sleep(0.5)
-    for name, used in processes.usage(bench.process).items():
-        bench.results.add("Memory at the end", Row(name, used.memory_bytes / _MEBIBYTE, "MiB"))
+    for part, held in processes.memory(processes.members(bench.process)).items():
+        bench.results.add("Memory at the end", Row(part, held / _MEBIBYTE, "MiB"))
     here = psutil.Process().memory_info().rss
     bench.results.add("Memory at the end", Row("client", here / _MEBIBYTE, "MiB"))

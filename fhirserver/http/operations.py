@@ -74,8 +74,10 @@ async def _database(pool: Pool, known: tuple[str, ...]) -> tuple[Check, Check]:
             at = await _revision(connection)
     except Unavailable as error:
         return {"ok": False, "reason": str(error)}, unknown
-    except UNREACHABLE:
+    except TimeoutError:
         return {"ok": False, "reason": f"no answer within {CHECK_TIMEOUT_S:g} s"}, unknown
+    except (asyncpg.PostgresError, *UNREACHABLE):
+        return {"ok": False, "reason": "the database cannot be used"}, unknown
     latency_ms = round((perf_counter() - begun) * 1000, 2)
     return {"ok": True, "latency_ms": latency_ms}, migrations(at, known)
 
