@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from statistics import median
 from time import perf_counter
 from typing import Any
+from urllib.parse import parse_qsl
 
 import asyncpg
 
@@ -70,6 +72,36 @@ async def inserts(dsn: str, bodies: list[bytes], clients: int) -> float:
         return len(bodies) / (perf_counter() - begun)
     finally:
         await services.pool.close()
+
+
+async def statements(dsn: str, paths: list[str]) -> list[float]:
+    """Milliseconds that the statement of each search takes from sending it to holding its rows.
+
+    The statements are the server's own, prepared as it prepares them, on one connection.
+    """
+    from fhirserver.app import open_services
+    from fhirserver.interactions.call import Call
+    from fhirserver.interactions.searching import context_of, limits_of
+    from fhirserver.search.compile import statement
+    from fhirserver.search.parse import parse
+    from fhirserver.settings import Settings
+    from fhirserver.store.version import COLUMNS
+
+    services = await open_services(Settings.load(database_url=dsn, pool_min=0, pool_max=1))
+    taken: list[float] = []
+    try:
+        async with services.pool.acquire() as connection:
+            for path in paths:
+                resource_type, _, query = path.partition("?")
+                call = Call(services, "search", "http://localhost/fhir", datetime.now(UTC), type=resource_type)
+                parsed = parse(services.registry, limits_of(services), resource_type, parse_qsl(query))
+                text, args = statement(parsed, context_of(call), COLUMNS).numbered()
+                begun = perf_counter()
+                await connection.fetch(text, *args)
+                taken.append((perf_counter() - begun) * 1000)
+    finally:
+        await services.pool.close()
+    return taken
 
 
 async def size(dsn: str) -> dict[str, Any]:

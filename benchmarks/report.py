@@ -22,7 +22,10 @@ from benchmarks.client import Measured
 
 @dataclass(slots=True)
 class Row:
-    """One figure: `value` in `unit`, `share` of the yardstick named `of`, and how busy the client was."""
+    """One figure: `value` in `unit`, `share` of the yardstick named `of`, and how busy the client was.
+
+    `database_ms` is the median of the statement alone, without HTTP.
+    """
 
     name: str
     value: float
@@ -32,6 +35,7 @@ class Row:
     p50_ms: float | None = None
     p95_ms: float | None = None
     beyond_hello_ms: float | None = None
+    database_ms: float | None = None
     client_share: float | None = None
     note: str = ""
     cpu: dict[str, float] = field(default_factory=dict)
@@ -114,6 +118,7 @@ _COLUMNS: tuple[tuple[str, _Cell], ...] = (
     ("p50 ms", lambda row: _ms(row.p50_ms)),
     ("p95 ms", lambda row: _ms(row.p95_ms)),
     ("beyond hello", lambda row: _ms(row.beyond_hello_ms)),
+    ("in the database", lambda row: _ms(row.database_ms)),
     ("µs each", lambda row: "  ".join(f"{name} {cost:,.0f}" for name, cost in row.cost_us.items())),
     ("client cores", lambda row: "" if row.client_share is None else f"{row.client_share:.2f}"),
     ("", lambda row: row.note),

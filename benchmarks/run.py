@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 import psutil
@@ -195,6 +196,9 @@ async def find(bench: Bench) -> None:
             row.beyond_hello_ms = measured.percentile(0.5) - bench.results.facts["hello_p50_ms"]
             row.note = row.note or f"{entries:.0f} entries"
             rows.append(row)
+        paths = [search.path(sample) for sample in chosen]
+        within = await database.statements(bench.dsn, paths[:20] + paths)
+        row.database_ms = median(within[20:])
 
 
 async def memory(bench: Bench) -> None:

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/references.html, https://hl7.org/fhir/R4/http.html#trule
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fhirserver.fhir.reference import parse
@@ -17,22 +17,26 @@ URI_TYPES = frozenset({"uri", "url", "canonical", "oid", "uuid"})
 _LINK = re.compile(r"""(\b(?:href|src)\s*=\s*)(["'])(.*?)\2""", re.DOTALL)
 
 
-def holders(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object that has a text `reference`, contained resources included.
+def holders(value: Any) -> list[dict[str, Any]]:
+    """Every object that has a text `reference`, contained resources included, in no order.
 
     Such an object is a Reference, or one of the three R4 elements of type uri with that name, which
-    the rules for transactions treat the same.
+    the rules for transactions treat the same. A loop, since every write passes here.
     """
-    if isinstance(value, dict):
-        if isinstance(value.get("reference"), str):
-            yield value
-        for child in value.values():
-            if isinstance(child, (dict, list)):
-                yield from holders(child)
-    elif isinstance(value, list):
-        for child in value:
-            if isinstance(child, (dict, list)):
-                yield from holders(child)
+    found: list[dict[str, Any]] = []
+    stack: list[Any] = [value]
+    while stack:
+        current = stack.pop()
+        if current.__class__ is list:
+            children = current
+        else:
+            children = current.values()
+            if current.get("reference").__class__ is str:
+                found.append(current)
+        for child in children:
+            if child.__class__ is dict or child.__class__ is list:
+                stack.append(child)
+    return found
 
 
 def localize(resource: Resource, own_bases: tuple[str, ...]) -> None:
