@@ -32,7 +32,7 @@ from fhirserver.params.entries import Entries
 from fhirserver.params.index import indexer
 from fhirserver.params.registry import r4
 from fhirserver.settings import Settings
-from fhirserver.store.coalesce import Reads
+from fhirserver.store.coalesce import Creates, Reads
 
 
 def create_app() -> ASGIApp:
@@ -58,6 +58,9 @@ class Application:
         self._settings = settings
         self._pipeline: ASGIApp | None = None
         self._beside = Starlette(lifespan=self._lifespan, exception_handlers={HTTPException: _routing_error})
+
+        # A redirect would be made of the Host header, which anybody can write.
+        self._beside.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._pipeline is not None:
@@ -106,6 +109,7 @@ async def open_services(settings: Settings) -> Services:
         settings=settings,
         pool=pool,
         reads=Reads(pool, settings.tenant),
+        creates=Creates(pool, settings.tenant),
         registry=registry,
         keys=keys,
         index=_indexing(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 
 import asyncpg
@@ -24,6 +25,7 @@ UNREACHABLE = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection whose end was announced, but has not come yet
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
@@ -35,6 +37,10 @@ UNREACHABLE = (
 
 APPLICATION_ROLE = "fhirserver_app"
 STATEMENTS_MAX = 1_000
+CONNECT_TIMEOUT_S = 5.0
+SILENCE_S = 5.0
+"""How much longer than its statement timeout the server may be silent before it counts as gone: a machine or
+a network that vanishes says nothing."""
 
 
 def unavailable(diagnostics: str) -> Unavailable:
@@ -82,8 +88,9 @@ class Pool:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-            self.size -= 1
+            self._leave()
         if self.size < self._size_max:
+            self.size += 1
             return await self._connect()
         return await self._wait()
 
@@ -91,10 +98,14 @@ class Pool:
         """Take back a connection; a broken one leaves the pool and makes room for a new one."""
         if broken or self._closed or connection.is_closed() or connection.is_in_transaction():
             connection.terminate()
-            self.size -= 1
-            self._hand_on(None)
+            self._leave()
         elif not self._hand_on(connection):
             self._idle.append(connection)
+
+    def _leave(self) -> None:
+        """A connection is gone: the next in line may open one in its place."""
+        if not self._hand_on(None):
+            self.size -= 1
 
     def _hand_on(self, connection: Connection | None) -> bool:
         while self._waiting:
@@ -108,33 +119,45 @@ class Pool:
         waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
-            connection = await asyncio.wait_for(waiter, self._timeout_s)
-        except TimeoutError:
-            raise unavailable("all database connections are busy; try again") from None
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and (late := waiter.result()):
-                self.give(late, broken=False)
+            async with asyncio.timeout(self._timeout_s):
+                connection = await waiter
+        except BaseException as error:
+            if waiter.cancelled() or waiter.cancel():
+                with suppress(ValueError):
+                    self._waiting.remove(waiter)
+            elif (handed := waiter.result()) is None:  # in the same moment: it goes to the next in line
+                self._leave()
+            else:
+                self.give(handed, broken=False)
+            if isinstance(error, TimeoutError):
+                raise unavailable("all database connections are busy; try again") from None
             raise
         return connection if connection is not None else await self._connect()
 
     async def _connect(self) -> Connection:
-        self.size += 1
+        """Open a connection in a place that is counted in `size` already."""
+        opened: Connection | None = None
         try:
-            async with asyncio.timeout(max(self._timeout_s, 5)):
-                connection: Connection = await asyncpg.connect(
-                    self._dsn,
-                    statement_cache_size=STATEMENTS_MAX,
-                    max_cached_statement_lifetime=0,
-                    server_settings=self._server_settings(),
-                )
+            async with asyncio.timeout(max(self._timeout_s, CONNECT_TIMEOUT_S)):
+                opened = connection = await self._open()
                 await self._enter_role(connection)
                 return connection
-        except UNREACHABLE as error:
-            self.size -= 1
-            raise unavailable("the database cannot be reached") from error
-        except BaseException:
-            self.size -= 1
+        except BaseException as error:
+            if opened is not None:
+                opened.terminate()
+            self._leave()
+            if isinstance(error, UNREACHABLE):
+                raise unavailable("the database cannot be reached") from error
             raise
+
+    async def _open(self) -> Connection:
+        return await asyncpg.connect(
+            self._dsn,
+            statement_cache_size=STATEMENTS_MAX,
+            max_cached_statement_lifetime=0,
+            command_timeout=self._statement_timeout_s + SILENCE_S,
+            server_settings=self._server_settings(),
+        )
 
     def _server_settings(self) -> dict[str, str]:
         return {

@@ -103,6 +103,11 @@ def not_(fragment: Fragment) -> Fragment:
     return sql("NOT ({})", fragment)
 
 
+def whole(number: int) -> Fragment:
+    """A whole number as text. For LIMIT, which the planner has to see to read no more than it takes."""
+    return Fragment((str(int(number)),))
+
+
 @cache
 def table(resource_type: str) -> Fragment:
     """The partition that holds a type's versions. Raises KeyError for anything but an R4 type."""

@@ -309,8 +309,10 @@ def _described(start: Message, length: int | None) -> Message:
             vary.append(value)
         elif name != b"content-length":
             headers.append((key, value))
+    if b"accept-encoding" not in b",".join(vary).lower():
+        vary.append(b"Accept-Encoding")
     headers.append((b"content-encoding", b"gzip"))
-    headers.append((b"vary", b", ".join([*vary, b"Accept-Encoding"])))
+    headers.append((b"vary", b", ".join(vary)))
     if length is not None:
         headers.append((b"content-length", str(length).encode()))
     return {**start, "headers": headers}

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, ClassVar, Final
 
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from fhirserver.errors import FhirError
+from fhirserver.errors import FhirError, Forbidden
 from fhirserver.fhir.structure import RESOURCE_TYPES
 from fhirserver.http.bodies import ErrorResponse, RequestBodies, ResponseGzip
 from fhirserver.observe import log, metrics
@@ -29,6 +30,7 @@ SEGMENTS_MAX: Final = 8
 _GONE: Final = 499
 """Counted as the status when the client went away before there was one."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_CORRELATION_ID = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 _OPERATION = re.compile(r"\$[a-z][a-z-]{0,39}")
 _WORDS: Final = frozenset(
     (
@@ -37,7 +39,10 @@ _WORDS: Final = frozenset(
         *("login", "logout", "launch", "livez", "readyz", "metrics", "docs", "ui", "static", "openapi.json"),
     )
 )
-_EXPOSED: Final = ("ETag", "Location", "Content-Location", "Last-Modified", "X-Request-ID", "Retry-After")
+_EXPOSED: Final = (
+    *("ETag", "Location", "Content-Location", "Last-Modified", "Retry-After", "Allow"),
+    *("X-Request-ID", "X-Correlation-ID", "X-Process-Time", "X-Security-Context"),
+)
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _HEADERS: Final = (
     "Accept",
@@ -49,7 +54,9 @@ _HEADERS: Final = (
     "If-None-Exist",
     "If-None-Match",
     "Prefer",
+    "X-Correlation-ID",
     "X-Request-ID",
+    "X-Security-Context",
 )
 
 _logger = log.get("http")
@@ -77,7 +84,7 @@ def wrap(app: ASGIApp, options: Options, error_response: ErrorResponse) -> ASGIA
     """The app with all layers around it; `error_response` renders what they refuse."""
     inner: ASGIApp = RequestBodies(app, options.body_bytes_max, error_response)
     inner = ResponseGzip(inner, options.gzip_bytes_min)
-    inner = Cors(inner, options.cors_origins)
+    inner = Cors(inner, options.cors_origins, error_response)
     return Observed(inner, options, error_response)
 
 
@@ -95,11 +102,11 @@ class Observed:
             await self.app(scope, receive, send)
             return
         begun = perf_counter()
-        request_id = identify(scope)
+        request_id, correlation_id = identify(scope)
         state: dict[str, Any] = scope.setdefault("state", {})
         state[REQUEST_ID_KEY] = request_id
         bind_contextvars(request_id=request_id)
-        sender = _Sender(send, request_id, begun if self.process_time else None)
+        sender = _Sender(send, request_id, correlation_id, begun if self.process_time else None)
         try:
             await self.app(scope, receive, sender)
         except Exception as error:
@@ -138,11 +145,14 @@ class Observed:
 class _Sender:
     """An ASGI `send` that adds the headers of `Observed` and remembers the status (0 until there is one)."""
 
-    __slots__ = ("_begun", "_request_id", "_send", "status")
+    __slots__ = ("_begun", "_correlation_id", "_request_id", "_send", "status")
 
-    def __init__(self, send: Send, request_id: str, begun: float | None) -> None:
+    def __init__(
+        self, send: Send, request_id: str, correlation_id: bytes | None, begun: float | None
+    ) -> None:
         self._send = send
         self._request_id = request_id.encode()
+        self._correlation_id = correlation_id
         self._begun = begun
         self.status = 0
 
@@ -150,6 +160,8 @@ class _Sender:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), (b"x-request-id", self._request_id)]
+            if self._correlation_id is not None:
+                headers.append((b"x-correlation-id", self._correlation_id))
             if self._begun is not None:
                 passed_ms = (perf_counter() - self._begun) * 1000
                 headers.append((b"x-process-time", f"{passed_ms:.2f}".encode()))
@@ -157,14 +169,22 @@ class _Sender:
         await self._send(message)
 
 
-def identify(scope: Scope) -> str:
-    """The request id that the client sent, if it is 1 to 64 characters of [A-Za-z0-9._-], else a new one."""
+def identify(scope: Scope) -> tuple[str, bytes | None]:
+    """The id of the request, and what the client calls it where that is something else, to be given back.
+
+    The id is the client's X-Request-ID if that is 1 to 64 characters of [A-Za-z0-9._-], else a new one.
+    https://hl7.org/fhir/R4/http.html#custom
+    """
+    sent = called = None
     for key, value in scope["headers"]:
         if key == b"x-request-id":
-            if _REQUEST_ID.fullmatch(value):
-                return value.decode()
-            break
-    return secrets.token_hex(8)
+            sent = value
+        elif key == b"x-correlation-id":
+            called = value
+    adopted = sent is not None and _REQUEST_ID.fullmatch(sent)
+    called = called or (None if adopted else sent)
+    known = called if called is not None and _CORRELATION_ID.fullmatch(called) else None
+    return sent.decode() if sent is not None and adopted else secrets.token_hex(8), known
 
 
 def route_shape(path: str) -> str:
@@ -184,20 +204,10 @@ class Cors:
     Discovery must work before an app is known: https://hl7.org/fhir/smart-app-launch/conformance.html
     """
 
-    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...], error_response: ErrorResponse) -> None:
         self.app = app
-        self._everyone = self._layer(app, ("*",))
-        self._allowed = self._layer(app, origins) if origins else app
-
-    @staticmethod
-    def _layer(app: ASGIApp, origins: tuple[str, ...]) -> CORSMiddleware:
-        return CORSMiddleware(
-            app,
-            allow_origins=origins,
-            allow_methods=_METHODS,
-            allow_headers=_HEADERS,
-            expose_headers=_EXPOSED,
-        )
+        self._everyone = _Layer(app, ("*",), error_response)
+        self._allowed = _Layer(app, origins, error_response) if origins else app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -207,6 +217,31 @@ class Cors:
                     await layer(scope, receive, send)
                     return
         await self.app(scope, receive, send)
+
+
+class _Layer(CORSMiddleware):
+    """CORS for some origins, whose refusals are outcomes like all others."""
+
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...], error_response: ErrorResponse) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=_METHODS,
+            allow_headers=_HEADERS,
+            expose_headers=_EXPOSED,
+        )
+        self._error_response = error_response
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            response: ASGIApp = self.preflight_response(headers)
+            if response.status_code >= 400:
+                error = Forbidden("this origin may not send such a request from a browser")
+                response = self._error_response(error, scope)
+            await response(scope, receive, send)
+        else:
+            await self.simple_response(scope, receive, send, headers)
 
 
 def is_discovery(path: str) -> bool:

@@ -131,12 +131,29 @@ def negotiate(accept: str | None, format_param: str | None = None) -> Accepted:
     return Accepted(best.format, best.media_type, _wanted(ranges))
 
 
-def raw_types(accept: str | None) -> tuple[str, ...]:
-    """The media types that the client takes, best first, whether or not FHIR is among them.
+def raw_accepted(content_type: str, ranges: Sequence[MediaRange]) -> bool:
+    """Whether a Binary of this type is sent as the content it is to whom takes `ranges`, rather than as FHIR.
 
-    For Binary, which is sent as it is to whom accepts its contentType: https://hl7.org/fhir/R4/binary.html#rest
+    https://hl7.org/fhir/R4/binary.html#rest: FHIR's own types ask for the resource; generic ones for the
+    content if it is of that kind; every other type for the content, also when it is of another type.
     """
-    return tuple(accepted.name for accepted in _wanted(media_ranges(accept)))
+    own = media_range(content_type)
+    if own is None:
+        return False
+    generic = others = False
+    for accepted in _wanted(ranges):
+        if accepted.name in _ECHOED:
+            if own.subtype.rpartition("+")[2] == accepted.subtype:
+                return True
+            generic = True
+        elif accepted.name in _FORMATS:
+            if _version_spoken(accepted):
+                return False
+        elif accepted.name in (own.name, f"{own.type}/*", "*/*"):
+            return True
+        else:
+            others = True
+    return not ranges or (others and not generic)
 
 
 def media_ranges(accept: str | None) -> tuple[MediaRange, ...]:
@@ -252,6 +269,11 @@ def patch_format(content_type: str | None) -> PatchFormat:
             return known
     offered = ", ".join(known.value for known in PatchFormat)
     raise UnsupportedMediaType(f"Content-Type {sent.name[:64]} is not a patch; use one of {offered}")
+
+
+def known_format(content_type: str | None) -> Format | None:
+    """The format that a Content-Type names, generic names too; None for all others."""
+    return _FORMATS.get(body_type(content_type))
 
 
 def body_type(content_type: str | None) -> str:

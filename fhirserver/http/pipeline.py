@@ -11,13 +11,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.db.pool import UNREACHABLE, unavailable
 from fhirserver.errors import FhirError, TooCostly
-from fhirserver.http.negotiate import negotiate
+from fhirserver.http.attended import Attended
 from fhirserver.http.render import Response, refuse, respond
-from fhirserver.http.request import Headers, Wanted, call_of, query_of, wanted_of
+from fhirserver.http.request import Headers, call_of, path_of, query_of
+from fhirserver.http.wanted import verify, wanted_of
 from fhirserver.interactions.call import Services
+from fhirserver.interactions.patch import JSON_PATCH
 from fhirserver.interactions.run import run_alone
-
-JSON = Wanted(negotiate(None))
+from fhirserver.interactions.table import offers, resolve
 
 
 class Pipeline:
@@ -27,25 +28,31 @@ class Pipeline:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "OPTIONS":
-            response: ASGIApp = Response(
-                204, None, [("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")]
-            )
-        else:
-            try:
-                response = await self._response(scope, receive)
-            except ClientDisconnect:
-                return
+        try:
+            response = await self._response(scope, receive)
+        except ClientDisconnect:
+            return
         await response(scope, receive, send)
 
     async def _response(self, scope: Scope, receive: Receive) -> Response:
-        headers = Headers.of(scope)
-        wanted = JSON
+        headers, method = Headers.of(scope), scope["method"]
+        accept = headers.get(b"accept")
+        wanted = wanted_of(accept, (), method)
         try:
             query = query_of(scope, self._services)
-            wanted = wanted_of(headers, query, scope["method"])
-            call = await call_of(scope, receive, self._services, headers, query, wanted)
-            return respond(await run_alone(call), wanted)
+            if query:
+                wanted = wanted_of(accept, query, method)
+            if method == "OPTIONS":
+                return _options(path_of(scope))
+            target = resolve(method, path_of(scope))
+            verify(wanted, query, target)
+            call = await call_of(scope, receive, self._services, headers, query, target)
+            if call.query is not query:  # a form says it as well as a URL
+                wanted = wanted_of(accept, call.query, method)
+                verify(wanted, call.query, target)
+            async with Attended(receive):
+                answer = await run_alone(call)
+            return respond(call, answer, wanted)
         except FhirError as error:
             return refuse(error, wanted)
         except Exception as error:
@@ -53,6 +60,15 @@ class Pipeline:
             if known is None:
                 raise
             return refuse(known, wanted)
+
+
+def _options(path: str) -> Response:
+    """What the path offers (RFC 9110 section 9.3.7, RFC 5789 section 3.1). Raises NotFound."""
+    methods = offers(path)
+    headers = {"Allow": ", ".join(methods)}
+    if "PATCH" in methods:
+        headers["Accept-Patch"] = JSON_PATCH
+    return Response(204, None, headers.items())
 
 
 def translated(error: Exception) -> FhirError | None:
@@ -72,4 +88,4 @@ def translated(error: Exception) -> FhirError | None:
 
 def error_response(error: FhirError, scope: Scope) -> ASGIApp:
     """For what is refused outside the pipeline; JSON unless the client's headers say otherwise."""
-    return refuse(error, wanted_of(Headers.of(scope), (), scope["method"]))
+    return refuse(error, wanted_of(Headers.of(scope).get(b"accept"), (), scope["method"]))

@@ -9,21 +9,35 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Final
+from urllib.parse import quote
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from fhirserver.errors import FhirError, Invalid, Issue
+from fhirserver.errors import FhirError, Issue, NotAcceptable, Structure
 from fhirserver.fhir import elements, json, xml
 from fhirserver.http.bodies import accepts_gzip, header
-from fhirserver.http.negotiate import Accepted, Format, media_range
-from fhirserver.http.request import BINARY, Wanted
+from fhirserver.http.negotiate import Accepted, Format, raw_accepted
+from fhirserver.http.wanted import BINARY, Wanted
 from fhirserver.interactions.answer import outcome
-from fhirserver.interactions.call import Answer
+from fhirserver.interactions.call import Answer, Call
 
-_SUMMARIES: dict[str, Literal["true", "text", "data"]] = {"true": "true", "text": "text", "data": "data"}
+COMMON: Final = {"Vary": "Accept, Accept-Encoding", "Cache-Control": "private, no-cache"}
+"""Of every response: what it depends on, and that a copy is used only after asking whether it still holds."""
+_GUARDS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+_READS: Final = frozenset({"read", "vread"})
+_SHOWS: Final = frozenset({*_READS, "search", "history", "capabilities"})
+_DEPTH_MAX: Final = 1_024
+"""Above every resource that is stored, with what is put around it."""
+_OUTCOME: Final = b'{"resourceType":"OperationOutcome","issue":'
+"""The beginning of an outcome about a request; one that is stored has an id there."""
+_URI: Final = ":/?#[]@!$&'()*+,;=%~"
 
 
 class Response:
@@ -61,30 +75,43 @@ def _header_value(value: str) -> bytes:
     return value.translate({10: " ", 13: " "}).encode("latin-1", "replace")
 
 
-def respond(answer: Answer, wanted: Wanted) -> Response:
-    """The response to `answer`. Raises Invalid for a malformed `_summary` or `_elements`."""
-    headers = dict(answer.headers)
+def respond(call: Call, answer: Answer, wanted: Wanted) -> Response:
+    """The response to `answer`. Raises NotAcceptable for a resource that XML cannot carry, and the refusal of
+    what was wanted if a Binary turned out to have no content that could be sent instead."""
+    headers = {**COMMON, **answer.headers}
     if answer.body is None:
         return Response(answer.status, None, headers.items(), head=wanted.head)
-    if (native := _native(answer, wanted)) is not None:
-        headers["Content-Type"], body = native
-        return Response(answer.status, body, headers.items(), head=wanted.head)
+    if (content := _raw(call, answer, wanted)) is not None:
+        return Response(200, content.body, (headers | content.headers).items(), head=wanted.head)
     if wanted.refused is not None:
         raise wanted.refused
-    if answer.gzip is None:
-        body, packed = shaped(answer.body, wanted), None
-    else:
-        body, packed = _constant(answer.body, answer.gzip, wanted)
+    try:
+        body, packed = (
+            (shaped(answer.body, wanted), None)
+            if answer.gzip is None
+            else _constant(answer.body, answer.gzip, wanted)
+        )
+    except FhirError as error:
+        if call.interaction in _SHOWS:
+            raise
+        body, packed = _unshown(error, wanted), None
     headers["Content-Type"] = f"{wanted.accepted.media_type};charset=utf-8"
     return Response(answer.status, body, headers.items(), head=wanted.head, packed=packed)
 
 
+def _unshown(error: FhirError, wanted: Wanted) -> bytes:
+    """What a write is answered with that was done, but cannot be shown in the form that the client wants."""
+    reasons = [Issue("warning", issue.code, issue.diagnostics, issue.expression) for issue in error.issues]
+    done = Issue("information", "informational", "done; the result cannot be shown in the form asked for")
+    return shaped(outcome(done, *reasons), Wanted(wanted.accepted, pretty=wanted.pretty))
+
+
 def _constant(body: bytes, packed: bytes, wanted: Wanted) -> tuple[bytes, bytes | None]:
     """The form of a constant body and its gzip; the few usual forms are made once."""
-    if wanted.elements is not None:
+    if wanted.elements:
         return shaped(body, wanted), None
     form = Wanted(Accepted(wanted.accepted.format, ""), pretty=wanted.pretty, summary=wanted.summary)
-    if form.accepted.format is Format.JSON and not form.pretty and form.summary in (None, "false", "count"):
+    if form.accepted.format is Format.JSON and not form.pretty and form.summary is None:
         return body, packed
     return _form(body, form)
 
@@ -96,55 +123,55 @@ def _form(body: bytes, wanted: Wanted) -> tuple[bytes, bytes]:
 
 
 def shaped(body: bytes, wanted: Wanted) -> bytes:
-    """JSON text as the client wants it."""
+    """JSON text as the client wants it. Raises NotAcceptable, and Invalid for elements that no type has."""
     as_json = wanted.accepted.format is Format.JSON
-    summary = wanted.summary if wanted.summary not in ("count", "false") else None
-    if as_json and not wanted.pretty and summary is None and wanted.elements is None:
+    if as_json and not wanted.pretty and wanted.summary is None and not wanted.elements:
         return body
-    resource = json.loads(body, depth_max=512)
-    if summary is not None:
-        resource = elements.summarize(resource, _summary(summary))
-    if wanted.elements is not None:
-        resource = elements.select(resource, wanted.elements.split(","))
+    resource = json.loads(body, depth_max=_DEPTH_MAX)
+    if not body.startswith(_OUTCOME):
+        if wanted.summary is not None:
+            resource = elements.summarize(resource, wanted.summary)
+        if wanted.elements:
+            resource = elements.select(resource, wanted.elements)
     if as_json:
         return json.dumps(resource, pretty=wanted.pretty)
-    return xml.to_xml(resource, pretty=wanted.pretty)
+    try:
+        return xml.to_xml(resource, pretty=wanted.pretty)
+    except Structure as error:
+        raise NotAcceptable(issues=error.issues) from None
 
 
-def _summary(text: str) -> Literal["true", "text", "data"]:
-    if text not in _SUMMARIES:
-        raise Invalid(f"_summary is true, text, data, count or false, not {text[:40]!r}")
-    return _SUMMARIES[text]
+@dataclass(frozen=True, slots=True)
+class _Content:
+    body: bytes
+    headers: dict[str, str]
 
 
-def _native(answer: Answer, wanted: Wanted) -> tuple[str, bytes] | None:
-    """A Binary's own type and bytes, unless the client names one of FHIR's formats.
+def _raw(call: Call, answer: Answer, wanted: Wanted) -> _Content | None:
+    """What a Binary holds, in its own type, if it is read and no form of FHIR's is asked for.
 
-    https://hl7.org/fhir/R4/binary.html#rest
+    https://hl7.org/fhir/R4/binary.html#rest. It may be anything, so a browser must not run it in the name of
+    this server.
     """
-    version = answer.version
-    if version is None or version.type != BINARY or answer.status != 200 or answer.body is None:
-        return None
-    if any(range_.subtype.startswith("fhir+") for range_ in wanted.accepted.ranges):
+    if call.type != BINARY or call.interaction not in _READS or wanted.by_parameter or answer.body is None:
         return None
     content = orjson.loads(answer.body)
-    if "data" not in content or media_range(content["contentType"]) is None:
+    media_type = content.get("contentType")
+    if media_type is None or "data" not in content or not raw_accepted(media_type, wanted.accepted.ranges):
         return None
-    accepted = wanted.accepted.types
-    own = content["contentType"].partition(";")[0].strip().lower()
-    if accepted and not {own, f"{own.partition('/')[0]}/*", "*/*"} & set(accepted):
-        return None
-    return content["contentType"], base64.b64decode(content["data"])
+    headers = {"Content-Type": media_type, **_GUARDS}
+    if context := content.get("securityContext", {}).get("reference"):
+        headers["X-Security-Context"] = quote(context, safe=_URI)
+    return _Content(base64.b64decode(content["data"]), headers)
 
 
 def refuse(error: FhirError, wanted: Wanted) -> Response:
     """The OperationOutcome of an error: https://hl7.org/fhir/R4/http.html#Status-Codes"""
-    body = outcome(*error.issues)
     plain = Wanted(wanted.accepted, pretty=wanted.pretty, head=wanted.head)
     try:
-        text = shaped(body, plain)
+        text = shaped(outcome(*error.issues), plain)
     except FhirError:
         # What cannot be written in XML (a control character in an echoed value) is left out.
         text = shaped(outcome(*(Issue(i.severity, i.code, i.code) for i in error.issues)), plain)
-    headers = {**error.headers, "Content-Type": f"{wanted.accepted.media_type};charset=utf-8"}
+    headers = {**COMMON, **error.headers, "Content-Type": f"{wanted.accepted.media_type};charset=utf-8"}
     return Response(error.status, text, headers.items(), head=wanted.head)

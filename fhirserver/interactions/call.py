@@ -18,7 +18,7 @@ from fhirserver.params.entries import Entries
 from fhirserver.params.registry import Registry
 from fhirserver.policy.restriction import EVERYTHING, Restriction
 from fhirserver.settings import Settings
-from fhirserver.store.coalesce import Reads
+from fhirserver.store.coalesce import Creates, Reads
 from fhirserver.store.version import Version
 
 Params = tuple[tuple[str, str], ...]
@@ -32,6 +32,7 @@ class Services:
     settings: Settings
     pool: Pool
     reads: Reads
+    creates: Creates
     registry: Registry
     keys: Keys
     index: Callable[[str, str, Resource], Entries]

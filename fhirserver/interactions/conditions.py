@@ -20,18 +20,23 @@ class Numbered(Protocol):
     def deleted(self) -> bool: ...
 
 
-def require_match(if_match: str | None, current: Numbered | None) -> None:
-    """Raise PreconditionFailed unless the current version is the one that If-Match names."""
-    named = etags(if_match, "If-Match")
-    if named is None:
-        return
-    if current is None or current.deleted:
+def require_match(call: Call, current: Numbered | None) -> None:
+    """Raise PreconditionFailed unless a write may replace `current`: it is a version that If-Match
+    names, and none that If-None-Match does (`*` there means that nothing may exist)."""
+    existing = None if current is None or current.deleted else current
+    named = etags(call.if_match, "If-Match")
+    if named is not None and existing is None:
         raise PreconditionFailed("If-Match names a version of a resource that does not exist now")
-    if not named.match(current.version):
-        raise PreconditionFailed(
-            f'If-Match names another version; the current one is W/"{current.version}"',
-            headers={"ETag": f'W/"{current.version}"'},
-        )
+    if named is not None and existing is not None and not named.match(existing.version):
+        raise _failed("If-Match names another version", existing)
+    excluded = etags(call.if_none_match, "If-None-Match")
+    if excluded is not None and existing is not None and excluded.match(existing.version):
+        raise _failed("If-None-Match names the current version", existing)
+
+
+def _failed(reason: str, existing: Numbered) -> PreconditionFailed:
+    etag = f'W/"{existing.version}"'
+    return PreconditionFailed(f"{reason}; the current one is {etag}", headers={"ETag": etag})
 
 
 def unchanged(call: Call, version: Version) -> bool:

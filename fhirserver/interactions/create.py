@@ -8,24 +8,37 @@ from fhirserver.interactions.answer import version_headers, written
 from fhirserver.interactions.body import checked
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.draft import draft, new_id
-from fhirserver.interactions.integrity import verify_targets
+from fhirserver.interactions.integrity import require_resolved, verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
 from fhirserver.store import write as store
 from fhirserver.store.version import Version
+
+
+def is_plain(call: Call) -> bool:
+    """Whether the create depends on nothing that is stored."""
+    return call.if_none_exist is None and not call.services.settings.referential_integrity
+
+
+async def create_shared(call: Call) -> Answer:
+    """A plain create without a connection of its own: those that come together share a transaction."""
+    made = draft(call.services, checked(call), new_id(), "POST")
+    require_resolved(call, made)
+    return written(call, await call.services.creates.insert(made), 201, "created")
 
 
 async def create(connection: Connection, call: Call) -> Answer:
     """201 with the server's id. With If-None-Exist: 200 and nothing written if exactly one matches."""
     resource = checked(call)
     made = draft(call.services, resource, new_id(), "POST")
-    if call.if_none_exist is None and not call.services.settings.referential_integrity:
+    require_resolved(call, made)
+    if is_plain(call):
         return written(call, await store.insert(connection, call.services.tenant, made), 201, "created")
 
     async def once() -> Answer:
         async with connection.transaction():
             if call.if_none_exist is not None:
                 searched = criteria(call, call.resource_type, call.if_none_exist)
-                await lock_criteria(connection, call, searched)
+                await lock_criteria(connection, [searched])
                 existing = await one_match(connection, call, searched)
                 if existing is not None:
                     return exists(call, existing)

@@ -11,6 +11,7 @@ from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.headers import Return
 from fhirserver.interactions.integrity import verify_unreferenced
 from fhirserver.interactions.matching import criteria, lock_criteria, matches
+from fhirserver.interactions.turns import in_turn
 from fhirserver.search.restrict import compile_restriction
 from fhirserver.store import read
 from fhirserver.store import write as store
@@ -32,12 +33,12 @@ async def delete(connection: Connection, call: Call) -> Answer:
                 call.resource_id,
                 compile_restriction(call.restriction),
             )
-            require_match(call.if_match, current)
+            require_match(call, current)
             if current is None or current.deleted:
                 return gone(call, 0)
             return await _bury(connection, call, [current])
 
-    return await retrying(once)
+    return await in_turn(connection, call, lambda: [(call.resource_type, call.resource_id)], once)
 
 
 async def delete_conditional(connection: Connection, call: Call) -> Answer:
@@ -47,7 +48,7 @@ async def delete_conditional(connection: Connection, call: Call) -> Answer:
 
     async def once() -> Answer:
         async with connection.transaction():
-            await lock_criteria(connection, call, searched)
+            await lock_criteria(connection, [searched])
             found = await matches(connection, call, searched, DELETED_MAX + 1 if many else 2)
             if len(found) > (DELETED_MAX if many else 1):
                 raise MultipleMatches(
@@ -55,7 +56,7 @@ async def delete_conditional(connection: Connection, call: Call) -> Answer:
                     " nothing was deleted"
                 )
             for version in found:
-                require_match(call.if_match, version)
+                require_match(call, version)
             return await _bury(connection, call, found)
 
     return await retrying(once)

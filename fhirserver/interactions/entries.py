@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
 
@@ -23,7 +22,9 @@ from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.bundle import Entry
 from fhirserver.interactions.call import Answer, Call, Params
 from fhirserver.interactions.headers import Prefer, Return
+from fhirserver.interactions.query import parameters
 from fhirserver.interactions.table import resolve
+from fhirserver.settings import Settings
 from fhirserver.store.version import instant
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -35,19 +36,21 @@ def located(index: int, entry: dict[str, Any]) -> Iterator[None]:
     try:
         yield
     except FhirError as error:
-        request = entry.get("request") or {}
-        label = f"entry {index} ({request.get('method')} {str(request.get('url'))[:120]}): "
-        error.issues = tuple(_relocated(issue, index, label) for issue in error.issues)
+        error.issues = tuple(relocated(issue, index, entry) for issue in error.issues)
         raise
 
 
-def _relocated(issue: Issue, index: int, label: str) -> Issue:
+def relocated(issue: Issue, index: int, entry: dict[str, Any]) -> Issue:
+    """The issue as one of the Bundle: an expression that begins with a type is about the entry's
+    resource, any other (`request.url`) about the entry itself."""
+    request = entry.get("request") or {}
+    label = f"entry {index} ({request.get('method')} {str(request.get('url'))[:120]}): "
     path = f"Bundle.entry[{index}]"
-    if issue.expression and not issue.expression.startswith("Bundle.entry"):
+    if issue.expression and issue.expression[0].isupper():
         _, dot, rest = issue.expression.partition(".")
         path += f".resource{dot}{rest}"
     elif issue.expression:
-        path = issue.expression
+        path += f".{issue.expression}"
     return replace(issue, diagnostics=label + issue.diagnostics, expression=path)
 
 
@@ -58,13 +61,13 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
     """
     request = entry.get("request")
     if not isinstance(request, dict):
-        raise Invalid("an entry needs request.method and request.url", "Bundle.request")
+        raise Invalid("an entry needs request.method and request.url", "request")
     method, url = request["method"], request["url"]
-    path, query = split_url(url, call.services.own_bases)
+    path, query = split_url(url, (call.base, *call.services.own_bases), call.services.settings)
     target = resolve(method, path)
     resource = entry.get("resource")
     if method in _WITH_BODY and target.interaction.name != "search" and resource is None:
-        raise Invalid(f"{method} needs a resource in the entry")
+        raise Invalid(f"{method} needs a resource in the entry", "resource")
     patch_type = None
     if method == "PATCH":
         patch_type, resource = patch_document(resource)
@@ -90,7 +93,7 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
     )
 
 
-def split_url(url: str, own_bases: tuple[str, ...]) -> tuple[str, Params]:
+def split_url(url: str, own_bases: tuple[str, ...], settings: Settings) -> tuple[str, Params]:
     """Path relative to the base and decoded parameters of Bundle.entry.request.url."""
     for base in own_bases:
         if url.startswith(base) and url[len(base) : len(base) + 1] in ("", "/", "?"):
@@ -98,8 +101,8 @@ def split_url(url: str, own_bases: tuple[str, ...]) -> tuple[str, Params]:
             break
     path, _, query = url.partition("?")
     if "://" in path:
-        raise Invalid("request.url is relative to the base, such as Patient/1", "Bundle.request.url")
-    return path, tuple(parse_qsl(query, keep_blank_values=True))
+        raise Invalid("request.url is relative to the base, such as Patient/1", "request.url")
+    return path, parameters(query, settings)
 
 
 def patch_document(resource: Any) -> tuple[str | None, Any]:
@@ -119,7 +122,9 @@ def _instant(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise Invalid(f"ifModifiedSince is an instant, not {text[:60]!r}") from None
+        raise Invalid(
+            f"ifModifiedSince is an instant, not {text[:60]!r}", "request.ifModifiedSince"
+        ) from None
 
 
 def response_entry(call: Call, method: str, answer: Answer) -> Entry:

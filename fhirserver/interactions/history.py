@@ -21,18 +21,8 @@ from fhirserver.store import read
 from fhirserver.store.history import Row, Window
 from fhirserver.store.version import instant
 
-_PARAMETERS = (
-    "_since",
-    "_at",
-    "_count",
-    "_cursor",
-    "_type",
-    "_list",
-    "_format",
-    "_pretty",
-    "_summary",
-    "_elements",
-)
+_PARAMETERS = ("_since", "_at", "_count", "_cursor", "_format", "_pretty", "_summary", "_elements")
+_OF_SYSTEM = (*_PARAMETERS, "_type")
 
 
 async def history(connection: Connection, call: Call) -> Answer:
@@ -40,11 +30,11 @@ async def history(connection: Connection, call: Call) -> Answer:
     given = _given(call)
     window = await _window(connection, call, given)
     rows = await _rows(connection, call, given, window)
-    page, more = rows[: window.count - 1], len(rows) == window.count
+    page = rows[: window.count - 1]
     if call.id is not None and not page and window.after is None:
         await _require_known(connection, call)
     links = [Link("self", _url(call, given, given.get("_cursor")))]
-    if more:
+    if page and len(rows) > len(page):
         links.append(Link("next", _url(call, given, _cursor(page[-1], window))))
     entries: list[Entry] = [history_entry(call.base, row.version) for row in page]
     body = bundle("history", entries, links, updated=window.until and instant(window.until))
@@ -53,14 +43,13 @@ async def history(connection: Connection, call: Call) -> Answer:
 
 def _given(call: Call) -> dict[str, str]:
     given: dict[str, str] = {}
+    known = _PARAMETERS if call.type else _OF_SYSTEM
     for name, value in call.query:
-        if name not in _PARAMETERS:
+        if name not in known:
             if call.prefer.handling is Handling.LENIENT:
                 continue
-            near = nearest(name, _PARAMETERS)
-            raise NotSupported(
-                f"history has no parameter {name!r}; it has {', '.join(near or _PARAMETERS[:3])}"
-            )
+            near = nearest(name, known)
+            raise NotSupported(f"history has no parameter {name!r}; it has {', '.join(near or known[:3])}")
         if name in given:
             raise Invalid(f"{name} stands twice")
         given[name] = value
@@ -89,12 +78,13 @@ def _count(text: str | None, default: int, maximum: int) -> int:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise Invalid(f"_count is a whole number, not {text[:40]!r}")
-    return max(1, min(int(text), maximum))
+    return min(int(text), maximum)
 
 
 def _range(name: str, text: str) -> tuple[datetime, datetime]:
     try:
-        low, high = bounds(text)
+        # A plus sign that was not percent-encoded arrives as a space, which no date contains.
+        low, high = bounds(text.replace(" ", "+"))
         return moment(low), moment(high)
     except (ValueError, OverflowError):
         raise Invalid(f"{name} is an instant such as 2026-11-20T10:00:00Z, not {text[:60]!r}") from None

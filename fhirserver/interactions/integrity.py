@@ -7,20 +7,25 @@ happen behind the other's back.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 
 from fhirserver.db.pool import Connection
-from fhirserver.db.sql import sql, table
-from fhirserver.errors import Conflict, Issue, Unprocessable
+from fhirserver.db.sql import EMPTY, Fragment, sql, table
+from fhirserver.errors import Conflict, Invalid, Issue, Unprocessable
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.links import holders, path_of
 from fhirserver.fhir.reference import parse
 from fhirserver.fhir.structure import ENDPOINT_TYPES, Resource
 from fhirserver.interactions.call import Call
 from fhirserver.store.version import Draft
+from fhirserver.store.write import waiting
 
 NAMED_MAX = 5
+_SEARCH = re.compile(r'"reference":"[^"?]*\?')
+"""What a reference with a query looks like in the text of a draft."""
 
 
 def reference_keys(keys: Keys, own_bases: tuple[str, ...], resource: Resource) -> set[int]:
@@ -33,43 +38,93 @@ def reference_keys(keys: Keys, own_bases: tuple[str, ...], resource: Resource) -
     return found
 
 
-async def verify_targets(connection: Connection, call: Call, drafts: Sequence[Draft]) -> None:
-    """Raise Unprocessable naming each reference whose target does not exist."""
-    if not call.services.settings.referential_integrity:
+def require_resolved(call: Call, draft: Draft) -> None:
+    """Raise Invalid where a reference is still a search: those are for transactions, which resolve them.
+
+    https://hl7.org/fhir/R4/http.html#trules
+    """
+    if not _SEARCH.search(draft.content):
         return
-    wanted: dict[str, set[str]] = defaultdict(set)
-    named: list[tuple[str, str, str]] = []
+    body = draft.stored(call.now).resource()
+    for holder in holders(body):
+        if parse(holder["reference"], call.services.own_bases).is_conditional:
+            raise Invalid(
+                f"{holder['reference'][:200]!r} is a search; only a transaction can refer to what it finds",
+                path_of(body, holder),
+            )
+
+
+async def verify_targets(connection: Connection, call: Call, drafts: Sequence[Draft]) -> None:
+    """Raise Invalid or Unprocessable naming each reference that leads nowhere."""
     for draft in drafts:
-        body = draft.stored(call.now).resource()
-        for holder in holders(body):
-            reference = parse(holder["reference"], call.services.own_bases)
-            if reference.is_local and reference.type in ENDPOINT_TYPES and reference.id:
-                wanted[reference.type].add(reference.id)
-                named.append((reference.type, reference.id, path_of(body, holder)))
-    there = {(draft.type, draft.id) for draft in drafts}
-    for resource_type in sorted(wanted):
-        there |= {(resource_type, id_) for id_ in await _existing(connection, call, resource_type, wanted)}
-    issues = [
-        Issue("error", "not-found", f"{type_}/{id_} does not exist on this server", path)
-        for type_, id_, path in named
-        if (type_, id_) not in there
-    ]
+        require_resolved(call, draft)
+    issues = [issue for found in await missing_targets(connection, call, drafts) for issue in found]
     if issues:
         raise Unprocessable(issues=issues)
 
 
-async def _existing(
-    connection: Connection, call: Call, resource_type: str, wanted: dict[str, set[str]]
-) -> list[str]:
+async def missing_targets(
+    connection: Connection, call: Call, drafts: Sequence[Draft]
+) -> list[tuple[Issue, ...]]:
+    """For each draft an issue for each reference whose target does not exist; empty without the setting."""
+    if not call.services.settings.referential_integrity:
+        return []
+    named = [_targets(call, draft) for draft in drafts]
+    there = {(draft.type, draft.id) for draft in drafts}
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for type_, id_, _ in chain.from_iterable(named):
+        if (type_, id_) not in there:
+            wanted[type_].add(id_)
+    for resource_type in sorted(wanted):
+        ids = await _held(connection, call, resource_type, wanted[resource_type])
+        there |= {(resource_type, id_) for id_ in ids}
+    return [
+        tuple(
+            Issue("error", "not-found", f"{type_}/{id_} does not exist on this server", path)
+            for type_, id_, path in targets
+            if (type_, id_) not in there
+        )
+        for targets in named
+    ]
+
+
+def _targets(call: Call, draft: Draft) -> list[tuple[str, str, str]]:
+    """Type, id and FHIRPath of every literal reference to this server."""
+    body = draft.stored(call.now).resource()
+    references = ((parse(holder["reference"], call.services.own_bases), holder) for holder in holders(body))
+    return [
+        (reference.type, reference.id, path_of(body, holder))
+        for reference, holder in references
+        if reference.is_local and reference.type in ENDPOINT_TYPES and reference.id
+    ]
+
+
+async def _held(connection: Connection, call: Call, resource_type: str, ids: set[str]) -> set[str]:
+    """Those of `ids` that exist; nobody can delete them until this transaction ends."""
+    held: set[str] = set()
+    missing = ids
+    while missing:
+        held |= await _current(connection, call, resource_type, missing, sql("FOR SHARE"))
+        # A version that was replaced while its lock was waited for is left out, but its successor exists.
+        missing = await _current(connection, call, resource_type, missing - held, EMPTY)
+    return held
+
+
+async def _current(
+    connection: Connection, call: Call, resource_type: str, ids: set[str], lock: Fragment
+) -> set[str]:
+    if not ids:
+        return set()
     text, args = sql(
         "SELECT r.id FROM {} r WHERE r.tenant = {} AND r.id = ANY ({}::text[]) AND r.died IS NULL"
-        " ORDER BY r.id FOR SHARE",
+        " ORDER BY r.id {}",
         table(resource_type),
         call.services.tenant,
-        sorted(wanted[resource_type]),
+        sorted(ids),
+        lock,
     ).numbered()
-    records = await connection.fetch(text, *args)
-    return [record[0] for record in records]
+    with waiting():
+        return {record[0] for record in await connection.fetch(text, *args)}
 
 
 async def verify_unreferenced(connection: Connection, call: Call, deleted: Sequence[tuple[str, str]]) -> None:
@@ -88,4 +143,4 @@ async def verify_unreferenced(connection: Connection, call: Call, deleted: Seque
         )
         if records:
             others = ", ".join(f"{record[0]}/{record[1]}" for record in records)
-            raise Conflict(f"{resource_type}/{id_} is referred to by {others}", resource_type)
+            raise Conflict(f"{resource_type}/{id_} is referred to by {others}")

@@ -5,22 +5,19 @@ https://hl7.org/fhir/R4/http.html#ccreate, #cond-update, #3.1.0.7.1, and conditi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from fhirserver.db.pool import Connection
-from fhirserver.errors import Invalid, MultipleMatches
+from fhirserver.errors import FhirError, Invalid, MultipleMatches
 from fhirserver.interactions.call import Call, Params
+from fhirserver.interactions.query import parameters
 from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.search.compile import versions_statement
-from fhirserver.search.parse import parse
+from fhirserver.search.parse import RESULT_PARAMS, parse
 from fhirserver.search.query import SearchQuery
 from fhirserver.store import write as store
 from fhirserver.store.version import COLUMNS, Version
-
-_SHAPING = frozenset({"_format", "_pretty", "_summary", "_elements", "_count", "_sort", "_total"})
-"""Parameters about the answer; they decide nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +33,20 @@ class Criteria:
 def criteria(call: Call, resource_type: str, given: str | Params, expression: str | None = None) -> Criteria:
     """The criteria of a query string or of decoded parameters; always strict.
 
-    Raises Invalid when there are none: a condition on nothing would match everything.
+    Raises Invalid when there are none: a condition on nothing would match everything. Errors name
+    `expression`, the element or header that holds the criteria.
     """
-    if isinstance(given, str):
-        given = tuple(parse_qsl(given.removeprefix("?"), keep_blank_values=True))
-    decisive = tuple(sorted((name, value) for name, value in given if name not in _SHAPING))
-    if not decisive:
-        raise Invalid(f"the criteria for {resource_type} name no search parameter", expression)
     services = call.services
-    query = parse(services.registry, limits_of(services), resource_type, decisive)
+    try:
+        if isinstance(given, str):
+            given = parameters(given.removeprefix("?"), services.settings)
+        decisive = tuple(sorted((name, value) for name, value in given if _decides(name)))
+        if not decisive:
+            raise Invalid(f"the criteria for {resource_type} name no search parameter")
+        query = parse(services.registry, limits_of(services), resource_type, decisive)
+    except FhirError as error:
+        error.issues = tuple(replace(issue, expression=expression) for issue in error.issues)
+        raise
     return Criteria(
         query,
         "&".join(f"{name}={value}" for name, value in decisive),
@@ -52,11 +54,21 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
     )
 
 
+def _decides(name: str) -> bool:
+    """Whether a parameter says what matches; `_include` and the like only say how results are given."""
+    return name.partition(":")[0] not in RESULT_PARAMS
+
+
 async def lock_criteria(
-    connection: Connection, call: Call, *searched: Criteria, keys: Sequence[int] = ()
+    connection: Connection, searched: Iterable[Criteria], read: Iterable[Criteria] = ()
 ) -> None:
-    """Hold the stripes of all criteria, and of further `keys`, until the transaction ends."""
-    await store.lock_stripes(connection, [key for one in searched for key in one.stripes] + list(keys))
+    """Hold the stripes of all criteria until the transaction ends: alone those of what is written by
+    what they match, together with other readers those of `read`, which are only looked up."""
+    await store.lock_stripes(
+        connection,
+        {stripe for one in searched for stripe in one.stripes},
+        {stripe for one in read for stripe in one.stripes},
+    )
 
 
 async def matches(connection: Connection, call: Call, searched: Criteria, limit: int) -> list[Version]:

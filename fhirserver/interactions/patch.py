@@ -14,6 +14,7 @@ from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.draft import draft, identical
 from fhirserver.interactions.integrity import verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
+from fhirserver.interactions.turns import in_turn
 from fhirserver.search.restrict import compile_restriction
 from fhirserver.store import read
 from fhirserver.store import write as store
@@ -36,7 +37,7 @@ async def patch(connection: Connection, call: Call) -> Answer:
             )
             return await _write(connection, call, current)
 
-    return await retrying(once)
+    return await in_turn(connection, call, lambda: [(call.resource_type, call.resource_id)], once)
 
 
 async def patch_conditional(connection: Connection, call: Call) -> Answer:
@@ -45,7 +46,7 @@ async def patch_conditional(connection: Connection, call: Call) -> Answer:
 
     async def once() -> Answer:
         async with connection.transaction():
-            await lock_criteria(connection, call, searched)
+            await lock_criteria(connection, [searched])
             current = await one_match(connection, call, searched)
             if current is None:
                 raise NotFound(f"no {call.type} matches the criteria")
@@ -57,7 +58,7 @@ async def patch_conditional(connection: Connection, call: Call) -> Answer:
 async def _write(connection: Connection, call: Call, current: Version | None) -> Answer:
     if current is None:
         raise NotFound(f"{call.type}/{call.id} is not known")
-    require_match(call.if_match, current)
+    require_match(call, current)
     if current.deleted:
         raise Gone(f"{current.path} was deleted", headers={"ETag": current.etag})
     resource = patched(call, current)

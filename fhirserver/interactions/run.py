@@ -11,7 +11,7 @@ from fhirserver.db.pool import Connection
 from fhirserver.interactions.batch import process
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.capabilities import capabilities, capabilities_in_bundle
-from fhirserver.interactions.create import create
+from fhirserver.interactions.create import create, create_shared, is_plain
 from fhirserver.interactions.delete import delete, delete_conditional
 from fhirserver.interactions.history import history
 from fhirserver.interactions.patch import patch, patch_conditional
@@ -52,6 +52,8 @@ async def run_alone(call: Call) -> Answer:
     call.restriction = decide(call.type, call.interaction)
     if call.interaction == "read":
         return await read_shared(call)
+    if call.interaction == "create" and is_plain(call):
+        return await create_shared(call)
     if call.interaction == "capabilities":
         return capabilities(call)
     async with call.services.pool.acquire() as connection:

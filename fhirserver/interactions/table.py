@@ -5,6 +5,7 @@ The CapabilityStatement, the API explorer, the router and the entries of Bundles
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -78,19 +79,35 @@ def resolve(method: str, path: str) -> Target:
     HEAD is GET without a body. Raises NotFound for a path that is none of FHIR's, MethodNotAllowed
     (with Allow) for a method the path does not offer.
     """
+    segments, methods = _methods(path)
+    row = methods.get("GET" if method == "HEAD" else method)
+    if row is None:
+        offered = ", ".join(_with_head(methods))
+        raise MethodNotAllowed(
+            f"{shortened(method)} is not offered here; this path offers {offered}", headers={"Allow": offered}
+        )
+    return _target(row, segments)
+
+
+def offers(path: str) -> list[str]:
+    """The methods of a path, for OPTIONS. Raises NotFound."""
+    segments, methods = _methods(path)
+    _target(next(iter(methods.values())), segments)
+    return _with_head(methods)
+
+
+def _methods(path: str) -> tuple[list[str], dict[str, Interaction]]:
+    """The decoded segments of a path, and its rows by their methods."""
     segments = [unquote(segment) for segment in path.strip("/").split("/")] if path.strip("/") else []
     shape = "/".join(_shape(segments, index) for index in range(len(segments)))
     methods = _SHAPES.get(shape)
-    if methods is None or len(segments) > 5:
-        raise NotFound(f"no such path: {_shortened(path)}")
-    row = methods.get("GET" if method == "HEAD" else method)
-    if row is None:
-        allowed = sorted(methods) + (["HEAD"] if "GET" in methods else []) + ["OPTIONS"]
-        raise MethodNotAllowed(
-            f"{method} is not offered here; this path offers {', '.join(allowed)}",
-            headers={"Allow": ", ".join(allowed)},
-        )
-    return _target(row, segments)
+    if methods is None:
+        raise NotFound(f"no such path: {shortened(path)}")
+    return segments, methods
+
+
+def _with_head(methods: Iterable[str]) -> list[str]:
+    return sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])})
 
 
 def _shape(segments: list[str], index: int) -> str:
@@ -123,7 +140,7 @@ def known_type(name: str) -> str:
     if name not in ENDPOINT_TYPES:
         near = nearest(name, ENDPOINT_TYPES)
         raise NotFound(
-            f"{_shortened(name)} is not a resource type of R4 that has an endpoint"
+            f"{shortened(name)} is not a resource type of R4 that has an endpoint"
             + (f"; did you mean {' or '.join(near)}?" if near else "")
         )
     return name
@@ -132,9 +149,10 @@ def known_type(name: str) -> str:
 def known_id(text: str) -> str:
     """`text` if it can be a logical id; nothing that cannot be one exists."""
     if not is_id(text):
-        raise NotFound(f"{_shortened(text)} cannot be the id of a resource: 1 to 64 of A-Z a-z 0-9 - .")
+        raise NotFound(f"{shortened(text)} cannot be the id of a resource: 1 to 64 of A-Z a-z 0-9 - .")
     return text
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """What a client sent, quoted for a message."""
     return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -10,7 +10,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from fhirserver.db.pool import Connection, Pool
+import asyncpg
+
+from fhirserver.db.pool import UNREACHABLE, Connection, Pool
 from fhirserver.db.queries import Queries
 from fhirserver.errors import FhirError
 from fhirserver.observe import log
@@ -47,6 +49,6 @@ async def run(pool: Pool, retention_s: float) -> None:
                 count = await sweep(connection, retention_s)
             if count:
                 _logger.info("swept", versions=count)
-        except (FhirError, OSError) as error:
+        except (FhirError, asyncpg.PostgresError, *UNREACHABLE) as error:
             _logger.warning("sweep_failed", error=type(error).__name__)
         await asyncio.sleep(PAUSE_S)

@@ -119,7 +119,8 @@ def indexer(
                 prefix = ("cqty", resource_type, param.code, *form)
                 for value, type_ in composite.components[1]:
                     if param.components[1].type == "number":
-                        entries.qty.extend((keys.of(*prefix), lo, hi) for lo, hi in number.spans(value))
+                        for lo, hi in number.spans(value):
+                            entries.qty.extend(number.rows(keys, prefix, lo, hi))
                     else:
                         for measure in quantity.measures(value, type_):
                             entries.qty.extend(quantity.rows(keys, prefix, measure))
@@ -252,9 +253,9 @@ def _measured(scope: Scope, param: SearchParam, value: CompositeValue) -> Condit
         case QuantityValue(_, None, str()):
             raise NotSupported(f"'{param.code}' takes a unit as number|system|code only")
         case QuantityValue() as amount:
-            return number.condition(scope.alias, [quantity.tests(scope.keys, prefix, amount)])
+            return number.condition(scope, [quantity.tests(prefix, amount)])
         case NumberValue() as amount:
-            return number.condition(scope.alias, [(scope.keys.of(*prefix), amount)])
+            return number.condition(scope, [(prefix, amount)])
         case _:
             raise NotSupported(f"search parameter '{param.code}' is not supported")
 

@@ -111,11 +111,15 @@ class Rank:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A compiled clause. The rows of all `drivers` together hold every match; no drivers: scan."""
+    """A compiled clause. The rows of all `drivers` together hold every match; no drivers: scan.
+
+    `exact`: they hold nothing but matches, so that the filter need not be checked on them.
+    """
 
     filter: Fragment
     drivers: tuple[Driver, ...] = ()
     rank: int = Rank.NONE
+    exact: bool = False
 
 
 def has_keys(alias: Fragment, keys: list[int]) -> Fragment:

@@ -90,22 +90,30 @@ def key_of(keys: Keys, resource_type: str, code: str) -> int:
     return keys.of("dat", resource_type, code)
 
 
+def long_key(keys: Keys, resource_type: str, code: str) -> int:
+    """The key of those dates in `dat` that last longer than SPAN_MAX."""
+    return keys.of("dat", resource_type, code, "long")
+
+
 def indexer(keys: Keys, resource_type: str, code: str, zone: tzinfo) -> Indexer:
     """Writes what `compile` asks for: a row of `dat` per value."""
-    key = key_of(keys, resource_type, code)
+    key, long = key_of(keys, resource_type, code), long_key(keys, resource_type, code)
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for node in nodes:
             found = span(node.value, node.type, zone)
-            if found is not None:
-                entries.dat.append((key, *found))
+            if found is None:
+                continue
+            entries.dat.append((key, *found))
+            if found[1] - found[0] > SPAN_MAX:
+                entries.dat.append((long, *found))
 
     return index
 
 
 def clinical_indexer(keys: Keys, resource_type: str, code: str, zone: tzinfo) -> Indexer:
     """Writes what `compile_clinical` asks for: the row's own date, and long ones to `dat`."""
-    key = key_of(keys, resource_type, code)
+    long = long_key(keys, resource_type, code)
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         found = span(nodes[0].value, nodes[0].type, zone)
@@ -114,7 +122,7 @@ def clinical_indexer(keys: Keys, resource_type: str, code: str, zone: tzinfo) ->
         entries.d_lo, entries.d_hi = found
         entries.ord = found[0]
         if found[1] - found[0] > SPAN_MAX:
-            entries.dat.append((key, *found))
+            entries.dat.append((long, *found))
 
     return index
 
@@ -133,9 +141,30 @@ def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[Date
             or_(*tests),
         )
     )
-    drivers = tuple(Rids(sql("SELECT x.rid FROM dat x WHERE x.key = {} AND {}", key, one)) for one in tests)
+    drivers = tuple(driver for value in values for driver in _drivers(scope, code, value))
     bounded = all(value.prefix in ("eq", "ap") for value in values)
-    return Condition(filter_, drivers, Rank.RANGE if bounded else Rank.OPEN_RANGE)
+    return Condition(filter_, drivers, Rank.RANGE if bounded else Rank.OPEN_RANGE, True)
+
+
+def _drivers(scope: Scope, code: str, value: DateValue) -> list[Rids]:
+    """The rows for which the comparison holds, by the order of the index, which begins with `lo`."""
+    one = test(value, sql("x.lo"), sql("x.hi"), scope.now)
+    first, last = widened(value, scope.now) if value.prefix == "ap" else (value.lo, value.hi)
+    starts: list[Fragment] = []
+    if value.prefix in ("eq", "ap", "le"):
+        starts.append(sql("x.lo < {}", last))
+    elif value.prefix in ("lt", "eb"):
+        starts.append(sql("x.lo < {}", first))
+    key = key_of(scope.keys, scope.resource_type, code)
+    if value.prefix not in ("gt", "ge", "ap"):
+        return [Rids(sql("SELECT x.rid FROM dat x WHERE x.key = {} AND {}", key, and_(*starts, one)))]
+    long = long_key(scope.keys, scope.resource_type, code)
+    recent = and_(sql("x.lo >= {}", first - SPAN_MAX), *starts, one)
+    earlier = and_(sql("x.lo < {}", first - SPAN_MAX), one)
+    return [
+        Rids(sql("SELECT x.rid FROM dat x WHERE x.key = {} AND {}", key, recent)),
+        Rids(sql("SELECT x.rid FROM dat x WHERE x.key = {} AND {}", long, earlier)),
+    ]
 
 
 def compile_clinical(scope: Scope, code: str, modifier: str | None, values: Sequence[DateValue]) -> Condition:
@@ -146,8 +175,8 @@ def compile_clinical(scope: Scope, code: str, modifier: str | None, values: Sequ
     filter_ = or_(*(test(value, lo, hi, scope.now) for value in values))
     if len(values) != 1:
         return Condition(filter_)
-    key = key_of(scope.keys, scope.resource_type, code)
-    return Condition(filter_, _clinical_drivers(values[0], key, scope.now), Rank.ORDER)
+    long = long_key(scope.keys, scope.resource_type, code)
+    return Condition(filter_, _clinical_drivers(values[0], long, scope.now), Rank.ORDER)
 
 
 def _clinical_drivers(value: DateValue, key: int, now: int) -> tuple[Driver, ...]:

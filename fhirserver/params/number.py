@@ -93,20 +93,27 @@ def _bound(quantity: Any) -> Decimal | None:
     return number if in_range(number) else None
 
 
-def key_of(keys: Keys, resource_type: str, code: str) -> int:
-    """The key of a parameter's numbers in `qty`."""
-    return keys.of("qty", resource_type, code)
+def prefix_of(resource_type: str, code: str) -> tuple[str, ...]:
+    """The parts of the key of a parameter's numbers in `qty`."""
+    return "qty", resource_type, code
 
 
 def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
     """Writes what `compile` asks for: a row of `qty` per number."""
-    key = key_of(keys, resource_type, code)
+    prefix = prefix_of(resource_type, code)
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for node in nodes:
-            entries.qty.extend((key, lo, hi) for lo, hi in spans(node.value))
+            for lo, hi in spans(node.value):
+                entries.qty.extend(rows(keys, prefix, lo, hi))
 
     return index
+
+
+def widened(value: NumberValue) -> tuple[Decimal, Decimal]:
+    """The range of `ap`: a tenth of the value on either side, or the implied one if that is wider."""
+    margin = abs(value.value) * _APPROXIMATE
+    return min(value.lo, value.value - margin), max(value.hi, value.value + margin)
 
 
 _LO: Final = sql("x.lo")
@@ -137,30 +144,66 @@ def test(value: NumberValue, lo: Fragment = _LO, hi: Fragment = _HI) -> Fragment
         case "eb":
             return sql("{} < {}::numeric", hi, number)
         case "ap":
-            margin = abs(number) * _APPROXIMATE
-            first, last = min(value.lo, number - margin), max(value.hi, number + margin)
+            first, last = widened(value)
             return sql("{} <= {}::numeric AND {} >= {}::numeric", lo, last, hi, first)
 
 
-def condition(alias: Fragment, tests: Sequence[tuple[int, NumberValue]]) -> Condition:
-    """Any of (key, value) holds for one row of `qty`."""
-    filter_ = exists(
-        sql(
-            "FROM qty x WHERE x.rid = {}.rid AND {}",
-            alias,
-            or_(*(sql("x.key IS NOT DISTINCT FROM {} AND {}", key, test(value)) for key, value in tests)),
-        )
-    )
-    drivers = tuple(
-        Rids(sql("SELECT x.rid FROM qty x WHERE x.key = {} AND {}", key, test(value))) for key, value in tests
-    )
+def rows(keys: Keys, prefix: tuple[str, ...], lo: Decimal, hi: Decimal) -> list[tuple[int, Decimal, Decimal]]:
+    """The rows of a value under the key of `prefix`; what is no point has one more under a second key."""
+    key = keys.of(*prefix)
+    return [(key, lo, hi)] if lo == hi else [(key, lo, hi), (keys.of(*prefix, "wide"), lo, hi)]
+
+
+def condition(scope: Scope, tests: Sequence[tuple[tuple[str, ...], NumberValue]]) -> Condition:
+    """Any of (prefix of the key, value) holds for one value of the row."""
+    keys = scope.keys
+    one_of = [
+        sql("x.key IS NOT DISTINCT FROM {} AND {}", keys.of(*prefix), test(value)) for prefix, value in tests
+    ]
+    filter_ = exists(sql("FROM qty x WHERE x.rid = {}.rid AND {}", scope.alias, or_(*one_of)))
+    drivers = tuple(select for prefix, value in tests for select in selects(keys, [prefix], value))
     bounded = all(value.prefix in ("eq", "ap") for _, value in tests)
-    return Condition(filter_, drivers, Rank.RANGE if bounded else Rank.OPEN_RANGE)
+    return Condition(filter_, drivers, Rank.RANGE if bounded else Rank.OPEN_RANGE, True)
+
+
+def selects(keys: Keys, prefixes: Sequence[tuple[str, ...]], value: NumberValue) -> list[Rids]:
+    """The rows for which the comparison holds, by the order of the index, which begins with `lo`.
+
+    Where `hi` decides, a point is found by its `lo`; wider values are looked for apart, as they are few.
+    """
+    number = value.value
+    match value.prefix:
+        case "eq":
+            narrow, wide = sql("x.lo < {}::numeric AND {}", value.hi, test(value)), None
+        case "eb":
+            narrow, wide = sql("x.lo < {}::numeric AND {}", number, test(value)), None
+        case "gt":
+            narrow = sql("x.lo > {}::numeric", number)
+            wide = sql("x.lo <= {}::numeric AND {}", number, test(value))
+        case "ge":
+            narrow = sql("x.lo >= {}::numeric", number)
+            wide = sql("x.lo < {}::numeric AND {}", number, test(value))
+        case "ap":
+            first, last = widened(value)
+            narrow = sql("x.lo >= {}::numeric AND x.lo <= {}::numeric", first, last)
+            wide = sql("x.lo < {}::numeric AND {}", first, test(value))
+        case _:
+            narrow, wide = test(value), None
+    found = [_select([keys.of(*prefix) for prefix in prefixes], narrow)]
+    if wide is not None:
+        found.append(_select([keys.of(*prefix, "wide") for prefix in prefixes], wide))
+    return found
+
+
+def _select(keys: list[int], where: Fragment) -> Rids:
+    if len(keys) == 1:
+        return Rids(sql("SELECT x.rid FROM qty x WHERE x.key = {} AND {}", keys[0], where))
+    return Rids(sql("SELECT x.rid FROM qty x WHERE x.key = any({}::bigint[]) AND {}", keys, where))
 
 
 def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[NumberValue]) -> Condition:
     """The condition of one clause; its values are alternatives."""
     if modifier is not None:
         raise unsupported_modifier(code, modifier, MODIFIERS)
-    key = key_of(scope.keys, scope.resource_type, code)
-    return condition(scope.alias, [(key, value) for value in values])
+    prefix = prefix_of(scope.resource_type, code)
+    return condition(scope, [(prefix, value) for value in values])

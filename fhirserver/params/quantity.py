@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple
 
-from fhirserver.db.sql import Fragment, and_, or_, sql
+from fhirserver.db.sql import and_, or_
 from fhirserver.errors import Invalid
 from fhirserver.fhir import ucum
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import number
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import Condition, Driver, Rids, Scope, has_keys, unsupported_modifier
+from fhirserver.params.condition import Condition, Driver, Scope, has_keys, unsupported_modifier
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.number import INFINITY, NumberValue
 from fhirserver.params.token import TokenValue, pairs
@@ -132,16 +132,16 @@ def _samples(value: Mapping[str, Any]) -> Iterator[Measure]:
 def rows(keys: Keys, prefix: tuple[str, ...], measure: Measure) -> list[tuple[int, Decimal, Decimal]]:
     """The row without and the row with a unit."""
     lo, hi, system, code, _ = measure
-    found = [(keys.of(*prefix), lo, hi)]
+    found = number.rows(keys, prefix, lo, hi)
     if not system or not code:
         return found
     if system == ucum.SYSTEM:
         low = _canonical(lo, code)
         high = low if hi is lo else _canonical(hi, code)
         if low is not None and high is not None:
-            found.append((keys.of(*prefix, "unit", "ucum", low[1]), low[0], high[0]))
+            found += number.rows(keys, (*prefix, "unit", "ucum", low[1]), low[0], high[0])
             return found
-    found.append((keys.of(*prefix, "unit", system, code), lo, hi))
+    found += number.rows(keys, (*prefix, "unit", system, code), lo, hi)
     return found
 
 
@@ -165,21 +165,21 @@ def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
                 if len(found) == 1:
                     entries.keys.append(keys.of(*prefix, "label", label))
                 else:
-                    entries.qty.append((keys.of(*prefix, "label", label), measure.lo, measure.hi))
+                    entries.qty.extend(number.rows(keys, (*prefix, "label", label), measure.lo, measure.hi))
 
     return index
 
 
-def tests(keys: Keys, prefix: tuple[str, ...], value: QuantityValue) -> tuple[int, NumberValue]:
-    """The key and the comparison for a value that names no unit, or names it with its system."""
+def tests(prefix: tuple[str, ...], value: QuantityValue) -> tuple[tuple[str, ...], NumberValue]:
+    """The parts of the key and the comparison for a value without unit, or with system and code."""
     if value.code is None:
-        return keys.of(*prefix), value.number
+        return prefix, value.number
     assert value.system is not None
     if value.system == ucum.SYSTEM:
         converted = _converted(value.number, value.code)
         if converted is not None:
-            return keys.of(*prefix, "unit", "ucum", converted[1]), converted[0]
-    return keys.of(*prefix, "unit", value.system, value.code), value.number
+            return (*prefix, "unit", "ucum", converted[1]), converted[0]
+    return (*prefix, "unit", value.system, value.code), value.number
 
 
 def _converted(value: NumberValue, code: str) -> tuple[NumberValue, str] | None:
@@ -197,16 +197,18 @@ def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[Quan
     prefix = ("qty", scope.resource_type, code)
     parts = [_one(scope, prefix, value) for value in values]
     drivers = tuple(driver for part in parts for driver in part.drivers)
-    return Condition(or_(*(part.filter for part in parts)), drivers, max(part.rank for part in parts))
+    exact = all(part.exact for part in parts)
+    return Condition(or_(*(part.filter for part in parts)), drivers, max(part.rank for part in parts), exact)
 
 
 def _one(scope: Scope, prefix: tuple[str, ...], value: QuantityValue) -> Condition:
     if value.code is None or value.system is not None:
-        return number.condition(scope.alias, [tests(scope.keys, prefix, value)])
-    label = scope.keys.of(*prefix, "label", value.code)
-    single = number.condition(scope.alias, [(scope.keys.of(*prefix), value.number)])
-    several = number.condition(scope.alias, [(label, value.number)])
-    filter_: Fragment = or_(and_(has_keys(scope.alias, [label]), single.filter), several.filter)
+        return number.condition(scope, [tests(prefix, value)])
+    label = (*prefix, "label", value.code)
+    single = number.condition(scope, [(prefix, value.number)])
+    several = number.condition(scope, [(label, value.number)])
+    labelled = has_keys(scope.alias, [scope.keys.of(*label)])
+    filter_ = or_(and_(labelled, single.filter), several.filter)
     return Condition(filter_, (*single.drivers, *several.drivers), single.rank)
 
 
@@ -217,9 +219,9 @@ PAIRED: Final[Mapping[tuple[str, str], str]] = {("Observation", "value-quantity"
 of a frequent code is rare enough for an index only together with the code."""
 
 
-def paired_key(keys: Keys, resource_type: str, code: str, token_code: str) -> int:
-    """The key of the numbers, as written, of resources that carry the folded code."""
-    return keys.of("qty", resource_type, code, "with", token_code)
+def paired_prefix(resource_type: str, code: str, token_code: str) -> tuple[str, ...]:
+    """The parts of the key of the numbers, as written, of resources that carry the folded code."""
+    return "qty", resource_type, code, "with", token_code
 
 
 def paired(
@@ -231,17 +233,8 @@ def paired(
     codes = [token.code.casefold() for token in tokens if token.code is not None]
     if len(codes) != len(tokens):
         return ()
-    wanted = [paired_key(scope.keys, scope.resource_type, code, one) for one in dict.fromkeys(codes)]
-    return tuple(
-        Rids(
-            sql(
-                "SELECT x.rid FROM qty x WHERE x.key = any({}::bigint[]) AND {}",
-                wanted,
-                number.test(value.number),
-            )
-        )
-        for value in values
-    )
+    prefixes = [paired_prefix(scope.resource_type, code, one) for one in dict.fromkeys(codes)]
+    return tuple(select for value in values for select in number.selects(scope.keys, prefixes, value.number))
 
 
 def paired_rows(
@@ -252,4 +245,4 @@ def paired_rows(
     for node in quantities:
         for measure in measures(node.value, node.type):
             for one in sorted(codes):
-                yield paired_key(keys, resource_type, code, one), measure.lo, measure.hi
+                yield from number.rows(keys, paired_prefix(resource_type, code, one), measure.lo, measure.hi)

@@ -138,7 +138,7 @@ def _search(scope: Scope, key: int, test: Fragment, rank: int) -> Condition:
         )
     )
     select = sql("SELECT x.rid FROM str x WHERE x.key = {} AND ({})", key, test)
-    return Condition(filter_, (Rids(select),), rank)
+    return Condition(filter_, (Rids(select),), rank, True)
 
 
 def _contains(scope: Scope, first: int, more: int, values: Sequence[StringValue]) -> Condition:
@@ -155,4 +155,4 @@ def _contains(scope: Scope, first: int, more: int, values: Sequence[StringValue]
         )
     )
     select = sql("SELECT x.rid FROM str x WHERE x.key = any({}::bigint[]) AND {}", both, test)
-    return Condition(filter_, (Rids(select),), Rank.CONTAINS)
+    return Condition(filter_, (Rids(select),), Rank.CONTAINS, True)

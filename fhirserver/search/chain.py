@@ -54,7 +54,7 @@ def refers(context: Context, scope: Scope, param: SearchParam, target: Scope, in
             found,
             salt,
         )
-    return Condition(filter_, (Rids(rids),), max(Rank.CHAIN, inner.rank + _STEP))
+    return Condition(filter_, (Rids(rids),), max(Rank.CHAIN, inner.rank + _STEP), context.snapshot is None)
 
 
 def referred(
@@ -80,7 +80,7 @@ def referred(
             _union(sources(context, source, [inner]), sql("{}.keys", source.alias)),
         )
     rids = _rows_where(context, scope, sql("o.idk = f.idk"), found)
-    return Condition(filter_, (Rids(rids),), max(Rank.CHAIN, inner.rank + _STEP))
+    return Condition(filter_, (Rids(rids),), max(Rank.CHAIN, inner.rank + _STEP), context.snapshot is None)
 
 
 def either(conditions: Sequence[Condition]) -> Condition:
@@ -91,7 +91,8 @@ def either(conditions: Sequence[Condition]) -> Condition:
     if not all(condition.drivers for condition in conditions):
         return Condition(filter_)
     drivers = tuple(driver for condition in conditions for driver in condition.drivers)
-    return Condition(filter_, drivers, max(condition.rank for condition in conditions))
+    exact = all(condition.exact for condition in conditions)
+    return Condition(filter_, drivers, max(condition.rank for condition in conditions), exact)
 
 
 def _any(found: Sequence[Source]) -> Fragment:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from fhirserver.db.sql import Fragment, join, sql, table
+from fhirserver.db.sql import Fragment, join, sql, table, whole
 from fhirserver.errors import NotSupported
 from fhirserver.params.condition import Ids, Patients, Scope, Span, Tokens
 from fhirserver.search.conditions import compile_all
@@ -94,7 +94,7 @@ def _order(query: SearchQuery, context: Context) -> Order:
 def _merged(parts: Sequence[Fragment], order: Order, limit: int) -> Fragment:
     names = NAMES[: len(order.columns)]
     union = join(" UNION ALL ", (sql("({})", part) for part in parts))
-    return sql("SELECT * FROM ({}) m ORDER BY {} LIMIT {}", union, order.by(names, sql("rid")), limit)
+    return sql("SELECT * FROM ({}) m ORDER BY {} LIMIT {}", union, order.by(names, sql("rid")), whole(limit))
 
 
 def count_statement(query: SearchQuery, context: Context, at_most: int | None = None) -> Fragment:
@@ -117,7 +117,7 @@ def _counted(context: Context, scope: Scope, query: SearchQuery, at_most: int | 
             rids = join(" UNION ALL ", (source.select(_RID) for source in found))
             rows = sql("SELECT DISTINCT rid FROM ({}) x", rids)
     if at_most is not None:
-        rows = sql("{} LIMIT {}", rows, at_most)
+        rows = sql("{} LIMIT {}", rows, whole(at_most))
     return sql("SELECT count(*) AS n FROM ({}) c", rows)
 
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from fhirserver.db.sql import TRUE, Fragment, and_, join, sql
-from fhirserver.params.condition import Condition, Driver, Rids, Scope, Span, Tokens
+from fhirserver.db.sql import TRUE, Fragment, and_, join, sql, table, whole
+from fhirserver.params.condition import Condition, Driver, Patients, Rids, Scope, Span, Tokens
 from fhirserver.params.entries import ORD_ABSENT
 from fhirserver.search.context import Context
 from fhirserver.search.sort import NAMES, Index, Order, Place
@@ -25,14 +25,17 @@ from fhirserver.search.sources import Source, best, by_rid, reach, scans
 DRIVEN_MAX: Final = 10_000
 """Index rows that a driver without order may yield before the type is read in order instead."""
 
-_ROW: Final = sql("r.type, r.id, r.version, r.updated, r.method, r.meta, r.content, r.written, r.rid")
+_ROW: Final = sql("r.type, r.id, r.version, r.updated, r.method, r.meta, r.content, r.written")
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
+    """`test` is all that must hold, `further` what the driver does not vouch for already."""
+
     context: Context
     scope: Scope
     test: Fragment
+    further: Fragment
     order: Order
     place: Place | None
     limit: int
@@ -47,14 +50,37 @@ class _Job:
         `present`: the first key is never null there.
         """
         return sql(
-            "SELECT {}, {} FROM {} WHERE {} ORDER BY {} LIMIT {}",
+            "SELECT {}, {} AS rid, {} FROM {} WHERE {} ORDER BY {} LIMIT {}",
             _ROW,
+            rid,
             join(", ", (sql("{} AS {}", value, name) for value, name in zip(values, NAMES, strict=False))),
             source.from_,
             and_(source.where, self.order.after(self.place, values, rid, present)),
             self.order.by(values, rid, present),
-            self.limit,
+            whole(self.limit),
         )
+
+    def walk(
+        self, reached: Fragment, gate: Fragment, present: bool, values: Sequence[Fragment]
+    ) -> list[Fragment]:
+        """The first rows of the type's current rows, in the order of an index, and of those that ended since.
+
+        The index is walked in a subquery that conditions do not enter (OFFSET 0): however few rows the
+        planner believes to pass them, it cannot decide to sort the whole type instead.
+        """
+        context, alias, rid = self.context, self.scope.alias, sql("r.rid")
+        walked = sql(
+            "(SELECT * FROM {} r WHERE {} ORDER BY {} OFFSET 0) r",
+            table(self.scope.resource_type),
+            and_(reached, context.current(alias), self.order.after(self.place, values, rid, present)),
+            self.order.by(values, rid, present),
+        )
+        found = [self.ordered(Source(walked, and_(gate, self.test)), values, rid, present)]
+        if context.snapshot is not None:
+            rows = sql("{} r", table(self.scope.resource_type))
+            ended = Source(rows, and_(reached, gate, context.ended(alias), self.test))
+            found.append(self.ordered(ended, values, rid, present))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +103,12 @@ def candidates(
 
     They are the first after `place` in the order, and they come in that order.
     """
-    test = and_(context.visible(scope), *(condition.filter for condition in conditions))
-    job = _Job(context, scope, test, order, place, limit)
     chosen = best(conditions)
     drivers = chosen.drivers if chosen else (Span(),)
+    visible = context.visible(scope)
+    test = and_(visible, *(condition.filter for condition in conditions))
+    further = and_(visible, *(one.filter for one in conditions if not (one is chosen and one.exact)))
+    job = _Job(context, scope, test, further, order, place, limit)
     rids = [driver.select for driver in drivers if isinstance(driver, Rids)]
     parts = [_driven(job, driver) for driver in drivers if not isinstance(driver, Rids)]
     if rids:
@@ -101,7 +129,7 @@ def _first(job: _Job, selects: Sequence[Fragment]) -> Fragment:
         join(", ", [*names, sql("rid")]),
         join(" UNION ALL ", (sql("({})", select) for select in selects)),
         job.order.by(names, sql("rid")),
-        job.limit,
+        whole(job.limit),
     )
 
 
@@ -112,11 +140,13 @@ def _driven(job: _Job, driver: Driver) -> _Branches:
             return _Branches([_by_token(job, keys)])
         case Tokens(keys):
             some = sql("(SELECT DISTINCT x.rid FROM tok x WHERE x.key = any({}::bigint[])) t", list(keys))
-            return _Branches([job.page(by_rid(job.context, job.scope, some, TRUE, job.test))])
-        case Span(lo, hi) if lo is None or hi is None:
-            return _in_order(job, reach(job.scope, driver), sql("s0"))
+            return _Branches([job.page(by_rid(job.context, job.scope, some, TRUE, job.further))])
+        case Patients((_,)) if job.order.is_default:
+            return _Branches(job.walk(reach(job.scope, driver), TRUE, True, _values(job)))
+        case Span(lo, hi) if lo is None or hi is None or job.order.is_default:
+            return _in_order(job, reach(job.scope, driver), TRUE, sql("s0"))
         case _:
-            found = scans(job.context, job.scope, reach(job.scope, driver), job.test)
+            found = scans(job.context, job.scope, reach(job.scope, driver), job.further)
             return _Branches([job.page(source) for source in found])
 
 
@@ -124,9 +154,9 @@ def _by_token(job: _Job, keys: tuple[int, ...]) -> Fragment:
     """`tok` is in the default order within a key; several keys are read side by side."""
     values, rid = [sql("t.ord")], sql("t.rid")
     if len(keys) == 1:
-        source = by_rid(job.context, job.scope, sql("tok t"), sql("t.key = {}", keys[0]), job.test)
+        source = by_rid(job.context, job.scope, sql("tok t"), sql("t.key = {}", keys[0]), job.further)
         return job.ordered(source, values, rid, True)
-    source = by_rid(job.context, job.scope, sql("tok t"), sql("t.key = u.key"), job.test)
+    source = by_rid(job.context, job.scope, sql("tok t"), sql("t.key = u.key"), job.further)
     return sql(
         "SELECT r.* FROM unnest({}::bigint[]) u(key) CROSS JOIN LATERAL ({}) r",
         list(keys),
@@ -136,28 +166,39 @@ def _by_token(job: _Job, keys: tuple[int, ...]) -> Fragment:
 
 def _gathered(job: _Job, rids: Sequence[Fragment]) -> _Branches:
     """The rows of `d0` if that is all of them, else the type in order."""
-    d0 = sql("d0 AS MATERIALIZED (SELECT rid FROM ({}) g LIMIT {})", join(" UNION ALL ", rids), DRIVEN_MAX)
-    few = sql("(SELECT count(*) FROM d0) < {}", DRIVEN_MAX)
-    source = by_rid(job.context, job.scope, sql("(SELECT DISTINCT d.rid FROM d0 d) t"), few, job.test)
-    rest = _in_order(job, sql("(SELECT count(*) FROM d0) >= {}", DRIVEN_MAX), sql("s1"))
+    d0 = sql(
+        "d0 AS MATERIALIZED (SELECT rid FROM ({}) g LIMIT {})", join(" UNION ALL ", rids), whole(DRIVEN_MAX)
+    )
+    few = sql("(SELECT count(*) FROM d0) < {}", whole(DRIVEN_MAX))
+    source = by_rid(job.context, job.scope, sql("(SELECT DISTINCT d.rid FROM d0 d) t"), few, job.further)
+    many = sql("(SELECT count(*) FROM d0) >= {}", whole(DRIVEN_MAX))
+    rest = _in_order(job, TRUE, many, sql("s1"))
     return _Branches([job.page(source), *rest.selects], [d0, *rest.named])
 
 
 # -- without a driver
 
 
-def _in_order(job: _Job, reached: Fragment, name: Fragment) -> _Branches:
-    """The type read in the order that is wanted, as far as an index has it."""
-    first = job.order.columns[0]
+def _values(job: _Job) -> list[Fragment]:
+    return [column.value for column in job.order.columns]
+
+
+def _in_order(job: _Job, reached: Fragment, gate: Fragment, name: Fragment) -> _Branches:
+    """The type read in the order that is wanted, as far as an index has it, if the gate is open."""
+    columns = job.order.columns
+    reached = and_(sql("r.tenant = {}", job.context.tenant), reached)
     if job.order.is_clinical:
         dated = and_(reached, sql("r.ord > {}", ORD_ABSENT))
-        found = scans(job.context, job.scope, dated, job.test)
-        with_value = [job.ordered(source, [sql("r.ord")], sql("r.rid"), True) for source in found]
-        return _with_and_without(job, with_value, and_(reached, sql("r.ord = {}", ORD_ABSENT)), name)
-    if first.index is not None:
-        with_value = [_by_index(job, first.index, reached)]
-        return _with_and_without(job, with_value, and_(reached, _is_absent(first.index)), name)
-    return _Branches([job.page(source) for source in scans(job.context, job.scope, reached, job.test)])
+        with_value = job.walk(dated, gate, True, [sql("r.ord")])
+        return _with_and_without(job, with_value, and_(reached, gate, sql("r.ord = {}", ORD_ABSENT)), name)
+    if columns[0].index is not None:
+        with_value = [_by_index(job, columns[0].index, and_(reached, gate))]
+        return _with_and_without(job, with_value, and_(reached, gate, _is_absent(columns[0].index)), name)
+    if len(columns) == 1 and not columns[0].nullable:
+        return _Branches(job.walk(reached, gate, True, _values(job)))
+    return _Branches(
+        [job.page(source) for source in scans(job.context, job.scope, and_(reached, gate), job.test)]
+    )
 
 
 def _with_and_without(job: _Job, with_value: list[Fragment], absent: Fragment, name: Fragment) -> _Branches:
@@ -168,7 +209,7 @@ def _with_and_without(job: _Job, with_value: list[Fragment], absent: Fragment, n
     at = job.place.values[0] if job.place is not None else None
     if job.order.reverse and at is not None:
         return _Branches(with_value)
-    has_room = sql("(SELECT count(*) FROM {}) < {}", name, job.limit)
+    has_room = sql("(SELECT count(*) FROM {}) < {}", name, whole(job.limit))
     if job.order.reverse:
         found = scans(job.context, job.scope, absent, job.test)
         both = [*(job.page(source) for source in found), *with_value]

@@ -188,7 +188,7 @@ def _column(scope: Scope, key: SortKey) -> Column:
         case "string":
             index = Index(sql("str"), string.keys_of(scope.keys, of, param.code)[0], sql("val"), sql("val"))
         case "number" | "quantity":
-            index = Index(sql("qty"), number.key_of(scope.keys, of, param.code), sql("lo"), sql("hi"))
+            index = Index(sql("qty"), scope.keys.of(*number.prefix_of(of, param.code)), sql("lo"), sql("hi"))
         case _:
             return Column(_from_content(scope, param), key.descending)
     return Column(_outermost(alias, index, key.descending), key.descending, True, index)

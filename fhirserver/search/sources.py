@@ -48,10 +48,11 @@ def sources(
     context: Context, scope: Scope, conditions: Sequence[Condition], drivers: Sequence[Driver] | None = None
 ) -> list[Source]:
     """Every row that fulfils all conditions, reached by the best driver or those given."""
+    chosen = best(conditions) if drivers is None else None
     if drivers is None:
-        chosen = best(conditions)
         drivers = chosen.drivers if chosen else (Span(),)
-    test = and_(context.visible(scope), *(condition.filter for condition in conditions))
+    vouched = chosen if chosen is not None and chosen.exact else None
+    test = and_(context.visible(scope), *(one.filter for one in conditions if one is not vouched))
     return [source for driver in drivers for source in _sources(context, scope, driver, test)]
 
 

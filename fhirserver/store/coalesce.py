@@ -1,74 +1,152 @@
-"""Reads of the same moment share a statement: one round trip for all that are waiting.
+"""Reads and creates of the same moment share a round trip: one statement for all that are waiting.
 
-Under load a statement for one row costs more in passing it to and fro than in finding the row. Only
-reads of one type under one restriction are put together, so nobody reads with another's rights.
+Under load, passing a statement to and fro costs more than the row it is about, and a commit waits for
+the disk. What arrives while a statement is under way forms the next one; nobody waits for company.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Generic, TypeVar
 
-from fhirserver.db.pool import Pool
+import asyncpg
+
+from fhirserver.db.pool import Connection, Pool
 from fhirserver.db.sql import Fragment
+from fhirserver.store import write
 from fhirserver.store.read import latest_of
-from fhirserver.store.version import Version
+from fhirserver.store.version import Draft, Version
 
 READS_MAX = 100
-"""Reads in one statement."""
-STATEMENTS_MAX = 2
-"""Statements under way for one type and restriction; more reads wait for the next one."""
+CREATES_MAX = 64
+"""Requests that one statement, or one transaction, serves at most."""
+UNDER_WAY_MAX = 2
+"""Statements under way for one group; more requests wait for the next one."""
 
-_Group = tuple[str, Fragment]
+Asked = TypeVar("Asked")
+Given = TypeVar("Given")
 
 
-class Reads:
-    """`latest` as `store.read.latest` has it, without a connection of the caller's."""
+class Gatherer(Generic[Asked, Given]):
+    """Serves requests of one group together: `serve` gets those that wait and answers in their order.
 
-    def __init__(self, pool: Pool, tenant: int) -> None:
-        self._pool = pool
-        self._tenant = tenant
-        self._waiting: dict[_Group, list[tuple[str, asyncio.Future[Version | None]]]] = defaultdict(list)
-        self._running: dict[_Group, int] = defaultdict(int)
+    An error of `serve` is the error of all that it was to serve.
+    """
+
+    def __init__(self, serve: Callable[[Sequence[Asked]], Awaitable[Sequence[Given]]], most: int) -> None:
+        self._serve = serve
+        self._most = most
+        self._waiting: deque[tuple[Asked, asyncio.Future[Given]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def latest(self, resource_type: str, id_: str, restriction: Fragment) -> Version | None:
-        """The latest version, which may be a deletion; None if there is none that the caller may see."""
-        group = (resource_type, restriction)
-        future: asyncio.Future[Version | None] = asyncio.get_running_loop().create_future()
-        self._waiting[group].append((id_, future))
-        if self._running[group] < STATEMENTS_MAX:
-            self._running[group] += 1
-            task = asyncio.create_task(self._serve(group))
+    @property
+    def idle(self) -> bool:
+        return not self._tasks
+
+    async def ask(self, asked: Asked) -> Given:
+        future: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, future))
+        if len(self._tasks) < UNDER_WAY_MAX:
+            task = asyncio.create_task(self._work())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await future
 
-    async def _serve(self, group: _Group) -> None:
-        try:
-            while waiting := self._waiting[group]:
-                self._waiting[group] = waiting[READS_MAX:]
-                await self._answer(group, waiting[:READS_MAX])
-        finally:
-            self._running[group] -= 1
-            if not self._running[group]:
-                del self._running[group]
-                if not self._waiting[group]:
-                    del self._waiting[group]
+    async def _work(self) -> None:
+        while self._waiting:
+            count = min(self._most, len(self._waiting))
+            taken = [self._waiting.popleft() for _ in range(count)]
+            wanted = [(asked, future) for asked, future in taken if not future.done()]
+            if wanted:
+                await self._settle(wanted)
 
-    async def _answer(self, group: _Group, reads: list[tuple[str, asyncio.Future[Version | None]]]) -> None:
-        resource_type, restriction = group
-        ids = list({id_ for id_, future in reads if not future.done()})
+    async def _settle(self, wanted: Sequence[tuple[Asked, asyncio.Future[Given]]]) -> None:
         try:
-            async with self._pool.acquire() as connection:
-                found = await latest_of(connection, self._tenant, resource_type, ids, restriction)
-        except BaseException as error:
-            for _, future in reads:
+            answers = await self._serve([asked for asked, _ in wanted])
+        except asyncio.CancelledError:
+            for _, future in wanted:
+                future.cancel()
+            raise
+        except Exception as error:
+            for _, future in wanted:
                 if not future.done():
-                    future.set_exception(error) if isinstance(error, Exception) else future.cancel()
-            if not isinstance(error, Exception):
-                raise
-            return
-        for id_, future in reads:
-            if not future.done():
-                future.set_result(found.get(id_))
+                    future.set_exception(error)
+        else:
+            for (_, future), answer in zip(wanted, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+
+class Reads:
+    """`store.read.latest` without a connection of the caller's.
+
+    Only reads of one type under one restriction are put together: nobody reads with another's rights.
+    """
+
+    def __init__(self, pool: Pool, tenant: int) -> None:
+        self._pool = pool
+        self._tenant = tenant
+        self._groups: dict[Hashable, Gatherer[str, Version | None]] = {}
+
+    async def latest(self, resource_type: str, id_: str, restriction: Fragment) -> Version | None:
+        """The latest version, which may be a deletion; None if there is none that the caller may see."""
+        group = (resource_type, restriction)
+        gatherer = self._groups.get(group)
+        if gatherer is None:
+            gatherer = self._groups[group] = Gatherer(self._server(resource_type, restriction), READS_MAX)
+        try:
+            return await gatherer.ask(id_)
+        finally:
+            if gatherer.idle:
+                self._groups.pop(group, None)
+
+    def _server(
+        self, resource_type: str, restriction: Fragment
+    ) -> Callable[[Sequence[str]], Awaitable[Sequence[Version | None]]]:
+        async def serve(ids: Sequence[str]) -> Sequence[Version | None]:
+            async with self._pool.acquire() as connection:
+                found = await latest_of(
+                    connection, self._tenant, resource_type, list(set(ids)), restriction
+                )
+            return [found.get(id_) for id_ in ids]
+
+        return serve
+
+
+class Creates:
+    """`store.write.insert` of resources under new ids, without a connection of the caller's.
+
+    Several share a transaction. They cannot conflict, and if the database refuses one of them for what
+    it contains, each is tried by itself, so that it does not take the others down.
+    """
+
+    def __init__(self, pool: Pool, tenant: int) -> None:
+        self._pool = pool
+        self._tenant = tenant
+        self._gatherer: Gatherer[Draft, Version | Exception] = Gatherer(self._serve, CREATES_MAX)
+
+    async def insert(self, draft: Draft) -> Version:
+        """The stored version, once it is on disk."""
+        made = await self._gatherer.ask(draft)
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    async def _serve(self, drafts: Sequence[Draft]) -> Sequence[Version | Exception]:
+        async with self._pool.acquire() as connection:
+            if len(drafts) == 1:
+                return [await write.insert(connection, self._tenant, drafts[0])]
+            try:
+                async with connection.transaction():
+                    updated = await write.writer_instant(connection)
+                    return await write.write_many(connection, self._tenant, drafts, updated, {}, {})
+            except (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError):
+                return [await self._alone(connection, draft) for draft in drafts]
+
+    async def _alone(self, connection: Connection, draft: Draft) -> Version | Exception:
+        try:
+            return await write.insert(connection, self._tenant, draft)
+        except asyncpg.PostgresError as error:
+            return error

@@ -49,6 +49,9 @@ async def horizon(connection: Connection) -> datetime:
     now: Any = await connection.fetchval("SELECT clock_timestamp()")
     deadline = asyncio.get_running_loop().time() + HORIZON_WAIT_S
     while True:
+        if connection.is_in_transaction():
+            # Within a transaction PostgreSQL would show the writers as they were at the first look.
+            await connection.execute("SELECT pg_stat_clear_snapshot()")
         reached: Any = await connection.fetchval("SELECT horizon()")
         if reached >= now or asyncio.get_running_loop().time() >= deadline:
             return reached

@@ -82,3 +82,10 @@ INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, c
 SELECT tenant, type, id, version + 1, 'DELETE', idk, ptk, ord, d_lo, d_hi, compartments, keys,
        pg_current_xact_id(), greatest($2, updated + interval '1 microsecond')
 FROM {p} WHERE rid = ANY ($1::bigint[])
+
+-- name: lock_stripes
+-- Advisory locks of class $1 until the end of the transaction, alone or shared with other readers. The
+-- ORDER BY is inside, so that they are taken in that order.
+SELECT CASE WHEN alone THEN pg_advisory_xact_lock($1, stripe)::text
+            ELSE pg_advisory_xact_lock_shared($1, stripe)::text END
+FROM (SELECT stripe, alone FROM unnest($2::int[], $3::bool[]) AS x(stripe, alone) ORDER BY stripe) AS s

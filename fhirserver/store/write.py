@@ -7,13 +7,17 @@ touch, then copies all versions and all index rows in one stream for each table.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from fhirserver.db.pool import Connection
+import asyncpg
+
+from fhirserver.db.pool import Connection, unavailable
 from fhirserver.db.queries import Queries, partition
 from fhirserver.store.version import Draft, Version
 
@@ -21,8 +25,21 @@ QUERIES = Queries(Path(__file__).with_name("queries.sql"))
 STRIPES = 1_024
 """Advisory locks in use at most: 200,000 in one transaction would exhaust PostgreSQL's lock table."""
 
-_STRIPE_CLASS = 0x46484952
+_CRITERIA_CLASS = 0x46484952
+_LINE_CLASS = 0x46484C4E
+"""Two kinds of advisory locks. Whoever needs both takes those of the line first."""
+
 _MICROSECOND = timedelta(microseconds=1)
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Around statements that name their rows: what takes them long is another writer's lock, so they
+    end in Unavailable and not in an error of the client's."""
+    try:
+        yield
+    except asyncpg.QueryCanceledError as error:
+        raise unavailable("another writer holds what this request needs; try again") from error
 
 
 def _row(tenant: int, draft: Draft) -> tuple[Any, ...]:
@@ -63,13 +80,15 @@ async def insert(connection: Connection, tenant: int, draft: Draft) -> Version:
 
     Raises asyncpg.UniqueViolationError if somebody else just wrote this id.
     """
-    updated: Any = await connection.fetchval(QUERIES.on("insert", draft.type), *_row(tenant, draft))
+    with waiting():
+        updated: Any = await connection.fetchval(QUERIES.on("insert", draft.type), *_row(tenant, draft))
     return draft.stored(updated)
 
 
 async def replace(connection: Connection, tenant: int, draft: Draft) -> Version | None:
     """Write `draft` after version `draft.version - 1`; None if that is no longer the current one."""
-    updated = await connection.fetchval(QUERIES.on("replace", draft.type), *_row(tenant, draft))
+    with waiting():
+        updated = await connection.fetchval(QUERIES.on("replace", draft.type), *_row(tenant, draft))
     return draft.stored(updated) if updated else None
 
 
@@ -77,23 +96,33 @@ async def bury(
     connection: Connection, tenant: int, resource_type: str, id_: str, version: int
 ) -> datetime | None:
     """Delete after `version`; the instant, or None if that is no longer the current one."""
-    return await connection.fetchval(QUERIES.on("bury", resource_type), tenant, id_, version)
+    with waiting():
+        return await connection.fetchval(QUERIES.on("bury", resource_type), tenant, id_, version)
 
 
-async def lock_stripes(connection: Connection, keys: Iterable[int]) -> None:
-    """Take the advisory locks of `keys` in ascending order until the transaction ends.
+async def lock_stripes(connection: Connection, alone: Iterable[int], shared: Iterable[int] = ()) -> None:
+    """Take the advisory locks of keys in ascending order until the transaction ends.
 
     Whoever decides by a search that something does not exist yet holds the stripes of what it
-    searched for, so two of them cannot both decide so.
+    searched for alone, so two of them cannot both decide so; whoever only refers to what a search
+    finds shares them, and waits for those who may be making it.
     """
-    stripes = sorted({key % STRIPES for key in keys})
+    exclusive = {key % STRIPES for key in alone}
+    await _lock(connection, _CRITERIA_CLASS, exclusive, {key % STRIPES for key in shared} - exclusive)
+
+
+async def wait_in_line(connection: Connection, keys: Iterable[int]) -> None:
+    """Wait until those who wait for the same identities before this transaction are done."""
+    await _lock(connection, _LINE_CLASS, {key % STRIPES for key in keys}, set())
+
+
+async def _lock(connection: Connection, class_: int, alone: set[int], shared: set[int]) -> None:
+    stripes = sorted(alone | shared)
     if stripes:
-        # The ORDER BY is inside, so the locks are taken in the order of the sorted rows.
-        await connection.execute(
-            "SELECT pg_advisory_xact_lock($1, s) FROM (SELECT s FROM unnest($2::int[]) AS s ORDER BY s) AS x",
-            _STRIPE_CLASS,
-            stripes,
-        )
+        with waiting():
+            await connection.execute(
+                QUERIES["lock_stripes"], class_, stripes, [stripe in alone for stripe in stripes]
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +142,8 @@ async def lock_latest(
 ) -> dict[str, Latest]:
     """Lock the latest versions of `ids`; ids never used are absent. Call for one type after the other,
     in the order of their names: together with the order of ids that excludes deadlocks."""
-    records = await connection.fetch(QUERIES.on("lock_latest", resource_type), tenant, sorted(ids))
+    with waiting():
+        records = await connection.fetch(QUERIES.on("lock_latest", resource_type), tenant, sorted(ids))
     return {record["id"]: Latest(**record) for record in records}
 
 
@@ -160,6 +190,7 @@ _VERSION_COLUMNS = [
     *("tenant", "type", "rid", "id", "version", "updated", "method", "idk", "ptk", "ord", "d_lo", "d_hi"),
     *("compartments", "keys", "meta", "content", "written"),
 ]
+_ID = itemgetter(_VERSION_COLUMNS.index("id"))
 
 
 async def _copy_versions(
@@ -176,9 +207,12 @@ async def _copy_versions(
             )
         )
     for resource_type in sorted(rows):
-        await connection.copy_records_to_table(
-            partition(resource_type), records=rows[resource_type], columns=_VERSION_COLUMNS
-        )
+        # In the order of ids, so that two who create the same ids wait for one another in one direction.
+        records = sorted(rows[resource_type], key=_ID)
+        with waiting():
+            await connection.copy_records_to_table(
+                partition(resource_type), records=records, columns=_VERSION_COLUMNS
+            )
 
 
 def _ord(draft: Draft, at: datetime) -> int:

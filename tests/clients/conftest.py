@@ -45,8 +45,6 @@ def people() -> dict[str, Any]:
                 "code": "kg",
             },
         }
-        entries.append(
-            {"fullUrl": urn, "resource": patient, "request": {"method": "POST", "url": "Patient"}}
-        )
+        entries.append({"fullUrl": urn, "resource": patient, "request": {"method": "POST", "url": "Patient"}})
         entries.append({"resource": weight, "request": {"method": "POST", "url": "Observation"}})
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}

@@ -56,7 +56,9 @@ async def test_create_read_update_delete(client: AsyncFHIRClient) -> None:
     assert await client.execute(f"{path}/_history/2", method="get") == patient
 
 
-@pytest.mark.xfail(raises=OperationOutcome, strict=True, reason="fhirpy's If-None-Match lacks quotation marks")
+@pytest.mark.xfail(
+    raises=OperationOutcome, strict=True, reason="fhirpy's If-None-Match lacks quotation marks"
+)
 async def test_refresh(client: AsyncFHIRClient) -> None:
     patient = await ada(client, "refresh").create()
     before = dict(patient)

@@ -1,1 +1,5 @@
-"""What a 2xx promises, under kill -9: the version is on disk with its index rows, or nothing is there at all."""
+"""What a 2xx promises, under kill -9: the version and its index rows are on disk, anything else is absent."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.crash.promises", "tests.crash.tables")

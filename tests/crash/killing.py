@@ -35,6 +35,12 @@ class Victim:
         return self._server.url
 
     @property
+    def said(self) -> str:
+        """The last lines that the server wrote, for a failing test to show."""
+        assert self._server is not None
+        return "".join(self._server.lines[-20:])
+
+    @property
     def dsn(self) -> str:
         """The database while the server runs."""
         dsn = attach(self._data_dir)

@@ -5,12 +5,12 @@ from itertools import count
 from typing import Any
 
 from fhirserver.fhir import json
+from tests.support.exact import exact
 
 WRITE = "urn:example:write"
 """System of the identifier that names the write a version came from."""
 KEY = "urn:example:key"
 """System of the identifiers that conditional creates search for."""
-RESOURCES_PER_TRANSACTION = 5
 
 Resource = dict[str, Any]
 
@@ -99,12 +99,3 @@ def _comparable(resource: Resource) -> Any:
 def write_of(resource: Resource) -> str:
     """The write that a resource says it came from."""
     return next(i["value"] for i in resource["identifier"] if i["system"] == WRITE)
-
-
-def exact(value: Any) -> Any:
-    """The same value with numbers as text, so that 1.50 and 1.5 differ."""
-    if isinstance(value, dict):
-        return {name: exact(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [exact(item) for item in value]
-    return value if isinstance(value, bool | str) or value is None else f"#{value}"

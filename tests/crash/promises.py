@@ -9,7 +9,8 @@ from typing import TypeVar
 import httpx
 
 from fhirserver.fhir import json
-from tests.crash.ledger import KEY, WRITE, Ledger, Resource, exact, write_of
+from tests.crash.ledger import KEY, WRITE, Ledger, Resource, write_of
+from tests.support.exact import exact
 
 READERS = 8
 VALUES_PER_SEARCH = 100
@@ -30,7 +31,7 @@ async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None
 
 
 class Promises:
-    """Checks what was promised since the last check, or with `everything` all of it again."""
+    """Reads back what was promised since some moment."""
 
     def __init__(self, ledger: Ledger, http: httpx.AsyncClient) -> None:
         self._ledger = ledger
@@ -39,7 +40,7 @@ class Promises:
     async def check(self, since: "Mark") -> None:
         """Raise AssertionError with what is missing, altered or doubled."""
         ledger = self._ledger
-        assert ledger.complaints == []
+        assert ledger.complaints[:3] == []
         versions = dict(islice(ledger.bodies.items(), since.bodies, None))
         await each(versions, self._version)
         await each(islice(ledger.seen, since.seen, None), self._shown)
@@ -105,10 +106,10 @@ class Promises:
 
 
 class Mark:
-    """How far the ledger had been filled at some moment; of nothing, its beginning."""
+    """How far the ledger had been filled at some moment."""
 
-    def __init__(self, ledger: Ledger | None = None) -> None:
-        self.bodies = len(ledger.bodies) if ledger else 0
-        self.seen = len(ledger.seen) if ledger else 0
-        self.keyed = len(ledger.keyed) if ledger else 0
-        self.transactions = len(ledger.transactions) if ledger else 0
+    def __init__(self, ledger: Ledger) -> None:
+        self.bodies = len(ledger.bodies)
+        self.seen = len(ledger.seen)
+        self.keyed = len(ledger.keyed)
+        self.transactions = len(ledger.transactions)

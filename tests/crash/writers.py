@@ -2,7 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -19,18 +21,17 @@ class Uncertain(Exception):
 
 
 class Writer:
-    """One client; its loops run until `stop` is set or the server is gone."""
+    """One client, whose loop runs until `stop` is set."""
 
     def __init__(self, http: httpx.AsyncClient, ledger: Ledger, stop: asyncio.Event) -> None:
         self.http = http
         self.ledger = ledger
         self.stop = stop
-        self.lost = False
 
-    async def repeat(self, step: Callable[[], Awaitable[None]]) -> None:
-        while not self.stop.is_set() and not self.lost:
+    async def repeat(self, step: Callable[["Writer"], Awaitable[None]]) -> None:
+        while not self.stop.is_set():
             try:
-                await step()
+                await step(self)
             except Uncertain:
                 await asyncio.sleep(0.02)
 
@@ -45,7 +46,6 @@ class Writer:
         try:
             response = await self.http.request(method, path, content=content, headers=names)
         except httpx.TransportError as error:
-            self.lost = True
             raise Uncertain from error
         if response.status_code == 503:
             self.ledger.unavailable += 1
@@ -87,7 +87,7 @@ def observation(subject: str, value: str) -> Resource:
         "subject": {"reference": subject},
         "effectiveDateTime": "2024-05-06T07:08:09.100Z",
         "issued": "2024-05-06T07:08:09.100Z",
-        "valueQuantity": {"value": json.loads(value.encode()), "code": "kg", "system": "http://unitsofmeasure.org"},
+        "valueQuantity": {"value": Decimal(value), "code": "kg", "system": "http://unitsofmeasure.org"},
     }
 
 
@@ -206,3 +206,36 @@ def bundle(ledger: Ledger, organization: str, buries: str | None) -> tuple[Resou
         entries.append({"request": {"method": "DELETE", "url": buries}})
     ledger.transactions[transaction.write] = transaction
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}, transaction
+
+
+@asynccontextmanager
+async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the FHIR base `url` with as many connections as it needs."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as http:
+        yield http
+
+
+@asynccontextmanager
+async def writing(http: httpx.AsyncClient, ledger: Ledger, name: str) -> AsyncIterator[str]:
+    """Eleven writers of all kinds for the time of the context; `name` is part of what they call theirs.
+
+    Gives the path of a resource that always exists.
+    """
+    first = Writer(http, ledger, asyncio.Event())
+    made = await first.send("POST", "/Patient", ledger.stamp(patient()), expect={201})
+    contended = f"/Patient/{ledger.acknowledge(made.content)['id']}"
+    keys = Keys(ledger)
+    steps = [
+        *(creator, creator, updater, updater, contender(contended), contender(contended)),
+        *(conditional_creator(keys), conditional_creator(keys), conditional_creator(keys)),
+        *(transactor(f"{name}-a"), transactor(f"{name}-b")),
+    ]
+    async with asyncio.TaskGroup() as group:
+        stop = asyncio.Event()
+        for step in steps:
+            group.create_task(Writer(http, ledger, stop).repeat(step))
+        try:
+            yield contended
+        finally:
+            stop.set()

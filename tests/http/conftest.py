@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest_asyncio
 
+from tests.support.door import Door, opened
 from tests.support.server import serving
 
 
@@ -14,3 +15,10 @@ async def http(database: str) -> AsyncIterator[httpx.AsyncClient]:
     `pytestmark = pytest.mark.asyncio(loop_scope="module")`."""
     async with serving(database) as client:
         yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def door(database: str) -> AsyncIterator[Door]:
+    """The same for requests that no client would send; modules set the mark as above."""
+    async with opened(database) as door:
+        yield door

@@ -53,11 +53,12 @@ async def serving(dsn: str, **settings: Any) -> AsyncIterator[httpx.AsyncClient]
 
 
 class Process:
-    """A running `fhirserver serve`; `url` is its FHIR base."""
+    """A running `fhirserver serve`; `url` is its FHIR base, `lines` what it has written so far."""
 
-    def __init__(self, popen: subprocess.Popen[str], url: str) -> None:
+    def __init__(self, popen: subprocess.Popen[str], url: str, lines: list[str]) -> None:
         self.popen = popen
         self.url = url
+        self.lines = lines
 
     def kill(self) -> None:
         """kill -9 of the server and its workers; its PostgreSQL, if embedded, stays as it is."""
@@ -82,7 +83,7 @@ def process(*arguments: str, environment: dict[str, str] | None = None) -> Itera
     reader = threading.Thread(target=lambda: lines.extend(iter(popen.stdout.readline, "")), daemon=True)  # type: ignore[union-attr]
     reader.start()
     try:
-        yield Process(popen, _ready(popen, lines))
+        yield Process(popen, _ready(popen, lines), lines)
     finally:
         if popen.poll() is None:
             popen.terminate()

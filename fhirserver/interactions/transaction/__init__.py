@@ -1,8 +1,8 @@
 """transaction: all entries or none: https://hl7.org/fhir/R4/http.html#trules
 
-In the specification's order: deletes, creates, updates and patches, conditional references, reads.
-Locks come first and in one order (stripes of criteria and ids, then rows by type and id), so two
-transactions over the same resources wait for each other instead of deadlocking.
+In the specification's order: deletes, creates, updates and patches, conditional references; reads come
+last and see all of it. Locks come first and in one order (stripes of criteria, then rows by type and
+id), so two transactions over the same resources wait for each other instead of deadlocking.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 
 from fhirserver.db.pool import Connection
-from fhirserver.db.retry import retrying
 from fhirserver.errors import Invalid
 from fhirserver.interactions.bundle import bundle
 from fhirserver.interactions.call import Answer, Call
@@ -27,18 +26,17 @@ from fhirserver.interactions.transaction.resolve import (
     verify_identities,
 )
 from fhirserver.interactions.transaction.write import write_all
+from fhirserver.interactions.turns import in_turn
 from fhirserver.store import write as store
 
 ENTRIES_BETWEEN_PAUSES = 100
 """Entries prepared before other requests of this process get their turn."""
 
-_READS = ("GET", "HEAD")
-
 
 async def transaction(connection: Connection, call: Call) -> Answer:
     """200 with a transaction-response in the order of the request, or an error and no change."""
     items = await _prepare(call)
-    links = Links(items, call.services.own_bases)
+    links = Links(items, call)
 
     async def once() -> None:
         for item in items:
@@ -47,9 +45,17 @@ async def transaction(connection: Connection, call: Call) -> Answer:
         async with connection.transaction():
             await _process(connection, call, items, links)
 
-    await retrying(once)
-    answered = [response_entry(item.call, item.method, item.answer) for item in items if item.answer]
-    return Answer(200, bundle("transaction-response", answered))
+    def written() -> list[tuple[str, str]]:
+        return [identity for item in items for identity in item.identities]
+
+    await in_turn(connection, call, written, once)
+    answers = [response_entry(item.call, item.method, _answer(item)) for item in items]
+    return Answer(200, bundle("transaction-response", answers))
+
+
+def _answer(item: Item) -> Answer:
+    assert item.answer is not None, item.interaction
+    return item.answer
 
 
 async def _prepare(call: Call) -> list[Item]:
@@ -71,17 +77,14 @@ def _require_unique(item: Item, seen: dict[str, int]) -> None:
         return
     other = seen.setdefault(item.full_url, item.index)
     if other != item.index:
-        raise Invalid(f"the same fullUrl as entry {other}", f"Bundle.entry[{item.index}].fullUrl")
+        raise Invalid(f"the same fullUrl as entry {other}", "fullUrl")
 
 
 async def _process(connection: Connection, call: Call, items: list[Item], links: Links) -> None:
-    writes = [item for item in items if item.method not in _READS]
+    writes = [item for item in items if item.puts or item.deletes]
     if writes:
-        searched = [item.criteria for item in writes if item.criteria] + links.criteria(call)
-        chosen = [
-            call.services.keys.target(*item.identity) for item in writes if item.interaction == "update"
-        ]
-        await lock_criteria(connection, call, *searched, keys=chosen)
+        searched = [item.criteria for item in writes if item.criteria]
+        await lock_criteria(connection, searched, links.criteria())
         latest = await lock_named(connection, call, writes)
         updated = await store.writer_instant(connection)
         await delete_all(connection, call, writes, latest, updated)
@@ -98,6 +101,6 @@ async def _read_all(connection: Connection, items: list[Item]) -> None:
     from fhirserver.interactions.run import run
 
     for item in items:
-        if item.method in _READS:
+        if not (item.puts or item.deletes):
             with item.located():
                 item.answer = await run(connection, item.call)

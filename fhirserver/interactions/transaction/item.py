@@ -7,18 +7,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhirserver.errors import Invalid
+from fhirserver.errors import Invalid, Issue
 from fhirserver.fhir.validate import validate
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.draft import new_id
-from fhirserver.interactions.entries import entry_call, located
+from fhirserver.interactions.entries import entry_call, located, relocated
 from fhirserver.interactions.matching import Criteria, criteria
+from fhirserver.policy.access import decide
+
+_PUT = frozenset({"create", "update", "update_conditional", "patch", "patch_conditional"})
+_DELETES = frozenset({"delete", "delete_conditional"})
 
 
 @dataclass(slots=True)
 class Item:
     """`id` is the identity the entry resolves to, `new_id` the one that a create would get, `doomed`
-    the ids that a delete removes. The last three are set anew for each try."""
+    the ids that a delete removes, `unmatched` whether the criteria of an update found nothing. They
+    are set anew for each try."""
 
     index: int
     entry: dict[str, Any]
@@ -29,10 +34,20 @@ class Item:
     id: str | None = None
     answer: Answer | None = None
     doomed: list[str] = field(default_factory=list)
+    unmatched: bool = False
 
     @property
     def interaction(self) -> str:
         return self.call.interaction
+
+    @property
+    def deletes(self) -> bool:
+        return self.interaction in _DELETES
+
+    @property
+    def puts(self) -> bool:
+        """Whether the entry writes a resource, or would if it were not there already."""
+        return self.interaction in _PUT
 
     @property
     def full_url(self) -> str | None:
@@ -44,21 +59,34 @@ class Item:
         assert self.id is not None
         return self.call.resource_type, self.id
 
+    @property
+    def identities(self) -> list[tuple[str, str]]:
+        """What the entry updates or deletes, as far as it is known; a create has a new one."""
+        if self.interaction == "create":
+            return []
+        ids = self.doomed if self.deletes else [self.id] if self.puts and self.id else []
+        return [(self.call.resource_type, id_) for id_ in ids]
+
     def reset(self) -> None:
         """Forget what a try that lost a race had resolved."""
-        self.id, self.answer, self.doomed = self.call.id, None, []
+        self.id, self.answer, self.doomed, self.unmatched = self.call.id, None, [], False
 
     @contextmanager
     def located(self) -> Iterator[None]:
         with located(self.index, self.entry):
             yield
 
+    def about(self, issue: Issue) -> Issue:
+        """The issue, located in the Bundle."""
+        return relocated(issue, self.index, self.entry)
+
 
 def read_item(call: Call, index: int, entry: dict[str, Any]) -> Item:
-    """The entry, validated. Raises FhirError."""
+    """The entry, decided upon and validated. Raises FhirError."""
     made = entry_call(call, entry)
     if made.interaction == "bundle":
-        raise Invalid("a transaction cannot contain a Bundle to process", "Bundle.request.url")
+        raise Invalid("a transaction cannot contain a Bundle to process", "request.url")
+    made.restriction = decide(made.type, made.interaction)
     if made.interaction in ("create", "update", "update_conditional"):
         validate(made.resource, made.type)
     if made.interaction == "update" and made.resource.get("id") != made.id:
@@ -71,7 +99,7 @@ def read_item(call: Call, index: int, entry: dict[str, Any]) -> Item:
 
 def _criteria(made: Call) -> Criteria | None:
     if made.interaction == "create" and made.if_none_exist is not None:
-        return criteria(made, made.resource_type, made.if_none_exist)
+        return criteria(made, made.resource_type, made.if_none_exist, "request.ifNoneExist")
     if made.interaction.endswith("_conditional"):
-        return criteria(made, made.resource_type, made.query)
+        return criteria(made, made.resource_type, made.query, "request.url")
     return None

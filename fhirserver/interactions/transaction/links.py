@@ -1,132 +1,208 @@
 """References between the entries of a transaction, and references that are searches.
 
 https://hl7.org/fhir/R4/http.html#trules: whatever equals a fullUrl of the Bundle becomes the identity
-of that entry's resource, in references, URIs and the links of narratives.
+of that entry's resource, in references, URIs and the links of narratives. A reference to a version
+stays one, to the version that the transaction gives its target.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fhirserver.db.pool import Connection
-from fhirserver.errors import PreconditionFailed
+from fhirserver.errors import Invalid, PreconditionFailed
 from fhirserver.fhir import json
 from fhirserver.fhir.links import holders, path_of, replace_uris
-from fhirserver.fhir.reference import Reference, parse
-from fhirserver.fhir.structure import Resource
+from fhirserver.fhir.reference import parse
+from fhirserver.fhir.structure import ENDPOINT_TYPES, Resource
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.matching import Criteria, criteria, one_match
 from fhirserver.interactions.transaction.item import Item
+from fhirserver.store.write import Latest
 
-_WRITES = ("create", "update", "update_conditional", "patch", "patch_conditional")
+_HISTORY = "/_history/"
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A reference in the resource of an entry: `holder[key]` is its text."""
+
+    item: Item
+    holder: dict[str, Any]
+    key: str = "reference"
+
+    @property
+    def text(self) -> str:
+        return self.holder[self.key]
+
+    def path(self) -> str:
+        """FHIRPath; of a patch, whose operations have none, the Binary that carries it."""
+        resource = self.item.call.resource
+        return path_of(resource, self.holder) if isinstance(resource, dict) else "Binary"
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search that references stand for, and where they do."""
+
+    type: str
+    criteria: Criteria
+    links: list[_Link]
 
 
 class Links:
-    """All references of a transaction's resources; `rewrite` changes them in place and `undo` takes
-    that back, for a try that lost a race resolves anew."""
+    """All references of a transaction's resources; `learn` and `settle` change them in place and `undo`
+    takes that back, for a try that lost a race resolves anew."""
 
-    def __init__(self, items: Sequence[Item], own_bases: tuple[str, ...]) -> None:
-        self._items = items
-        self._own_bases = own_bases
-        self._changed: list[tuple[dict[str, Any], str]] = []
-        self._holders: dict[int, list[dict[str, Any]]] = {}
-        self._conditional: dict[int, list[tuple[dict[str, Any], Reference]]] = {}
-        self._targets: dict[str, str] = {}
-        self._roots: tuple[str, ...] = ()
-        for item in items:
-            if item.interaction in _WRITES:
-                self._collect(item)
+    def __init__(self, items: Sequence[Item], call: Call) -> None:
+        self._items = [item for item in items if item.puts]
+        self._links = {item.index: _links_of(item) for item in self._items}
+        self._searches = _searches(call, self._links.values())
+        self._conditional = {link.item.index for search in self._searches.values() for link in search.links}
+        self._changed: list[tuple[_Link, str]] = []
+        self._uris: dict[str, str] = {}
+        self._prefixes: tuple[bytes, ...] = ()
+        self._pinned: set[str] = set()
 
-    def _collect(self, item: Item) -> None:
-        found = list(holders(item.call.resource))
-        self._holders[item.index] = found
-        searches = [(holder, parse(holder["reference"], self._own_bases)) for holder in found]
-        conditional = [(holder, reference) for holder, reference in searches if reference.is_conditional]
-        if conditional:
-            self._conditional[item.index] = conditional
-
-    def undo(self) -> None:
-        for holder, text in self._changed:
-            holder["reference"] = text
-        self._changed.clear()
+    def criteria(self) -> list[Criteria]:
+        """What the conditional references search for, each once."""
+        return [search.criteria for search in self._searches.values()]
 
     def is_conditional(self, item: Item) -> bool:
         """Whether the entry's resource has references that are searches."""
         return item.index in self._conditional
 
-    def criteria(self, call: Call) -> list[Criteria]:
-        """What the conditional references search for, each once."""
-        return list(self._searches(call).values())
+    def is_pinned(self, item: Item) -> bool:
+        """Whether another entry refers to the version that this one is about to make."""
+        return "/".join(item.identity) in self._pinned
 
-    def _searches(self, call: Call) -> dict[str, Criteria]:
-        searches: dict[str, Criteria] = {}
-        for index, references in self._conditional.items():
-            item = self._item(index)
-            for holder, reference in references:
-                if reference.literal() not in searches:
-                    with item.located():
-                        searches[reference.literal()] = criteria(
-                            call,
-                            reference.type or "",
-                            reference.query or "",
-                            path_of(item.call.resource, holder),
-                        )
-        return searches
+    def undo(self) -> None:
+        for link, text in reversed(self._changed):
+            link.holder[link.key] = text
+        self._changed.clear()
 
-    def _item(self, index: int) -> Item:
-        return self._items[index]
+    def _change(self, link: _Link, text: str) -> None:
+        self._changed.append((link, link.text))
+        link.holder[link.key] = text
 
-    def learn(self) -> None:
-        """Take over the identities that the entries have resolved to."""
-        self._targets = {
-            item.full_url: "/".join(item.identity)
-            for item in self._items
-            if item.full_url and item.id is not None and item.interaction in _WRITES
-        }
-        self._roots = tuple({_root(url, target) for url, target in self._targets.items()})
+    def learn(self, latest: dict[tuple[str, str], Latest]) -> None:
+        """Take over the identities that the entries have resolved to, into all references."""
+        named = [item for item in self._items if item.full_url and item.id is not None]
+        targets = {item.full_url: "/".join(item.identity) for item in named if item.full_url}
+        versions: dict[str, int] = {}
+        for item in self._items:
+            versions.setdefault("/".join(item.identity), _version(item, latest))
+        self._pinned = set()
+        for item in self._items:
+            base = _base(item.full_url, item.call.resource_type) or ""
+            for link in self._links[item.index]:
+                path, hash_, fragment = link.text.partition("#")
+                path, history, _ = path.partition(_HISTORY)
+                target = targets.get(path) or targets.get(base + path)
+                if target is None:
+                    continue
+                if history:
+                    self._pinned.add(target)
+                    history += str(versions[target])
+                self._change(link, f"{target}{history}{hash_}{fragment}")
+        # The canonical URL of a definition is its name, not a link to where it is kept.
+        own = {item.full_url for item in named if _canonical_url(item) == item.full_url}
+        self._uris = {url: target for url, target in targets.items() if url not in own}
+        self._prefixes = tuple({_prefix(url, target).encode() for url, target in self._uris.items()})
 
-    def rewrite(self, item: Item) -> Resource:
-        """The entry's resource with everything that names another entry changed to its identity."""
-        root = _root(item.full_url, "/".join(item.identity)) if item.full_url else ""
-        for holder in self._holders[item.index]:
-            text: str = holder["reference"]
-            target = self._targets.get(text) or self._targets.get(f"{root}{text}")
-            if target is not None and target != text:
-                self._change(holder, target)
+    def rewritten(self, item: Item) -> Resource:
+        """The entry's resource with all URIs and narrative links that name another entry changed too."""
         resource: Resource = item.call.resource
-        text = json.dumps(resource).decode() if self._roots else ""
-        if any(root in text for root in self._roots):
-            return replace_uris(resource, self._targets)
-        return resource
+        if not self._prefixes or not isinstance(resource, dict):
+            return resource
+        text = json.dumps(resource)
+        return replace_uris(resource, self._uris) if any(p in text for p in self._prefixes) else resource
 
-    def _change(self, holder: dict[str, Any], target: str) -> None:
-        self._changed.append((holder, holder["reference"]))
-        holder["reference"] = target
+    def sought_by(self, items: Sequence[Item]) -> dict[str, Search]:
+        """The searches that references of these entries stand for, by their texts."""
+        indices = {item.index for item in items}
+        return {
+            text: search
+            for text, search in self._searches.items()
+            if any(link.item.index in indices for link in search.links)
+        }
 
-    async def resolve(self, connection: Connection, call: Call, items: Iterable[Item]) -> None:
-        """Replace conditional references by what they find; exactly one match or the transaction fails."""
-        found: dict[str, str] = {}
-        searches = self._searches(call)
-        for item in items:
-            for holder, reference in self._conditional[item.index]:
-                literal = reference.literal()
-                if literal not in found:
-                    with item.located():
-                        match = await one_match(connection, call, searches[literal])
-                        if match is None:
-                            raise PreconditionFailed(
-                                f"the conditional reference {literal[:200]!r} matches no resource",
-                                path_of(item.call.resource, holder),
-                            )
-                        found[literal] = match.path
-                self._change(holder, found[literal])
+    def settle(self, found: dict[str, str]) -> None:
+        """Replace conditional references by what their searches found."""
+        for text, path in found.items():
+            for link in self._searches[text].links:
+                self._change(link, path)
 
 
-def _root(full_url: str, identity: str) -> str:
-    """What stands before a relative reference: `http://a/fhir/` of `http://a/fhir/Patient/1`; of a URN
-    its scheme."""
-    if full_url.startswith("urn:"):
-        return ":".join(full_url.split(":")[:2]) + ":"
-    base, slash, _ = full_url.rstrip("/").rpartition(f"/{identity.partition('/')[0]}/")
-    return f"{base}/" if slash else full_url
+async def find(connection: Connection, call: Call, searches: Mapping[str, Search]) -> dict[str, str]:
+    """What the searches find, by their texts; each must have exactly one match."""
+    found: dict[str, str] = {}
+    for text, search in searches.items():
+        link = search.links[0]
+        with link.item.located():
+            match = await one_match(connection, call, search.criteria)
+            if match is None:
+                raise PreconditionFailed(
+                    f"the conditional reference {text[:200]!r} matches no resource", link.path()
+                )
+        found[text] = match.path
+    return found
+
+
+def _links_of(item: Item) -> list[_Link]:
+    resource: Any = item.call.resource
+    links = [_Link(item, holder) for holder in holders(resource)]
+    if item.method == "PATCH" and isinstance(resource, list):
+        links += [
+            _Link(item, operation, "value")
+            for operation in resource
+            if isinstance(operation, dict)
+            and isinstance(operation.get("value"), str)
+            and str(operation.get("path")).endswith("/reference")
+        ]
+    return links
+
+
+def _searches(call: Call, links: Iterable[list[_Link]]) -> dict[str, Search]:
+    """The conditional references by their normalised texts. Raises FhirError for one that is no search."""
+    searches: dict[str, Search] = {}
+    for link in (link for group in links for link in group):
+        reference = parse(link.text, call.services.own_bases)
+        if not reference.is_conditional:
+            continue
+        text, type_ = reference.literal(), reference.type or ""
+        if text not in searches:
+            with link.item.located():
+                if type_ not in ENDPOINT_TYPES:
+                    raise Invalid(f"{type_} cannot be searched", link.path())
+                sought = criteria(call, type_, reference.query or "", link.path())
+            searches[text] = Search(type_, sought, [])
+        searches[text].links.append(link)
+    return searches
+
+
+def _version(item: Item, latest: dict[tuple[str, str], Latest]) -> int:
+    """The version that the entry's resource will have."""
+    if item.answer is not None and item.answer.version is not None:
+        return item.answer.version.version
+    row = latest.get(item.identity)
+    return row.version + 1 if row else 1
+
+
+def _canonical_url(item: Item) -> str | None:
+    resource: Any = item.call.resource
+    return resource.get("url") if isinstance(resource, dict) else None
+
+
+def _base(full_url: str | None, resource_type: str) -> str | None:
+    """What relative references of an entry are relative to: `http://a/fhir/` for
+    `http://a/fhir/Patient/1`; None for a fullUrl that is no RESTful URL."""
+    base, slash, _ = (full_url or "").rpartition(f"/{resource_type}/")
+    return f"{base}/" if slash else None
+
+
+def _prefix(full_url: str, target: str) -> str:
+    """What texts that equal the fullUrl begin with; short, and common to many of them."""
+    return _base(full_url, target.partition("/")[0]) or full_url[: full_url.rfind(":") + 1]

@@ -70,13 +70,13 @@ async def delete_all(
     """The deletes, so that the searches of creates and updates no longer find what they remove."""
     buried: dict[str, list[int]] = defaultdict(list)
     for item in writes:
-        if item.method != "DELETE":
+        if not item.deletes:
             continue
         item.answer = gone(item.call, 0)
         for id_ in item.doomed:
             current = latest.get((item.call.resource_type, id_))
             with item.located():
-                require_match(item.call.if_match, current)
+                require_match(item.call, current)
             if current is None or current.deleted:
                 continue
             buried[item.call.resource_type].append(current.rid)
@@ -119,6 +119,7 @@ async def resolve_updates(
             existing = await one_match(connection, item.call, item.criteria)
             if item.interaction == "update_conditional":
                 item.id = chosen_id(item.call, item.call.resource, existing)
+                item.unmatched = existing is None
             elif existing is None:
                 raise NotFound(f"no {item.call.type} matches the criteria")
             else:
@@ -128,16 +129,10 @@ async def resolve_updates(
 
 
 def verify_identities(writes: Sequence[Item]) -> None:
-    """No resource may be written by two entries; a conditional create that wrote nothing does not count."""
+    """No resource may be written by two entries; a conditional create that finds one does not write it."""
     written: dict[Identity, int] = {}
     for item in writes:
-        if item.method == "DELETE":
-            identities = [(item.call.resource_type, id_) for id_ in item.doomed]
-        elif item.answer is not None or (item.interaction == "create" and item.id != item.new_id):
-            continue
-        else:
-            identities = [item.identity]
-        for identity in identities:
+        for identity in item.identities:
             other = written.setdefault(identity, item.index)
             if other != item.index:
                 with item.located():
@@ -145,15 +140,17 @@ def verify_identities(writes: Sequence[Item]) -> None:
 
 
 async def verify_criteria(connection: Connection, writes: Sequence[Item]) -> None:
-    """What conditional writes searched for must still be unambiguous after all entries: an entry that
-    came later in the specification's order may match as well."""
-    several = sum(item.method != "DELETE" for item in writes) > 1
+    """What conditional writes searched for must be what they wrote, or nothing, after all entries: else
+    the outcome would depend on the order in which entries are processed."""
+    if sum(item.puts for item in writes) < 2:
+        return
     for item in writes:
-        if item.criteria is None or not several or item.interaction not in ("create", "update_conditional"):
+        if item.criteria is None or item.interaction not in ("create", "update_conditional"):
             continue
         found = await matches(connection, item.call, item.criteria, 2)
-        if len(found) > 1:
+        other = next((version for version in found if version.id != item.id), None)
+        if other is not None:
             with item.located():
                 raise MultipleMatches(
-                    f"after this transaction the criteria would match {found[0].path} and {found[1].path}"
+                    f"after this transaction the criteria would match {other.path}, written by another entry"
                 )

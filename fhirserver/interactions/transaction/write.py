@@ -1,28 +1,28 @@
-"""The versions that a transaction writes, in at most two streams.
+"""The versions that a transaction writes.
 
-Resources without conditional references go first, so that conditional references find them too.
+Resources without conditional references go first, so that conditional references find them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from fhirserver.db.pool import Connection
-from fhirserver.errors import Gone, NotFound
+from fhirserver.errors import Gone, NotFound, Unprocessable
 from fhirserver.interactions.answer import written
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.create import exists
 from fhirserver.interactions.draft import draft, identical, labelled
-from fhirserver.interactions.integrity import verify_targets, verify_unreferenced
+from fhirserver.interactions.integrity import missing_targets, verify_unreferenced
 from fhirserver.interactions.patch import patched
 from fhirserver.interactions.transaction.item import Item
-from fhirserver.interactions.transaction.links import Links
+from fhirserver.interactions.transaction.links import Links, find
 from fhirserver.interactions.transaction.resolve import Identity, LatestOf
-from fhirserver.interactions.update import require_free_choice
+from fhirserver.interactions.update import require_free_choice, taken
 from fhirserver.store import read
 from fhirserver.store import write as store
 from fhirserver.store.version import Draft, Version
@@ -39,19 +39,64 @@ async def write_all(
     updated: datetime,
 ) -> None:
     """Write what is left to write and give every item its answer."""
-    links.learn()
+    links.learn(latest)
     pending = [item for item in writes if item.answer is None and not _is_echo(item)]
     current = await _contents(connection, call, pending, latest)
     plain = [item for item in pending if not links.is_conditional(item)]
-    conditional = [item for item in pending if links.is_conditional(item)]
-    drafts = await _write(connection, call, plain, current, latest, links, updated)
-    if conditional:
-        await links.resolve(connection, call, conditional)
-        drafts += await _write(connection, call, conditional, current, latest, links, updated)
+    later = [item for item in pending if links.is_conditional(item)]
+
+    async def write(items: Sequence[Item]) -> list[tuple[Item, Draft]]:
+        return await _write(connection, call, items, current, latest, links, updated)
+
+    made = await write(plain)
+    if later:
+        await _resolve(connection, call, later, links, write)
+        made += await write(later)
     _answer_echoes(writes)
-    deleted = [(item.call.resource_type, id_) for item in writes for id_ in item.doomed]
-    await verify_targets(connection, call, drafts)
-    await verify_unreferenced(connection, call, deleted)
+    await _verify(connection, call, writes, made)
+
+
+async def _resolve(
+    connection: Connection,
+    call: Call,
+    later: Sequence[Item],
+    links: Links,
+    write: Callable[[Sequence[Item]], Awaitable[object]],
+) -> None:
+    """Settle the conditional references, which may also find what is itself still to be written.
+
+    Such resources are written on trial, with those references as they stand, for the searches to find.
+    """
+    types = {item.call.resource_type for item in later}
+    searches = links.sought_by(later)
+    among = {text: search for text, search in searches.items() if search.type in types}
+    links.settle(await find(connection, call, {k: v for k, v in searches.items() if k not in among}))
+    if not among:
+        return
+    trial = connection.transaction()
+    await trial.start()
+    try:
+        await write(later)
+        found = await find(connection, call, among)
+    finally:
+        await trial.rollback()
+    for item in later:
+        item.answer = None
+    links.settle(found)
+
+
+async def _verify(
+    connection: Connection, call: Call, writes: Sequence[Item], made: Sequence[tuple[Item, Draft]]
+) -> None:
+    """Referential integrity after all entries: what refers to each other may come and go together."""
+    missing = await missing_targets(connection, call, [version for _, version in made])
+    issues = [item.about(issue) for (item, _), found in zip(made, missing, strict=False) for issue in found]
+    if issues:
+        raise Unprocessable(issues=issues)
+    for item in writes:
+        if item.deletes:
+            with item.located():
+                await verify_unreferenced(connection, call, item.identities)
 
 
 def _is_echo(item: Item) -> bool:
@@ -90,7 +135,7 @@ async def _write(
     latest: LatestOf,
     links: Links,
     updated: datetime,
-) -> list[Draft]:
+) -> list[tuple[Item, Draft]]:
     drafts: list[tuple[Item, Draft]] = []
     ended: dict[str, list[int]] = defaultdict(list)
     for number, item in enumerate(items):
@@ -110,28 +155,29 @@ async def _write(
         item.answer = written(
             item.call, version, 201 if created else 200, "created" if created else "updated"
         )
-    return made_all
+    return drafts
 
 
 def _draft(item: Item, current: Version | None, latest: LatestOf, links: Links) -> Draft | None:
     """The item's version, or None when it changes nothing and is answered with what is there."""
-    call = item.call
-    resource = links.rewrite(item)
+    call, resource = item.call, links.rewritten(item)
     if item.interaction == "create":
         return draft(call.services, resource, item.identity[1], "POST")
     row = latest.get(item.identity)
-    require_match(call.if_match, row)
-    if item.method == "PATCH":
-        if current is None:
+    require_match(call, row)
+    if current is None:
+        if item.method == "PATCH":
             path = "/".join(item.identity)
             raise Gone(f"{path} was deleted") if row else NotFound(f"{path} is not known")
-        resource = patched(call.with_(resource=resource), current)
-    if current is None:
-        require_free_choice(call, item.identity[1], row)
+        require_free_choice(call, resource, row)
         return draft(call.services, resource, item.identity[1], "PUT", row)
-    if item.method == "PUT":
+    if item.unmatched:
+        raise taken(current.path)
+    if item.method == "PATCH":
+        resource = patched(call, current)
+    else:
         resource = labelled(resource, current)
-    if call.services.settings.no_op_update and identical(resource, current):
+    if call.services.settings.no_op_update and not links.is_pinned(item) and identical(resource, current):
         item.answer = written(call, current, 200, "is unchanged")
         return None
     return draft(call.services, resource, current.id, item.method, current)

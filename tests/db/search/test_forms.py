@@ -105,7 +105,112 @@ RESOURCES: list[dict[str, Any]] = [
     ),
 ]
 
+RESOURCES += [
+    {
+        "resourceType": "MolecularSequence",
+        "id": "m1",
+        "coordinateSystem": 0,
+        "referenceSeq": {
+            "chromosome": {"coding": [{"code": "7"}]},
+            "referenceSeqId": {"coding": [{"system": "urn:seq", "code": "NC_7"}]},
+            "windowStart": 100,
+            "windowEnd": 200,
+        },
+        "variant": [{"start": 110, "end": 120}, {"start": 150, "end": 160}],
+    },
+    {
+        "resourceType": "DocumentReference",
+        "id": "d1",
+        "status": "current",
+        "content": [{"attachment": {"title": "x"}}],
+        "relatesTo": [
+            {"code": "replaces", "target": {"reference": "DocumentReference/old"}},
+            {"code": "appends", "target": {"reference": "DocumentReference/other"}},
+        ],
+    },
+    {
+        "resourceType": "Questionnaire",
+        "id": "q1",
+        "status": "active",
+        "url": "http://q/1",
+        "useContext": [
+            {
+                "code": {"system": "urn:c", "code": "age"},
+                "valueRange": {
+                    "low": {"value": 10, "system": "http://unitsofmeasure.org", "code": "a"},
+                    "high": {"value": 20, "system": "http://unitsofmeasure.org", "code": "a"},
+                },
+            },
+            {
+                "code": {"system": "urn:c", "code": "focus"},
+                "valueCodeableConcept": {"coding": [{"code": "flu"}]},
+            },
+        ],
+    },
+    {
+        "resourceType": "QuestionnaireResponse",
+        "id": "qr1",
+        "status": "completed",
+        "questionnaire": "http://q/1|2.0",
+    },
+    {
+        "resourceType": "Location",
+        "id": "here",
+        "position": {"latitude": Decimal("52.52"), "longitude": Decimal("13.405")},
+    },
+    {
+        "resourceType": "Location",
+        "id": "there",
+        "position": {"latitude": Decimal("48.137"), "longitude": Decimal("11.575")},
+    },
+    {
+        "resourceType": "Location",
+        "id": "west",
+        "position": {"latitude": Decimal("0"), "longitude": Decimal("-179.9")},
+    },
+    {
+        "resourceType": "Appointment",
+        "id": "a1",
+        "status": "booked",
+        "participant": [
+            {"actor": {"reference": "Patient/peter"}, "status": "accepted"},
+            {"actor": {"reference": "Patient/anna"}, "status": "accepted"},
+            {"actor": {"reference": "Practitioner/p1"}, "status": "accepted"},
+        ],
+    },
+]
+
 CASES: list[tuple[str, set[str]]] = [
+    # composites of other shapes
+    ("MolecularSequence?chromosome-variant-coordinate=7$110$120", {"m1"}),
+    ("MolecularSequence?chromosome-variant-coordinate=7$110$160", set()),
+    ("MolecularSequence?chromosome-variant-coordinate=7$gt140$lt170", {"m1"}),
+    ("MolecularSequence?chromosome-window-coordinate=7$ge100$le200", {"m1"}),
+    ("MolecularSequence?referenceseqid-variant-coordinate=urn:seq|nc_7$ge150$160", {"m1"}),
+    ("DocumentReference?relationship=replaces$DocumentReference/old", {"d1"}),
+    ("DocumentReference?relationship=replaces$old,appends$nothing", {"d1"}),
+    ("DocumentReference?relationship=replaces$DocumentReference/other", set()),
+    ("Questionnaire?context-type-quantity=age$15", set()),
+    ("Questionnaire?context-type-quantity=age$gt15", {"q1"}),
+    ("Questionnaire?context-type-quantity=urn:c|age$sa9|http://unitsofmeasure.org|a", {"q1"}),
+    ("Questionnaire?context-type-quantity=focus$gt1", set()),
+    ("Questionnaire?context-type-value=focus$flu", {"q1"}),
+    ("Questionnaire?context-type-value=age$flu", set()),
+    # canonicals, places, several patients
+    ("QuestionnaireResponse?questionnaire=http://q/1", {"qr1"}),
+    ("QuestionnaireResponse?questionnaire=http://q/1|2.0", {"qr1"}),
+    ("QuestionnaireResponse?questionnaire=http://q/1|3.0", set()),
+    ("Location?near=52.5|13.4|5|km", {"here"}),
+    ("Location?near=52.5|13.4|600", {"here", "there"}),
+    ("Location?near=52.5|13.4|1|m", set()),
+    ("Location?near=0|179.9|30|km", {"west"}),
+    ("Location?near=52.5|13.4|5|km,48.1|11.5|20", {"here", "there"}),
+    ("Appointment?patient=peter", {"a1"}),
+    ("Appointment?patient=peter&patient=anna", {"a1"}),
+    ("Appointment?patient.name=anna&practitioner=p1", {"a1"}),
+    ("Patient/anna/Appointment?", {"a1"}),
+    ("Practitioner/p1/*?_type=Appointment,Observation,Patient", {"a1", "bp", "peter"}),
+    ("Patient?_has:Appointment:patient:status=booked", {"peter", "anna"}),
     # string
     ("Patient?name=mul", {"peter"}),
     ("Patient?name=MÜLLER", {"peter"}),

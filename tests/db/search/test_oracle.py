@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fhirserver.search import plan
 from tests.db.search import oracle
 from tests.db.search.harness import KEYS, NOW, REGISTRY, Harness, harness
 
@@ -163,11 +164,15 @@ class Runner:
         return set(found)
 
 
-@pytest.fixture(scope="module")
-def db(database: str) -> Iterator[Runner]:
+@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
+    """The population, searched through drivers, and as if they yielded too much to be sorted."""
     runner = Runner(database)
+    runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all(RESOURCES))
-    yield runner
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        yield runner
     runner.close()
 
 

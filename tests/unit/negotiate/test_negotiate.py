@@ -19,7 +19,7 @@ from fhirserver.http.negotiate import (
     negotiate,
     patch_format,
     prefer,
-    raw_types,
+    raw_accepted,
     request_format,
     response_format,
 )
@@ -124,14 +124,36 @@ def test_empty_format_counts_as_absent() -> None:
     assert negotiate("application/xml", "") == negotiate("application/xml")
 
 
-def test_raw_types_for_binary() -> None:
-    assert raw_types("image/*;q=0.5, application/pdf, */*;q=0.1, text/plain;q=0") == (
-        "application/pdf",
-        "image/*",
-        "*/*",
-    )
-    assert raw_types(None) == ()
-    assert negotiate(CHROME).types[:3] == ("text/html", "application/xhtml+xml", "image/avif")
+@pytest.mark.parametrize(
+    ("accept", "content_type", "raw"),
+    [
+        (None, "application/pdf", True),
+        ("*/*", "application/pdf", True),
+        ("application/pdf", "application/pdf", True),
+        ("image/*", "image/png; a=b", True),
+        ("image/png", "application/pdf", True),
+        ("application/fhir+json", "application/pdf", False),
+        ("application/fhir+json", "application/fhir+json", False),
+        ("application/xml+fhir", "application/xml", False),
+        ("application/fhir+json;q=0.5, application/pdf", "application/pdf", True),
+        ("application/fhir+json;q=0.5, application/pdf", "image/png", False),
+        ("*/*, application/fhir+json", "application/pdf", False),
+        ("application/fhir+json; fhirVersion=3.0", "application/pdf", False),
+        ("application/pdf;q=0", "application/pdf", False),
+        ("application/json", "application/pdf", False),
+        ("application/json", "application/json", True),
+        ("text/json", "application/vnd.xacml+json", True),
+        ("application/xml", "application/fhir+xml", True),
+        ("application/xml", "application/json", False),
+        ("application/json, text/plain, */*", "application/pdf", True),
+        (CHROME, "application/pdf", True),
+        ("*/*", "no type", False),
+    ],
+)
+def test_binaries_are_sent_raw_unless_fhir_is_asked_for(
+    accept: str | None, content_type: str, raw: bool
+) -> None:
+    assert raw_accepted(content_type, media_ranges(accept)) is raw
 
 
 @given(HEADERS, st.none() | HEADERS)

@@ -71,9 +71,15 @@ function types(found, current) {
     if (!chosen) link.removeAttribute("aria-current");
     else {
       link.setAttribute("aria-current", "page");
-      link.scrollIntoView({ block: "nearest" });
+      reveal(list, link);
     }
   }
+}
+
+/** Scrolls the list, and nothing around it, to an entry that cannot be seen. */
+function reveal(list, link) {
+  const top = link.getBoundingClientRect().top - list.getBoundingClientRect().top;
+  if (top < 0 || top > list.clientHeight - link.offsetHeight) list.scrollTop += top - list.clientHeight / 2;
 }
 
 function filter() {
