@@ -150,7 +150,7 @@ async def reads(bench: Bench) -> None:
     reads = {
         "GET Observation/[id]": [request("GET", f"/fhir/Observation/{id_}") for id_ in ids],
         "GET Patient/[id]": [request("GET", f"/fhir/Patient/{sample.id}") for sample in chosen],
-        "GET metadata": [request("GET", "/fhir/metadata")],
+        "GET metadata, gzip": [request("GET", "/fhir/metadata", Accept_Encoding="gzip")],
     }
     hello = await _hello(bench, section)
     for name, requests in reads.items():

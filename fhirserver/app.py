@@ -24,6 +24,7 @@ from fhirserver.fhir.structure import Resource
 from fhirserver.http import explorer, middleware, operations
 from fhirserver.http.base import PATH
 from fhirserver.http.pipeline import Pipeline, error_response
+from fhirserver.http.remembered import Remembered
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.integrity import reference_keys
 from fhirserver.jobs import janitor
@@ -76,7 +77,7 @@ class Application:
         sweeper = asyncio.create_task(janitor.run(services.pool, self._settings.index_retention_s))
         app.router.routes.extend(operations.routes(services))
         app.router.routes.extend(explorer.routes(services))
-        self._pipeline = Pipeline(services)
+        self._pipeline = Remembered(Pipeline(services), services)
         try:
             yield
         finally:

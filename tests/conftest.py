@@ -1,5 +1,6 @@
 """Fixtures for every test: databases, and settings that no environment of the machine leaks into."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -14,6 +15,9 @@ SHARED = Path(__file__).parents[1] / "../shared/data"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # CPython 3.11 counts the depth of a syntax tree wrongly when a garbage collector callback (hypothesis
+    # has one) runs while pytest rewrites a module: no collection until all modules are read.
+    gc.disable()
     if not hasattr(config, "workerinput"):
         postgres.prepare()
 
@@ -28,6 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"database", "empty_database", "new_database"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("database")
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

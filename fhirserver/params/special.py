@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from fhirserver.db.sql import Fragment, and_, or_, sql
+from fhirserver.db.sql import Fragment, and_, or_, sql, table
 from fhirserver.errors import Invalid, NotSupported
 from fhirserver.fhir import reference, ucum
 from fhirserver.fhir.keys import Keys
@@ -58,19 +58,33 @@ def _moment(micros: int) -> datetime:
 def compile_updated(scope: Scope, values: Sequence[DateValue], is_order: bool) -> Condition:
     """Comparison with the instant of the version. `is_order`: the type is ordered by it."""
     filter_ = or_(*(_updated(scope.alias, value, scope.now) for value in values))
-    if len(values) != 1 or not is_order:
+    if any(value.prefix == "ne" for value in values):
         return Condition(filter_)
-    lo, hi = date.widened(values[0], scope.now) if values[0].prefix == "ap" else (values[0].lo, values[0].hi)
-    match values[0].prefix:
+    if len(values) == 1 and is_order:
+        return Condition(filter_, (_span(values[0], scope.now),), Rank.ORDER)
+    rows, other = table(scope.resource_type), sql("o")
+    selects = [
+        sql(
+            "SELECT o.rid FROM {} o WHERE o.tenant = {} AND {}",
+            rows,
+            scope.keys.tenant,
+            _updated(other, value, scope.now),
+        )
+        for value in values
+    ]
+    return Condition(filter_, tuple(Rids(select) for select in selects), Rank.OPEN_RANGE)
+
+
+def _span(value: DateValue, now: int) -> Span:
+    """Where in the default order of a type without clinical date; a microsecond wider than needed."""
+    lo, hi = date.widened(value, now) if value.prefix == "ap" else (value.lo, value.hi)
+    match value.prefix:
         case "eq" | "ap":
-            span = Span(lo - 1, hi)
+            return Span(lo - 1, hi)
         case "gt" | "sa" | "ge":
-            span = Span(lo - 1, None)
-        case "lt" | "eb" | "le":
-            span = Span(None, hi)
+            return Span(lo - 1, None)
         case _:
-            return Condition(filter_)
-    return Condition(filter_, (span,), Rank.ORDER)
+            return Span(None, hi)
 
 
 def _updated(alias: Fragment, value: DateValue, now: int) -> Fragment:

@@ -22,7 +22,7 @@ from fhirserver.search.context import Context
 from fhirserver.search.sort import NAMES, Index, Order, Place
 from fhirserver.search.sources import Source, best, by_rid, reach, scans
 
-DRIVEN_MAX: Final = 10_000
+DRIVEN_MAX: Final = 5_000
 """Index rows that a driver without order may yield before the type is read in order instead."""
 
 _ROW: Final = sql("r.type, r.id, r.version, r.updated, r.method, r.meta, r.content, r.written")

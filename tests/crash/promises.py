@@ -18,16 +18,16 @@ T = TypeVar("T")
 
 
 async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
-    """`work` on all items, a few at a time."""
+    """`work` on all items, a few at a time; raises the first error once all that is under way has ended."""
     left = iter(list(items))
 
     async def reader() -> None:
         for item in left:
             await work(item)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(READERS):
-            group.create_task(reader())
+    done = await asyncio.gather(*(reader() for _ in range(READERS)), return_exceptions=True)
+    for error in filter(None, done):
+        raise error
 
 
 class Promises:

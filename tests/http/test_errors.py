@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from fhirserver import errors
 from fhirserver.http import pipeline
-from tests.support.door import JSON, XML, Door, Pairs, Reply, assert_outcome, opened
+from tests.support.door import JSON, XML, Contents, Door, Pairs, Reply, assert_outcome, contents, opened
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -67,7 +67,7 @@ CASES = [
     Case(400, "not-supported", "GET", "/metadata?bogus=1"),
     Case(400, "invalid", "GET", "/Patient?birthdate=never"),
     Case(400, "invalid", "GET", "/Patient?_count=many"),
-    Case(400, "invalid", "POST", "/", bundle("collection"), [AS_JSON]),
+    Case(400, "invalid", "POST", "/", b'{"resourceType":"Bundle","type":"collection"}', [AS_JSON]),
     Case(400, "structure", "POST", "/", P, [AS_JSON]),
     Case(400, "structure", "POST", "/", bundle("transaction", BAD_ENTRY), [AS_JSON]),
     Case(400, "invalid", "PATCH", "/Patient/p", b"{}", [AS_PATCH]),
@@ -104,7 +104,7 @@ CASES = [
     Case(413, "too-long", "POST", "/Patient", b"x", [AS_JSON, ("content-length", "999999999999")]),
     Case(415, "not-supported", "POST", "/Patient", P, [("content-type", "text/turtle")]),
     Case(415, "not-supported", "POST", "/Patient", P, [AS_JSON, ("content-encoding", "br")]),
-    Case(415, "not-supported", "PATCH", "/Patient/p", P, [AS_XML]),
+    Case(415, "not-supported", "PATCH", "/Patient/p", P, [("content-type", "application/xml-patch+xml")]),
     Case(415, "not-supported", "POST", "/Patient/_search", P, [AS_JSON]),
     Case(422, "processing", "PATCH", "/Patient/p", b'[{"op":"remove","path":"/x"}]', [AS_PATCH]),
 ]
@@ -122,25 +122,26 @@ async def prepared(database: str) -> AsyncIterator[Door]:
         yield door
 
 
-async def state(door: Door) -> Any:
-    return (await door.ask("GET", "/_history?_count=1000")).resource().get("entry")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stored(database: str) -> AsyncIterator[Contents]:
+    """What the database holds."""
+    async with contents(database) as found:
+        yield found
 
 
 @pytest.mark.parametrize("media_type", [JSON, XML])
 @pytest.mark.parametrize("case", CASES, ids=str)
-async def test_refusals(prepared: Door, case: Case, media_type: str) -> None:
-    before = await state(prepared)
+async def test_refusals(prepared: Door, stored: Contents, case: Case, media_type: str) -> None:
+    before = await stored.figures()
     headers = [*case.headers, ("accept", media_type)]
     reply = await prepared.ask(case.method, case.target, case.body, headers)
     assert reply.status == case.status, reply
-    if case.target.startswith("//") and case.method == "HEAD":
-        return
     outcome = assert_outcome(reply, media_type=media_type)
     assert {issue["severity"] for issue in outcome["issue"]} == {"error"}
     assert outcome["issue"][0]["code"] == case.code, outcome
     if case.status == 405:
         assert case.method not in (reply.header("allow") or case.method)
-    assert await state(prepared) == before
+    assert await stored.figures() == before
 
 
 async def test_a_deleted_resource_says_its_version(prepared: Door) -> None:
@@ -182,7 +183,10 @@ def all_errors(root: type[errors.FhirError]) -> Iterator[type[errors.FhirError]]
         yield from all_errors(child)
 
 
-@pytest.mark.parametrize("kind", sorted(set(all_errors(errors.FhirError)), key=lambda kind: kind.__name__))
+KINDS = sorted(set(all_errors(errors.FhirError)), key=lambda kind: kind.__name__)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_any_error_is_a_valid_outcome(
     prepared: Door, kind: type[errors.FhirError], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """The API explorer in a browser: it works, and asks nobody but this server."""
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.server import process
 
@@ -165,7 +166,7 @@ def test_write_what_was_read(watched: Watched, base: str) -> None:
     choose(page, "Observation", "update")
     page.fill("#request .field input", "o")
     page.click("text=Load the current version")
-    page.wait_for_function("document.querySelector('textarea').value.includes('1.50')")
+    expect(page.locator("textarea")).to_have_value(re.compile(r"1\.50"))
     page.fill("textarea", page.input_value("textarea") + "}")
     assert "not JSON" in page.inner_text("#fault")
     page.fill("textarea", page.input_value("textarea")[:-1].replace("final", "amended"))

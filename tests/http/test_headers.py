@@ -1,4 +1,4 @@
-"""Headers of requests and answers: versions, preferences, HEAD, ids of requests, CORS; and what logs never hold.
+"""Headers: versions, preferences, HEAD, OPTIONS, ids of requests, CORS; and what logs never hold.
 
 https://hl7.org/fhir/R4/http.html#versioning, #ops, #head, #custom
 """

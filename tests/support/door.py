@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+import asyncpg
 from starlette.types import ASGIApp, Message
 
 from fhirserver.app import build_app
@@ -158,6 +159,32 @@ async def opened(dsn: str, **settings: Any) -> AsyncIterator[Door]:
     app = build_app(Settings.load(**{"log_level": "error"} | settings, database_url=dsn))
     async with lifespan(app):
         yield Door(app)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a database holds, for tests of what must not change it."""
+
+    connection: asyncpg.Connection
+
+    async def figures(self) -> tuple[int, ...]:
+        """Versions, those that ended, and index rows of each kind."""
+        (row,) = await self.connection.fetch(
+            "SELECT (SELECT (count(*), max(rid), count(died))::text FROM resource),"
+            " (SELECT count(*) FROM tok), (SELECT count(*) FROM str), (SELECT count(*) FROM dat),"
+            " (SELECT count(*) FROM qty)"
+        )
+        return tuple(row)
+
+
+@asynccontextmanager
+async def contents(dsn: str) -> AsyncIterator[Contents]:
+    """A look into the database beside the application."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield Contents(connection)
+    finally:
+        await connection.close()
 
 
 def assert_outcome(reply: Reply, *codes: str, media_type: str = JSON) -> dict[str, Any]:

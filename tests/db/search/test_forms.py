@@ -283,6 +283,10 @@ CASES: list[tuple[str, set[str]]] = [
     ("Observation?date:missing=true", {"o4"}),
     ("Patient?_lastUpdated=gt2000", {"peter", "anna", "empty"}),
     ("Patient?_lastUpdated=lt2000", set()),
+    ("Observation?_lastUpdated=gt2000&status=preliminary", {"o2"}),
+    ("Observation?_lastUpdated=lt2000,gt2001&code=85354-9", {"bp"}),
+    ("Observation?_lastUpdated=lt2000", set()),
+    ("Observation?_lastUpdated=ne2000&status=preliminary", {"o2"}),
     # quantity
     ("Observation?value-quantity=1|http://unitsofmeasure.org|g", {"o1", "o2"}),
     ("Observation?value-quantity=1000|http://unitsofmeasure.org|mg", {"o1", "o2"}),
