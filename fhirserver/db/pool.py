@@ -3,7 +3,7 @@
 asyncpg's own pool resets a connection on every release, which costs a quarter of the reads that a
 server can answer. Here a connection that comes back idle goes out again as it is; one that comes back
 inside a transaction, or whose use was cancelled, is closed (asyncpg can hang when a cancelled
-connection is used again: MagicStack/asyncpg#464).
+connection is used again: MagicStack/asyncpg#464), and what it did is stopped.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ UNREACHABLE = (
 APPLICATION_ROLE = "fhirserver_app"
 STATEMENTS_MAX = 1_000
 CONNECT_TIMEOUT_S = 5.0
+END_TIMEOUT_S = 2.0
 SILENCE_S = 5.0
 """How much longer than its statement timeout the server may be silent before it counts as gone: a machine or
 a network that vanishes says nothing."""
@@ -58,6 +59,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._role: str | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
         self.size = 0
 
@@ -80,8 +82,8 @@ class Pool:
     async def close(self) -> None:
         self._closed = True
         while self._idle:
-            await self._idle.pop().close(timeout=2)
-            self.size -= 1
+            await self._end(self._idle.pop())
+        await asyncio.gather(*self._ending)
 
     async def take(self) -> Connection:
         while self._idle:
@@ -101,6 +103,21 @@ class Pool:
             self._leave()
         elif not self._hand_on(connection):
             self._idle.append(connection)
+
+    def abandon(self, connection: Connection) -> None:
+        """Take back a connection in the middle of its use; what it still does is stopped at the server."""
+        task = asyncio.get_running_loop().create_task(self._end(connection))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end(self, connection: Connection) -> None:
+        """Close as PostgreSQL likes it, which cancels a running statement first; at the latest by force."""
+        try:
+            with suppress(Exception):
+                await connection.close(timeout=END_TIMEOUT_S)
+        finally:
+            connection.terminate()
+            self._leave()
 
     def _leave(self) -> None:
         """A connection is gone: the next in line may open one in its place."""
@@ -200,5 +217,7 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._connection is not None
-        broken = isinstance(error, (asyncio.CancelledError, GeneratorExit, *UNREACHABLE))
-        self._pool.give(self._connection, broken=broken)
+        if isinstance(error, asyncio.CancelledError):
+            self._pool.abandon(self._connection)
+        else:
+            self._pool.give(self._connection, broken=isinstance(error, (GeneratorExit, *UNREACHABLE)))

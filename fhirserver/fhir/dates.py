@@ -165,7 +165,9 @@ def period_bounds(period: Mapping[str, object], zone: tzinfo = UTC) -> tuple[int
         return None if last is None else (DATE_MIN, last[1])
     if last is None:
         return first[0], DATE_MAX
-    return min(first[0], last[0]), max(first[1], last[1])
+    if last[1] > first[0]:
+        return first[0], last[1]
+    return last[0], first[1]
 
 
 def timing_bounds(timing: Mapping[str, object], zone: tzinfo = UTC) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.utils import format_datetime
 
 from fhirserver.errors import Issue
@@ -9,6 +10,8 @@ from fhirserver.fhir import json
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Return
 from fhirserver.store.version import Version
+
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def version_headers(version: Version) -> dict[str, str]:
@@ -26,11 +29,19 @@ def issue_element(issue: Issue) -> dict[str, object]:
     element: dict[str, object] = {
         "severity": issue.severity,
         "code": issue.code,
-        "diagnostics": issue.diagnostics or issue.code,
+        "diagnostics": _text(issue.diagnostics) or issue.code,
     }
     if issue.expression:
-        element["expression"] = [issue.expression]
+        element["expression"] = [_text(issue.expression)]
     return element
+
+
+def _text(echoing: str) -> str:
+    """A message that may repeat what a client sent, without what neither a string of FHIR nor XML can hold.
+
+    https://hl7.org/fhir/R4/datatypes.html#string
+    """
+    return _FORBIDDEN.sub("\ufffd", echoing)
 
 
 def written(call: Call, version: Version, status: int, done: str) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fhirserver.db.pool import Connection
-from fhirserver.db.retry import Again, retrying
+from fhirserver.db.retry import Again
 from fhirserver.errors import Issue, MultipleMatches
 from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.call import Answer, Call
@@ -45,6 +45,7 @@ async def delete_conditional(connection: Connection, call: Call) -> Answer:
     """Deletes the one match; several by setting only, otherwise 412."""
     searched = criteria(call, call.resource_type, call.query)
     many = call.services.settings.conditional_delete == "multiple"
+    matched: list[tuple[str, str]] = []
 
     async def once() -> Answer:
         async with connection.transaction():
@@ -57,9 +58,10 @@ async def delete_conditional(connection: Connection, call: Call) -> Answer:
                 )
             for version in found:
                 require_match(call, version)
+            matched[:] = [(version.type, version.id) for version in found]
             return await _bury(connection, call, found)
 
-    return await retrying(once)
+    return await in_turn(connection, call, lambda: matched, once)
 
 
 async def _bury(connection: Connection, call: Call, found: list[Version]) -> Answer:

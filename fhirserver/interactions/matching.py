@@ -16,6 +16,7 @@ from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.search.compile import versions_statement
 from fhirserver.search.parse import RESULT_PARAMS, parse
 from fhirserver.search.query import SearchQuery
+from fhirserver.search.recheck import holds
 from fhirserver.store import write as store
 from fhirserver.store.version import COLUMNS, Version
 
@@ -74,12 +75,22 @@ async def lock_criteria(
 async def matches(connection: Connection, call: Call, searched: Criteria, limit: int) -> list[Version]:
     """Up to `limit` resources that match."""
     text, args = versions_statement(searched.query, context_of(call), COLUMNS, limit).numbered()
-    return [Version.of(record) for record in await connection.fetch(text, *args)]
+    found = [Version.of(record) for record in await connection.fetch(text, *args)]
+    services = call.services
+    return [
+        version
+        for version in found
+        if holds(searched.query, services.registry, services.own_bases, version.resource())
+    ]
 
 
 async def one_match(connection: Connection, call: Call, searched: Criteria) -> Version | None:
     """The only match, or None. Raises MultipleMatches (412)."""
-    found = await matches(connection, call, searched, 2)
+    return require_one(await matches(connection, call, searched, 2))
+
+
+def require_one(found: list[Version]) -> Version | None:
+    """The only one found, or None. Raises MultipleMatches (412)."""
     if len(found) > 1:
         raise MultipleMatches(
             f"the criteria are not selective enough: they match {found[0].path} and {found[1].path}"

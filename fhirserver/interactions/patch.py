@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fhirserver.db.pool import Connection
-from fhirserver.db.retry import Again, retrying
+from fhirserver.db.retry import Again
 from fhirserver.errors import Gone, Invalid, NotFound, UnsupportedMediaType
 from fhirserver.fhir import patch_json
 from fhirserver.fhir.structure import Resource
@@ -43,6 +43,7 @@ async def patch(connection: Connection, call: Call) -> Answer:
 async def patch_conditional(connection: Connection, call: Call) -> Answer:
     """One match is patched, none is 404, several are 412."""
     searched = criteria(call, call.resource_type, call.query)
+    matched: list[tuple[str, str]] = []
 
     async def once() -> Answer:
         async with connection.transaction():
@@ -50,9 +51,10 @@ async def patch_conditional(connection: Connection, call: Call) -> Answer:
             current = await one_match(connection, call, searched)
             if current is None:
                 raise NotFound(f"no {call.type} matches the criteria")
+            matched[:] = [(current.type, current.id)]
             return await _write(connection, call, current)
 
-    return await retrying(once)
+    return await in_turn(connection, call, lambda: matched, once)
 
 
 async def _write(connection: Connection, call: Call, current: Version | None) -> Answer:

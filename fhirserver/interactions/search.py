@@ -24,7 +24,7 @@ from fhirserver.search.parse import parse
 from fhirserver.search.query import SearchQuery
 from fhirserver.store.version import COLUMNS, Version
 
-TOTAL_CHEAP_MAX = 1_000
+TOTAL_CHEAP_MAX = 500
 """Matches up to which `Bundle.total` is counted unasked; beyond, `_total=accurate` asks for it."""
 INCLUDED_MAX = 10_000
 """Resources that includes add to one page at most; a warning says so when there are more."""

@@ -7,15 +7,19 @@ goes on only when those before it in the line of the resource are done.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from fhirserver.db.pool import Connection
-from fhirserver.db.retry import retrying
+from fhirserver.db.pool import Connection, unavailable
+from fhirserver.db.retry import RETRIED
 from fhirserver.interactions.call import Call
 from fhirserver.store import write as store
 
 T = TypeVar("T")
+
+PATIENCE_S: Final = 10.0
+"""How long a writer may go on losing. Whenever it does, another one has won."""
 
 
 async def in_turn(
@@ -26,19 +30,20 @@ async def in_turn(
 ) -> T:
     """Run `work`, a whole transaction or a single statement, until it does not lose a race.
 
-    `identities` gives type and id of what the try before wanted to write. Raises Unavailable after
-    several tries.
+    `identities` gives type and id of what the try before wanted to write. Raises Unavailable when the
+    patience is at its end.
     """
-    lost = False
-
-    async def once() -> T:
-        nonlocal lost
-        if not lost:
-            lost = True
-            return await work()
-        async with connection.transaction():
-            keys = [call.services.keys.target(*identity) for identity in identities()]
-            await store.wait_in_line(connection, keys)
-            return await work()
-
-    return await retrying(once)
+    clock = asyncio.get_running_loop().time
+    try:
+        return await work()
+    except RETRIED:
+        deadline = clock() + PATIENCE_S
+    while True:
+        try:
+            async with connection.transaction():
+                keys = [call.services.keys.target(*identity) for identity in identities()]
+                await store.wait_in_line(connection, keys)
+                return await work()
+        except RETRIED as error:
+            if clock() > deadline:
+                raise unavailable("too many writers on the same resources; try again") from error

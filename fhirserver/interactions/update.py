@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fhirserver.db.pool import Connection
-from fhirserver.db.retry import Again, retrying
+from fhirserver.db.retry import Again
 from fhirserver.errors import Conflict, Invalid, MethodNotAllowed
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.answer import written
@@ -25,10 +25,11 @@ async def update(connection: Connection, call: Call) -> Answer:
     resource = checked_with_id(call)
 
     async def once() -> Answer:
+        current = await _latest(connection, call, call.resource_id)
         if not call.services.settings.referential_integrity:
-            return await put(connection, call, resource, call.resource_id)
+            return await _put(connection, call, resource, call.resource_id, current)
         async with connection.transaction():
-            return await put(connection, call, resource, call.resource_id)
+            return await _put(connection, call, resource, call.resource_id, current)
 
     return await in_turn(connection, call, lambda: [(call.resource_type, call.resource_id)], once)
 
@@ -37,22 +38,35 @@ async def update_conditional(connection: Connection, call: Call) -> Answer:
     """No match creates (under the body's id, which must be free), one match updates, several are 412."""
     resource = checked(call)
     searched = criteria(call, call.resource_type, call.query)
+    id_ = resource.get("id") or new_id()
 
     async def once() -> Answer:
+        nonlocal id_
         async with connection.transaction():
             await lock_criteria(connection, [searched])
-            existing = await one_match(connection, call, searched)
-            id_ = chosen_id(call, resource, existing)
-            return await put(connection, call, resource, id_, unmatched=existing is None)
+            current = await one_match(connection, call, searched)
+            id_ = chosen_id(call, resource, current) or id_
+            if current is None:
+                current = await _latest(connection, call, id_)
+                require_unused(current)
+            return await _put(connection, call, resource, id_, current)
 
-    return await retrying(once)
+    return await in_turn(connection, call, lambda: [(call.resource_type, id_)], once)
 
 
-def chosen_id(call: Call, resource: Resource, existing: Version | None) -> str:
-    """The id that a conditional update writes to. Raises Invalid when body and match disagree."""
+async def _latest(connection: Connection, call: Call, id_: str) -> Version | None:
+    restriction = compile_restriction(call.restriction)
+    return await read.latest(connection, call.services.tenant, call.resource_type, id_, restriction)
+
+
+def chosen_id(call: Call, resource: Resource, existing: Version | None) -> str | None:
+    """The id that a conditional update writes to; None where the server is to give one.
+
+    Raises Invalid when body and match disagree.
+    """
     given = resource.get("id")
     if existing is None:
-        return given or new_id()
+        return given
     if given is not None and given != existing.id:
         raise Invalid(
             f"the criteria match {existing.path}, but the resource's id is {given!r}", f"{call.type}.id"
@@ -60,21 +74,19 @@ def chosen_id(call: Call, resource: Resource, existing: Version | None) -> str:
     return existing.id
 
 
-async def put(
-    connection: Connection, call: Call, resource: Resource, id_: str, *, unmatched: bool = False
-) -> Answer:
-    """One try to write the next version of `id_`, or the first if criteria matched nothing.
+def require_unused(current: Version | None) -> None:
+    """Raise Conflict where a conditional update that matches nothing carries the id of something else."""
+    if current is not None and not current.deleted:
+        raise Conflict(f"the criteria match nothing, but {current.path}, whose id the resource has, exists")
 
-    Raises Again if another writer was first.
-    """
+
+async def _put(
+    connection: Connection, call: Call, resource: Resource, id_: str, current: Version | None
+) -> Answer:
+    """One try to write what follows `current`; raises Again if another writer was first."""
     services = call.services
-    current = await read.latest(
-        connection, services.tenant, call.resource_type, id_, compile_restriction(call.restriction)
-    )
     require_match(call, current)
     if current is not None and not current.deleted:
-        if unmatched:
-            raise taken(current.path)
         resource = labelled(resource, current)
         if services.settings.no_op_update and identical(resource, current):
             return written(call, current, 200, "is unchanged")
@@ -88,11 +100,6 @@ async def put(
     made = draft(services, resource, id_, "PUT", current)
     await verify_targets(connection, call, [made])
     return written(call, await store.insert(connection, services.tenant, made), 201, "created")
-
-
-def taken(path: str) -> Conflict:
-    """For a conditional update that matches nothing and carries the id of something else."""
-    return Conflict(f"the criteria match nothing, and {path}, whose id the resource carries, exists")
 
 
 def require_free_choice(call: Call, resource: Resource, current: object | None) -> None:

@@ -13,6 +13,7 @@ Other combinations repeat in no R4 parameter.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from itertools import product
@@ -88,61 +89,76 @@ def indexer(
 
     `systems` are, for each component, the systems that its code elements imply.
     """
+    writer = _Writer(keys, param, resource_type, systems, resolve)
+    match shape_of(param, resource_type):
+        case "keys":
+            return writer.keyed
+        case "quantity":
+            return writer.measured
+        case "numbers":
+            return writer.numbered
+        case _:
+            return None
 
-    def forms(node: Node, type_: str, implied: Mapping[str, str]) -> list[Form]:
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    keys: Keys
+    param: SearchParam
+    of: str
+    systems: Sequence[Mapping[str, str]]
+    resolve: Resolve
+
+    def forms(self, node: Node, type_: str, implied: Mapping[str, str]) -> list[Form]:
+        """Every way in which a part can be asked for."""
         if type_ == "token":
-            return [
-                form for pair in token.pairs(node.value, node.type, implied) for form in _token_forms(pair)
-            ]
+            pairs = token.pairs(node.value, node.type, implied)
+            return [form for pair in pairs for form in _token_forms(pair)]
         if type_ == "reference":
-            found = [resolve(literal)[0] for literal in reference.literals(node.value)]
+            found = [self.resolve(literal)[0] for literal in reference.literals(node.value)]
             return [_target_form(one.type, one.id, one.url) for one in found if one.is_local or one.url]
         return [("uri", node.value)]
 
-    def parts(composite: Composite) -> Iterator[list[Form]]:
-        for component, nodes, implied in zip(param.components, composite.components, systems, strict=True):
+    def parts(self, composite: Composite) -> Iterator[list[Form]]:
+        """The forms of each part that is no number."""
+        for component, nodes, implied in zip(
+            self.param.components, composite.components, self.systems, strict=True
+        ):
             if component.type in _KEYED:
-                yield [form for node in nodes for form in forms(node, component.type, implied)]
+                yield [form for node in nodes for form in self.forms(node, component.type, implied)]
 
-    def keyed(composites: Sequence[Composite], entries: Entries) -> None:
+    def keyed(self, composites: Sequence[Composite], entries: Entries) -> None:
         for composite in composites:
-            for combination in product(*parts(composite)):
-                key = _key(keys, resource_type, param.code, combination)
+            for combination in product(*self.parts(composite)):
+                key = _key(self.keys, self.of, self.param.code, combination)
                 entries.keys.append(key)
                 if all(form[0] != "system" for form in combination):
                     entries.tok.append(key)
 
-    def measured(composites: Sequence[Composite], entries: Entries) -> None:
+    def measured(self, composites: Sequence[Composite], entries: Entries) -> None:
         for composite in composites:
-            (tokens,) = parts(composite)
-            for form in tokens:
-                prefix = ("cqty", resource_type, param.code, *form)
-                for value, type_ in composite.components[1]:
-                    if param.components[1].type == "number":
-                        for lo, hi in number.spans(value):
-                            entries.qty.extend(number.rows(keys, prefix, lo, hi))
-                    else:
-                        for measure in quantity.measures(value, type_):
-                            entries.qty.extend(quantity.rows(keys, prefix, measure))
+            (tokens,) = self.parts(composite)
+            for form, (value, type_) in product(tokens, composite.components[1]):
+                prefix = _prefix(self.of, self.param.code, form)
+                if self.param.components[1].type == "number":
+                    for lo, hi in number.spans(value):
+                        entries.qty.extend(number.rows(self.keys, prefix, lo, hi))
+                else:
+                    for measure in quantity.measures(value, type_):
+                        entries.qty.extend(quantity.rows(self.keys, prefix, measure))
 
-    def numbered(composites: Sequence[Composite], entries: Entries) -> None:
+    def numbered(self, composites: Sequence[Composite], entries: Entries) -> None:
         for composite in composites:
-            (tokens,) = parts(composite)
+            (tokens,) = self.parts(composite)
             first, second = composite.components[1:]
-            for form in tokens:
-                key = keys.of("cqty", resource_type, param.code, *form)
-                for one, other in product(first, second):
-                    entries.qty.append((key, Decimal(one.value), Decimal(other.value)))
+            for form, one, other in product(tokens, first, second):
+                key = self.keys.of(*_prefix(self.of, self.param.code, form))
+                entries.qty.append((key, Decimal(one.value), Decimal(other.value)))
 
-    match shape_of(param, resource_type):
-        case "keys":
-            return keyed
-        case "quantity":
-            return measured
-        case "numbers":
-            return numbered
-        case _:
-            return None
+
+def _prefix(resource_type: str, code: str, form: Form) -> tuple[str, ...]:
+    """The parts of the key of `qty` rows for a form of the token."""
+    return "cqty", resource_type, code, *form
 
 
 def _token_forms(pair: token.Pair) -> list[Form]:
@@ -248,7 +264,7 @@ def _keyed(scope: Scope, param: SearchParam, values: Sequence[CompositeValue]) -
 
 def _measured(scope: Scope, param: SearchParam, value: CompositeValue) -> Condition:
     (form,) = _asked(value.parts[0])
-    prefix = ("cqty", scope.resource_type, param.code, *form)
+    prefix = _prefix(scope.resource_type, param.code, form)
     match value.parts[1]:
         case QuantityValue(_, None, str()):
             raise NotSupported(f"'{param.code}' takes a unit as number|system|code only")
@@ -265,7 +281,7 @@ def _numbered(scope: Scope, param: SearchParam, value: CompositeValue) -> Condit
     first, second = value.parts[1], value.parts[2]
     assert isinstance(first, NumberValue)
     assert isinstance(second, NumberValue)
-    key = scope.keys.of("cqty", scope.resource_type, param.code, *form)
+    key = scope.keys.of(*_prefix(scope.resource_type, param.code, form))
     lo, hi = sql("x.lo"), sql("x.hi")
     test: Fragment = and_(number.test(first, lo, lo), number.test(second, hi, hi))
     filter_ = exists(

@@ -9,7 +9,7 @@ than SPAN_MAX are in `dat` as well, so that an ordered scan for "ends after" kno
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Final
@@ -66,23 +66,10 @@ def span(value: Any, type_: str, zone: tzinfo) -> tuple[int, int] | None:
         if isinstance(value, str):
             return dates.bounds(value, zone)
         if isinstance(value, dict):
-            return dates.timing_bounds(value, zone) if type_ == "Timing" else _period(value, zone)
+            return (dates.timing_bounds if type_ == "Timing" else dates.period_bounds)(value, zone)
     except ValueError:
         return None
     return None
-
-
-def _period(period: Mapping[str, Any], zone: tzinfo) -> tuple[int, int] | None:
-    """From the first instant of the start to the last of the end, whatever the precision of either.
-
-    Ends in the wrong order (invalid, but perhaps stored) give what lies between them.
-    """
-    start, end = period.get("start"), period.get("end")
-    if start is None and end is None:
-        return None
-    lo = dates.bounds(start, zone)[0] if isinstance(start, str) else dates.DATE_MIN
-    hi = dates.bounds(end, zone)[1] if isinstance(end, str) else dates.DATE_MAX
-    return min(lo, hi), max(lo, hi)
 
 
 def key_of(keys: Keys, resource_type: str, code: str) -> int:

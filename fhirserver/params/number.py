@@ -148,10 +148,30 @@ def test(value: NumberValue, lo: Fragment = _LO, hi: Fragment = _HI) -> Fragment
             return sql("{} <= {}::numeric AND {} >= {}::numeric", lo, last, hi, first)
 
 
-def rows(keys: Keys, prefix: tuple[str, ...], lo: Decimal, hi: Decimal) -> list[tuple[int, Decimal, Decimal]]:
-    """The rows of a value under the key of `prefix`; what is no point has one more under a second key."""
-    key = keys.of(*prefix)
-    return [(key, lo, hi)] if lo == hi else [(key, lo, hi), (keys.of(*prefix, "wide"), lo, hi)]
+Row = tuple[int, Decimal, Decimal]
+"""Key, lo and hi, closed."""
+
+Pair = tuple[int, int]
+"""The key of a value's row in `qty`, and that of the further row of what is no point."""
+
+
+def pair(keys: Keys, prefix: tuple[str, ...]) -> Pair:
+    """The keys that the parts of `prefix` make."""
+    return keys.of(*prefix), keys.of(*prefix, "wide")
+
+
+def put(pair: Pair, lo: Decimal, hi: Decimal, rows: list[Row]) -> None:
+    """Add the rows of a value."""
+    rows.append((pair[0], lo, hi))
+    if lo is not hi and lo != hi:
+        rows.append((pair[1], lo, hi))
+
+
+def rows(keys: Keys, prefix: tuple[str, ...], lo: Decimal, hi: Decimal) -> list[Row]:
+    """The rows of a value under the key that the parts of `prefix` make."""
+    found: list[Row] = []
+    put(pair(keys, prefix), lo, hi, found)
+    return found
 
 
 def condition(scope: Scope, tests: Sequence[tuple[tuple[str, ...], NumberValue]]) -> Condition:

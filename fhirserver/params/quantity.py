@@ -25,12 +25,14 @@ from fhirserver.params import number
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import Condition, Driver, Scope, has_keys, unsupported_modifier
 from fhirserver.params.entries import Entries, Indexer, Node
-from fhirserver.params.number import INFINITY, NumberValue
+from fhirserver.params.number import INFINITY, NumberValue, Row
 from fhirserver.params.token import TokenValue, pairs
 
 MODIFIERS: Final = ("missing",)
 CURRENCIES: Final = "urn:iso:std:iso:4217"
 _SAMPLES_MAX: Final = 100_000
+_UNITS_MAX: Final = 1_024
+_UCUM: Final = "ucum"
 _ZERO: Final = Decimal(0)
 _NEXT: Final = Decimal("1e-12")
 """What makes a comparator's open end closed; no measurement is as fine."""
@@ -129,43 +131,86 @@ def _samples(value: Mapping[str, Any]) -> Iterator[Measure]:
         yield _measure(min(samples), max(samples), origin)
 
 
-def rows(keys: Keys, prefix: tuple[str, ...], measure: Measure) -> list[tuple[int, Decimal, Decimal]]:
-    """The row without and the row with a unit."""
-    lo, hi, system, code, _ = measure
-    found = number.rows(keys, prefix, lo, hi)
+def _unit_form(system: str | None, code: str | None) -> tuple[str, str] | None:
+    """What the key of `number|system|code` is made of: the base units, or system and code."""
     if not system or not code:
-        return found
-    if system == ucum.SYSTEM:
-        low = _canonical(lo, code)
-        high = low if hi is lo else _canonical(hi, code)
-        if low is not None and high is not None:
-            found += number.rows(keys, (*prefix, "unit", "ucum", low[1]), low[0], high[0])
-            return found
-    found += number.rows(keys, (*prefix, "unit", system, code), lo, hi)
+        return None
+    zero = ucum.canonical(_ZERO, code) if system == ucum.SYSTEM else None
+    return (system, code) if zero is None else (_UCUM, zero[1])
+
+
+def _put_in_unit(pair: number.Pair, measure: Measure, is_ucum: bool, rows: list[Row]) -> None:
+    """The row with a unit, in base units of UCUM; none for what is out of their range."""
+    lo, hi, _, code, _ = measure
+    if not is_ucum:
+        number.put(pair, lo, hi, rows)
+        return
+    assert code is not None
+    low = _canonical(lo, code)
+    high = low if hi is lo else _canonical(hi, code)
+    if low is not None and high is not None:
+        number.put(pair, low, high, rows)
+
+
+def _canonical(value: Decimal, code: str) -> Decimal | None:
+    """The value in base units; infinity stays what it is."""
+    if not value.is_finite():
+        return value
+    found = ucum.canonical(value, code)
+    return None if found is None else found[0]
+
+
+def rows(keys: Keys, prefix: tuple[str, ...], measure: Measure) -> list[Row]:
+    """The row without and the row with a unit."""
+    found: list[Row] = []
+    number.put(number.pair(keys, prefix), measure.lo, measure.hi, found)
+    form = _unit_form(measure.system, measure.code)
+    if form is not None:
+        pair = number.pair(keys, (*prefix, "unit", *form))
+        _put_in_unit(pair, measure, form[0] == _UCUM, found)
     return found
 
 
-def _canonical(value: Decimal, code: str) -> tuple[Decimal, str] | None:
-    """The value in base units; infinity stays what it is."""
-    found = ucum.canonical(value, code) if value.is_finite() else ucum.canonical(_ZERO, code)
-    return found if found is None or value.is_finite() else (value, found[1])
+class _Unit(NamedTuple):
+    """What is the same for all quantities in a unit: its keys of `qty`, and those of its labels."""
+
+    keys: number.Pair | None
+    is_ucum: bool
+    labels: tuple[number.Pair, ...]
 
 
 def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
-    """Writes what `compile` asks for."""
-    prefix = ("qty", resource_type, code)
+    """Writes what `compile` asks for: what `rows` gives, and the labels of the unit."""
+    prefix = number.prefix_of(resource_type, code)
+    plain = number.pair(keys, prefix)
+    known: dict[tuple[str | None, str | None, str | None], _Unit] = {}
+
+    def learn(measure: Measure) -> _Unit:
+        labels = {label for label in (measure.code, measure.unit) if label}
+        form = _unit_form(measure.system, measure.code)
+        found = _Unit(
+            number.pair(keys, (*prefix, "unit", *form)) if form else None,
+            form is not None and form[0] == _UCUM,
+            tuple(number.pair(keys, (*prefix, "label", label)) for label in sorted(labels)),
+        )
+        if len(known) >= _UNITS_MAX:
+            known.clear()
+        known[measure[2:]] = found
+        return found
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         found = [measure for value, type_ in nodes for measure in measures(value, type_)]
         for measure in found:
-            entries.qty.extend(rows(keys, prefix, measure))
-            for label in {measure.code, measure.unit}:
-                if not label:
-                    continue
-                if len(found) == 1:
-                    entries.keys.append(keys.of(*prefix, "label", label))
-                else:
-                    entries.qty.extend(number.rows(keys, (*prefix, "label", label), measure.lo, measure.hi))
+            lo, hi = measure[:2]
+            unit = known.get(measure[2:]) or learn(measure)
+            number.put(plain, lo, hi, entries.qty)
+            if unit.keys is not None:
+                _put_in_unit(unit.keys, measure, unit.is_ucum, entries.qty)
+            if len(found) == 1:
+                entries.keys.extend(label[0] for label in unit.labels)
+            else:
+                for label in unit.labels:
+                    number.put(label, lo, hi, entries.qty)
 
     return index
 
@@ -178,7 +223,7 @@ def tests(prefix: tuple[str, ...], value: QuantityValue) -> tuple[tuple[str, ...
     if value.system == ucum.SYSTEM:
         converted = _converted(value.number, value.code)
         if converted is not None:
-            return (*prefix, "unit", "ucum", converted[1]), converted[0]
+            return (*prefix, "unit", _UCUM, converted[1]), converted[0]
     return (*prefix, "unit", value.system, value.code), value.number
 
 
@@ -239,7 +284,7 @@ def paired(
 
 def paired_rows(
     keys: Keys, resource_type: str, code: str, tokens: Sequence[Node], quantities: Sequence[Node]
-) -> Iterator[tuple[int, Decimal, Decimal]]:
+) -> Iterator[Row]:
     """The rows that `paired` asks for, from the nodes of both parameters."""
     codes = {c.casefold() for node in tokens for _, c in pairs(node.value, node.type, {}) if c}
     for node in quantities:

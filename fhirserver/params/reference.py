@@ -143,7 +143,8 @@ def indexer(
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for value, type_ in nodes:
-            for literal in literals(value):
+            direct = type_ == "Reference" and "reference" in value
+            for literal in (value["reference"],) if direct else literals(value):
                 found, target = resolve(literal)
                 if found.is_local:
                     local(found, target, entries)

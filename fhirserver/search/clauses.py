@@ -14,7 +14,7 @@ from fhirserver.fhir.suggest import nearest
 from fhirserver.params import date, kinds, modifiers, special
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import UnsupportedModifier
-from fhirserver.params.facts import targets
+from fhirserver.params.facts import node_types, targets
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Missing, Updated
@@ -104,6 +104,7 @@ class Reader:
     ) -> Chain:
         if param.type != "reference":
             raise Invalid(f"'{param.code}' is no reference: '{param.code}.{rest}' leads nowhere")
+        self._literal(resource_type, param)
         if modifier is not None and modifier not in ENDPOINT_TYPES:
             raise UnsupportedModifier(f"'{modifier}' is not a resource type: {param.code}:[type].{rest}")
         allowed = targets(param, resource_type) or tuple(sorted(ENDPOINT_TYPES))
@@ -135,7 +136,14 @@ class Reader:
         param = self._param(source, code)
         if param.type != "reference":
             raise Invalid(f"'{code}' in '{name}' is not a reference parameter of {source}")
+        self._literal(source, param)
         return Has(source, param, self.condition(source, rest, value, depth + 1))
+
+    def _literal(self, resource_type: str, param: SearchParam) -> None:
+        """A canonical names what it points at by URL, which the keys of chains do not follow."""
+        types = node_types(param, resource_type)
+        if types and "Reference" not in types:
+            raise UnknownParameter(f"'{param.code}' refers by canonical URL and cannot be chained")
 
 
 def alike(name: str, known: frozenset[str]) -> str:

@@ -107,9 +107,7 @@ class Reads:
     ) -> Callable[[Sequence[str]], Awaitable[Sequence[Version | None]]]:
         async def serve(ids: Sequence[str]) -> Sequence[Version | None]:
             async with self._pool.acquire() as connection:
-                found = await latest_of(
-                    connection, self._tenant, resource_type, list(set(ids)), restriction
-                )
+                found = await latest_of(connection, self._tenant, resource_type, list(set(ids)), restriction)
             return [found.get(id_) for id_ in ids]
 
         return serve
@@ -142,7 +140,11 @@ class Creates:
                 async with connection.transaction():
                     updated = await write.writer_instant(connection)
                     return await write.write_many(connection, self._tenant, drafts, updated, {}, {})
-            except (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError):
+            except (
+                asyncpg.DataError,
+                asyncpg.ProgramLimitExceededError,
+                asyncpg.IntegrityConstraintViolationError,
+            ):
                 return [await self._alone(connection, draft) for draft in drafts]
 
     async def _alone(self, connection: Connection, draft: Draft) -> Version | Exception:

@@ -19,6 +19,7 @@ import asyncpg
 
 from fhirserver.db.pool import Connection, unavailable
 from fhirserver.db.queries import Queries, partition
+from fhirserver.fhir.dates import micros
 from fhirserver.store.version import Draft, Version
 
 QUERIES = Queries(Path(__file__).with_name("queries.sql"))
@@ -218,7 +219,7 @@ async def _copy_versions(
 def _ord(draft: Draft, at: datetime) -> int:
     """A type without a clinical date is ordered by when it was written."""
     ord_ = draft.entries.ord
-    return ord_ if ord_ is not None else int(at.timestamp() * 1_000_000)
+    return ord_ if ord_ is not None else micros(at)
 
 
 async def _copy_index(

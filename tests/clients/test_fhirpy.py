@@ -1,5 +1,6 @@
 """fhirpy, asynchronous: https://github.com/beda-software/fhir-py"""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -93,6 +94,16 @@ async def test_conditional_create_and_update(client: AsyncFHIRClient) -> None:
     assert (await new.update(ada(client, "twice")))[1] is True
     assert (await new.delete())[1] == 204
     assert await new.fetch() == []
+
+
+@pytest.mark.xfail(strict=True, reason="the query of a create is left unread: the second makes a duplicate")
+async def test_get_or_create(client: AsyncFHIRClient) -> None:
+    """fhirpy sends the criteria as a query, which R4 does not know: it may be refused, but not left out."""
+    found = client.resources("Patient").search(identifier=f"{SYSTEM}|get-or-create")
+    for _ in range(2):
+        with suppress(OperationOutcome):
+            await found.get_or_create(ada(client, "get-or-create"))
+    assert await found.count() <= 1
 
 
 async def test_transaction_search_and_paging(client: AsyncFHIRClient, people: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The checks find what they are for: faults planted in the tables of a server that was not killed."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 import psycopg
@@ -12,6 +13,7 @@ from tests.crash.tables import Tables
 from tests.crash.writers import writing
 from tests.support.server import serving
 
+WRITING_S_MAX = 30.0
 SOME = "SELECT rid FROM resource_patient WHERE died IS NULL ORDER BY rid LIMIT 1"
 FAULTS = {
     "a token is not indexed": f"DELETE FROM tok WHERE rid = ({SOME})",
@@ -46,7 +48,9 @@ class Written:
 async def written(dsn: str) -> Written:
     ledger = Ledger()
     async with serving(dsn) as http, writing(http, ledger, "checks"):
+        begun = time.monotonic()
         while sum(t.acknowledged and t.buries is not None for t in ledger.transactions.values()) < 2:
+            assert time.monotonic() - begun < WRITING_S_MAX
             await asyncio.sleep(0.05)
     return Written(dsn, ledger)
 

@@ -26,15 +26,10 @@ def patient(key: str | None = None, **more: Any) -> Resource:
     return {"resourceType": "Patient", **identifier, **more}
 
 
-def observation(subject: str | None = None, **more: Any) -> Resource:
-    reference = {"subject": {"reference": subject}} if subject else {}
-    return {
-        "resourceType": "Observation",
-        "status": "final",
-        "code": {"text": "weight"},
-        **reference,
-        **more,
-    }
+def observation(to: str | None = None, /, **more: Any) -> Resource:
+    """An Observation; `to` is the reference of its subject."""
+    subject = {"subject": {"reference": to}} if to else {}
+    return {"resourceType": "Observation", "status": "final", "code": {"text": "weight"}, **subject, **more}
 
 
 def criteria(key: str) -> str:

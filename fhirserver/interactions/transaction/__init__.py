@@ -1,8 +1,9 @@
 """transaction: all entries or none: https://hl7.org/fhir/R4/http.html#trules
 
 In the specification's order: deletes, creates, updates and patches, conditional references; reads come
-last and see all of it. Locks come first and in one order (stripes of criteria, then rows by type and
-id), so two transactions over the same resources wait for each other instead of deadlocking.
+last and see all of it. Searches and locks come first, the locks in one order (stripes of criteria, then
+rows by type and id), so two transactions over the same resources wait for each other instead of
+deadlocking.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ from fhirserver.interactions.transaction.item import Item, read_item
 from fhirserver.interactions.transaction.links import Links
 from fhirserver.interactions.transaction.resolve import (
     delete_all,
-    lock_named,
-    resolve_creates,
-    resolve_updates,
+    lock_all,
+    resolve,
     verify_criteria,
     verify_identities,
 )
@@ -85,12 +85,11 @@ async def _process(connection: Connection, call: Call, items: list[Item], links:
     if writes:
         searched = [item.criteria for item in writes if item.criteria]
         await lock_criteria(connection, searched, links.criteria())
-        latest = await lock_named(connection, call, writes)
+        seen = await resolve(connection, writes)
+        verify_identities(writes)
+        latest = await lock_all(connection, call, writes, seen)
         updated = await store.writer_instant(connection)
         await delete_all(connection, call, writes, latest, updated)
-        await resolve_creates(connection, writes)
-        await resolve_updates(connection, call, writes, latest)
-        verify_identities(writes)
         await write_all(connection, call, writes, latest, links, updated)
         await verify_criteria(connection, writes)
     await _read_all(connection, items)

@@ -1,4 +1,4 @@
-"""Which resources the entries of a transaction are about: locks, deletes, conditions.
+"""Which resources the entries of a transaction are about: searches, locks, deletes.
 
 https://hl7.org/fhir/R4/http.html#trules
 """
@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/http.html#trules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from fhirserver.db.pool import Connection
@@ -16,43 +16,108 @@ from fhirserver.interactions.call import Call
 from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.create import exists
 from fhirserver.interactions.delete import DELETED_MAX, gone
-from fhirserver.interactions.matching import matches, one_match
+from fhirserver.interactions.matching import matches, require_one
 from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.update import chosen_id
 from fhirserver.store import write as store
+from fhirserver.store.version import Version
 from fhirserver.store.write import Latest
 
 Identity = tuple[str, str]
 LatestOf = dict[Identity, Latest]
 
 
-async def lock_named(connection: Connection, call: Call, writes: Sequence[Item]) -> LatestOf:
-    """Lock everything that entries name by id, and what conditional deletes find."""
+async def resolve(connection: Connection, writes: Sequence[Item]) -> dict[Identity, int]:
+    """Every entry gets its identity; the version numbers of what searches found, to be locked.
+
+    What is deleted goes first, so no search of the other entries finds it.
+    """
+    seen: dict[Identity, int] = {}
+    doomed: set[Identity] = set()
     for item in writes:
-        if item.interaction == "delete":
-            item.doomed = [item.identity[1]]
-        elif item.interaction == "delete_conditional":
+        if item.deletes:
             with item.located():
-                item.doomed = await _doomed(connection, item)
-    named = [item.identity for item in writes if item.interaction in ("update", "patch")]
-    named += [(item.call.resource_type, id_) for item in writes for id_ in item.doomed]
-    return await _lock(connection, call, named)
+                await _resolve_delete(connection, item, seen)
+            doomed.update(item.identities)
+    first: dict[tuple[str, str], Item] = {}
+    for item in writes:
+        with item.located():
+            if item.interaction == "create":
+                await _resolve_create(connection, item, first, doomed)
+            elif item.puts and item.criteria is not None:
+                await _resolve_update(connection, item, seen, doomed)
+    return seen
 
 
-async def _doomed(connection: Connection, item: Item) -> list[str]:
-    assert item.criteria is not None
+async def _resolve_delete(connection: Connection, item: Item, seen: dict[Identity, int]) -> None:
+    if item.criteria is None:
+        item.doomed = [item.call.resource_id]
+        return
     many = item.call.services.settings.conditional_delete == "multiple"
     maximum = DELETED_MAX if many else 1
     found = await matches(connection, item.call, item.criteria, maximum + 1)
     if len(found) > maximum:
         raise MultipleMatches(f"the criteria match more than {maximum} {item.call.type}")
-    return [version.id for version in found]
+    item.doomed = [version.id for version in found]
+    seen.update(_seen(found))
 
 
-async def _lock(connection: Connection, call: Call, identities: Iterable[Identity]) -> LatestOf:
+async def _resolve_create(
+    connection: Connection, item: Item, first: dict[tuple[str, str], Item], doomed: set[Identity]
+) -> None:
+    """A conditional create that finds a resource is that resource, unwritten; one with the criteria of
+    an earlier entry is what that one creates."""
+    item.id = item.new_id
+    if item.criteria is None:
+        return
+    earlier = first.setdefault((item.call.resource_type, item.criteria.text), item)
+    if earlier is not item:
+        item.id = earlier.id
+        return
+    existing = await _one_left(connection, item, doomed)
+    if existing is not None:
+        item.id = existing.id
+        item.answer = exists(item.call, existing)
+
+
+async def _resolve_update(
+    connection: Connection, item: Item, seen: dict[Identity, int], doomed: set[Identity]
+) -> None:
+    existing = await _one_left(connection, item, doomed)
+    item.unmatched = existing is None
+    if existing is not None:
+        seen.update(_seen([existing]))
+    if item.interaction == "update_conditional":
+        item.id = chosen_id(item.call, item.call.resource, existing) or item.new_id
+    elif existing is None:
+        raise NotFound(f"no {item.call.type} matches the criteria")
+    else:
+        item.id = existing.id
+
+
+async def _one_left(connection: Connection, item: Item, doomed: set[Identity]) -> Version | None:
+    """The one match of the item's criteria beside what the transaction deletes."""
+    assert item.criteria is not None
+    most = 2 + sum(type_ == item.call.type for type_, _ in doomed)
+    found = await matches(connection, item.call, item.criteria, most)
+    return require_one([version for version in found if (version.type, version.id) not in doomed])
+
+
+def _seen(found: Sequence[Version]) -> dict[Identity, int]:
+    return {(version.type, version.id): version.version for version in found}
+
+
+async def lock_all(
+    connection: Connection, call: Call, writes: Sequence[Item], seen: dict[Identity, int]
+) -> LatestOf:
+    """Lock the latest versions of all that is updated or deleted, by type and id.
+
+    Raises Again where another writer came in between, since criteria may no longer match.
+    """
     by_type: dict[str, set[str]] = defaultdict(set)
-    for resource_type, id_ in identities:
-        by_type[resource_type].add(id_)
+    for item in writes:
+        for resource_type, id_ in item.identities:
+            by_type[resource_type].add(id_)
     latest: LatestOf = {}
     for resource_type in sorted(by_type):
         found = await store.lock_latest(
@@ -61,71 +126,9 @@ async def _lock(connection: Connection, call: Call, identities: Iterable[Identit
         if any(row.overtaken for row in found.values()):
             raise Again
         latest |= {(resource_type, id_): row for id_, row in found.items()}
+    if any(identity not in latest or latest[identity].version != seen[identity] for identity in seen):
+        raise Again
     return latest
-
-
-async def delete_all(
-    connection: Connection, call: Call, writes: Sequence[Item], latest: LatestOf, updated: datetime
-) -> None:
-    """The deletes, so that the searches of creates and updates no longer find what they remove."""
-    buried: dict[str, list[int]] = defaultdict(list)
-    for item in writes:
-        if not item.deletes:
-            continue
-        item.answer = gone(item.call, 0)
-        for id_ in item.doomed:
-            current = latest.get((item.call.resource_type, id_))
-            with item.located():
-                require_match(item.call, current)
-            if current is None or current.deleted:
-                continue
-            buried[item.call.resource_type].append(current.rid)
-            item.answer = gone(item.call, len(item.doomed))
-            item.answer.headers["ETag"] = f'W/"{current.version + 1}"'
-    if buried:
-        await store.write_many(connection, call.services.tenant, [], updated, {}, buried)
-
-
-async def resolve_creates(connection: Connection, writes: Sequence[Item]) -> None:
-    """Creates get their ids; a conditional one that finds a resource is that resource, unwritten."""
-    first: dict[tuple[str, str], Item] = {}
-    for item in writes:
-        if item.interaction != "create":
-            continue
-        item.id = item.new_id
-        if item.criteria is None:
-            continue
-        earlier = first.setdefault((item.call.resource_type, item.criteria.text), item)
-        if earlier is not item:
-            item.id = earlier.id
-            continue
-        with item.located():
-            existing = await one_match(connection, item.call, item.criteria)
-        if existing is not None:
-            item.id = existing.id
-            item.answer = exists(item.call, existing)
-
-
-async def resolve_updates(
-    connection: Connection, call: Call, writes: Sequence[Item], latest: LatestOf
-) -> None:
-    """Conditional updates and patches find their resource, which is locked; `latest` grows by them."""
-    found: list[Identity] = []
-    for item in writes:
-        if item.interaction not in ("update_conditional", "patch_conditional"):
-            continue
-        assert item.criteria is not None
-        with item.located():
-            existing = await one_match(connection, item.call, item.criteria)
-            if item.interaction == "update_conditional":
-                item.id = chosen_id(item.call, item.call.resource, existing)
-                item.unmatched = existing is None
-            elif existing is None:
-                raise NotFound(f"no {item.call.type} matches the criteria")
-            else:
-                item.id = existing.id
-        found.append(item.identity)
-    latest |= await _lock(connection, call, [identity for identity in found if identity not in latest])
 
 
 def verify_identities(writes: Sequence[Item]) -> None:
@@ -137,6 +140,28 @@ def verify_identities(writes: Sequence[Item]) -> None:
             if other != item.index:
                 with item.located():
                     raise Invalid(f"{'/'.join(identity)} is also written by entry {other}")
+
+
+async def delete_all(
+    connection: Connection, call: Call, writes: Sequence[Item], latest: LatestOf, updated: datetime
+) -> None:
+    """The deletes, and their answers."""
+    buried: dict[str, list[int]] = defaultdict(list)
+    for item in writes:
+        if not item.deletes:
+            continue
+        item.answer = gone(item.call, 0)
+        for identity in item.identities:
+            current = latest.get(identity)
+            with item.located():
+                require_match(item.call, current)
+            if current is None or current.deleted:
+                continue
+            buried[item.call.resource_type].append(current.rid)
+            item.answer = gone(item.call, len(item.doomed))
+            item.answer.headers["ETag"] = f'W/"{current.version + 1}"'
+    if buried:
+        await store.write_many(connection, call.services.tenant, [], updated, {}, buried)
 
 
 async def verify_criteria(connection: Connection, writes: Sequence[Item]) -> None:

@@ -22,7 +22,7 @@ from fhirserver.interactions.patch import patched
 from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.transaction.links import Links, find
 from fhirserver.interactions.transaction.resolve import Identity, LatestOf
-from fhirserver.interactions.update import require_free_choice, taken
+from fhirserver.interactions.update import require_free_choice, require_unused
 from fhirserver.store import read
 from fhirserver.store import write as store
 from fhirserver.store.version import Draft, Version
@@ -172,7 +172,7 @@ def _draft(item: Item, current: Version | None, latest: LatestOf, links: Links) 
         require_free_choice(call, resource, row)
         return draft(call.services, resource, item.identity[1], "PUT", row)
     if item.unmatched:
-        raise taken(current.path)
+        require_unused(current)
     if item.method == "PATCH":
         resource = patched(call, current)
     else:

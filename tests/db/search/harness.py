@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -123,5 +124,22 @@ async def harness(dsn: str) -> AsyncIterator[Harness]:
         await connection.close()
 
 
-def instant(micros: int) -> datetime:
-    return datetime.fromtimestamp(micros / 1_000_000, UTC)
+class Runner:
+    """The harness for tests that are not coroutines."""
+
+    def __init__(self, dsn: str) -> None:
+        self._loop = asyncio.Runner()
+        self._open = harness(dsn)
+        self.harness: Harness = self.run(self._open.__aenter__())
+
+    def run(self, coroutine: Any) -> Any:
+        return self._loop.run(coroutine)
+
+    def close(self) -> None:
+        self.run(self._open.__aexit__(None, None, None))
+        self._loop.close()
+
+    def ids(self, url: str) -> set[str]:
+        found = self.run(self.harness.ids(url))
+        assert len(found) == len(set(found)), url
+        return set(found)

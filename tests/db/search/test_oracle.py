@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 from urllib.parse import quote
@@ -16,152 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhirserver.search import plan
+from fhirserver.search.recheck import holds
 from tests.db.search import oracle
-from tests.db.search.harness import KEYS, NOW, REGISTRY, Harness, harness
+from tests.db.search.harness import BASES, KEYS, NOW, REGISTRY, Runner, query
+from tests.db.search.population import CODES, DATES, NUMBERS, RESOURCES, TEXTS, UNITS
 
 PREFIXES = ["", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
-NUMBERS = ["0", "1", "1.0", "2", "2.0", "1.95", "2.05", "5.4", "5.40", "100", "1e2", "95", "105", "-3"]
-NUMBERS += ["0.001", "1000", "99.5", "5.40e-3", "0.0054"]
-DATES = ["2019", "2020", "2020-01", "2020-02", "2020-02-29", "2020-03-01", "2021", "2023-11-14", "1950-05-05"]
-DATES += ["2020-02-29T12:00:00Z", "2020-02-29T12:00:00+01:00", "2020-02-29T12:00Z"]
-TEXTS = ["Müller", "muller", "MULLER", "Mul", "straße", "Strasse", "van  den Berg", "den", "100%", "a_b"]
-TEXTS += ["Ångström", "ﬁn", "İstanbul", "日本", "O'Neil", "x" * 700 + "tail", "x" * 650]
 SHORT_TEXTS = [*(text for text in TEXTS if len(text) < 100), "tail", "xta", "x" * 99]
-SYSTEMS = [None, "urn:a", "http://b"]
-CODES = [None, "A", "a", "b", "8480-6", "final", "x|y", "q,r", "ß"]
-UNITS = [None, "g", "mg", "kg", "ug", "m", "cm", "[in_i]"]
-ALL_UNITS = oracle.GRAM | oracle.METRE
 QUANTITIES = ["value-quantity", "component-value-quantity", "combo-value-quantity"]
 SORTS = ["", "&_sort=date", "&_sort=-status", "&_sort=value-quantity"]
+ORDERED = ["Patient?_sort=family", "Patient?_sort=birthdate", "Patient?birthdate=ge1900&_sort=family"]
+ORDERED += ["Observation?_sort=date", "Observation?_sort=value-quantity", "Observation?_sort=_id"]
+ORDERED += ["Observation?value-quantity=ge0&_sort=date", "Observation?status=final&_sort=value-quantity"]
 MOMENT = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
-
-
-def population() -> list[dict[str, Any]]:
-    """Resources whose values meet, miss and straddle what is asked for."""
-    pick = random.Random(20260101)
-    found: list[dict[str, Any]] = []
-    for index in range(160):
-        found.append(_observation(pick, index))
-    for index in range(160):
-        found.append(_patient(pick, index))
-    for index in range(60):
-        found.append(_risk(pick, index))
-    for index in range(80):
-        found.append(_encounter(pick, index))
-    return found
-
-
-def _coding(pick: random.Random) -> dict[str, Any]:
-    system, code = pick.choice(SYSTEMS), pick.choice(CODES)
-    return {k: v for k, v in (("system", system), ("code", code), ("display", "d")) if v is not None}
-
-
-def _concept(pick: random.Random) -> dict[str, Any]:
-    return {"coding": [_coding(pick) for _ in range(pick.randint(0, 2))], "text": "t"}
-
-
-def _quantity(pick: random.Random) -> dict[str, Any]:
-    unit = pick.choice(UNITS)
-    found: dict[str, Any] = {"value": Decimal(pick.choice(NUMBERS))}
-    if pick.random() < 0.2:
-        found["comparator"] = pick.choice(["<", "<=", ">", ">="])
-    if unit is not None:
-        found |= {"unit": unit, "code": unit}
-        if pick.random() < 0.8:
-            found["system"] = "http://unitsofmeasure.org"
-    return found
-
-
-def _observation(pick: random.Random, index: int) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "resourceType": "Observation",
-        "id": f"o{index}",
-        "status": "final",
-        "code": _concept(pick),
-    }
-    if pick.random() < 0.7:
-        found["valueQuantity"] = _quantity(pick)
-    if pick.random() < 0.4:
-        found["component"] = [
-            {"code": _concept(pick), "valueQuantity": _quantity(pick)} for _ in range(pick.randint(1, 3))
-        ]
-    if pick.random() < 0.8:
-        found |= _effective(pick, "effectiveDateTime", "effectivePeriod")
-    return found
-
-
-def _effective(pick: random.Random, point: str, period: str) -> dict[str, Any]:
-    if pick.random() < 0.6:
-        return {point: pick.choice(DATES)}
-    ends = sorted((pick.choice(DATES) for _ in range(2)), key=lambda text: oracle.date_range(text).lo)
-    chosen = {"start": ends[0], "end": ends[1]}
-    if pick.random() < 0.4:
-        del chosen[pick.choice(["start", "end"])]
-    return {period: chosen}
-
-
-def _patient(pick: random.Random, index: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"resourceType": "Patient", "id": f"p{index}"}
-    if pick.random() < 0.8:
-        found["name"] = [
-            {"family": pick.choice(TEXTS), "given": [pick.choice(TEXTS)]} for _ in range(pick.randint(1, 2))
-        ]
-    if pick.random() < 0.7:
-        found["birthDate"] = pick.choice([d for d in DATES if len(d) <= 10])
-    if pick.random() < 0.7:
-        found["identifier"] = [
-            {k: v for k, v in (("system", pick.choice(SYSTEMS)), ("value", pick.choice(CODES[1:]))) if v}
-            for _ in range(pick.randint(1, 2))
-        ]
-    if pick.random() < 0.5:
-        found["maritalStatus"] = _concept(pick)
-    return found
-
-
-def _risk(pick: random.Random, index: int) -> dict[str, Any]:
-    """RiskAssessment.prediction.probability is the number parameter with a Range."""
-    predictions: list[dict[str, Any]] = []
-    for _ in range(pick.randint(0, 2)):
-        if pick.random() < 0.6:
-            predictions.append({"probabilityDecimal": Decimal(pick.choice(NUMBERS))})
-        else:
-            low, high = sorted(Decimal(pick.choice(NUMBERS)) for _ in range(2))
-            predictions.append({"probabilityRange": {"low": {"value": low}, "high": {"value": high}}})
-    return {"resourceType": "RiskAssessment", "id": f"r{index}", "status": "final", "prediction": predictions}
-
-
-def _encounter(pick: random.Random, index: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"resourceType": "Encounter", "id": f"e{index}", "status": "finished"}
-    locations = [{"location": {"display": "x"}} for _ in range(pick.randint(0, 2))]
-    for location in locations:
-        if pick.random() < 0.8:
-            ends = sorted((pick.choice(DATES) for _ in range(2)), key=lambda text: oracle.date_range(text).lo)
-            location["period"] = {"start": ends[0], "end": ends[1]}  # type: ignore[assignment]
-    return found | ({"location": locations} if locations else {})
-
-
-RESOURCES = population()
-
-
-class Runner:
-    """The harness for tests that are not coroutines."""
-
-    def __init__(self, dsn: str) -> None:
-        self._loop = asyncio.Runner()
-        self._open = harness(dsn)
-        self.harness: Harness = self.run(self._open.__aenter__())
-
-    def run(self, coroutine: Any) -> Any:
-        return self._loop.run(coroutine)
-
-    def close(self) -> None:
-        self.run(self._open.__aexit__(None, None, None))
-        self._loop.close()
-
-    def ids(self, url: str) -> set[str]:
-        found = self.run(self.harness.ids(url))
-        assert len(found) == len(set(found)), url
-        return set(found)
 
 
 @pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
@@ -451,6 +315,59 @@ def test_missing(db: Runner, code: str, missing: bool) -> None:
 
     found = db.ids(f"Observation?{code}:missing={'true' if missing else 'false'}")
     assert found == expected("Observation", lambda resource: has(resource) is not missing)
+
+
+# -- order
+
+
+def _least(values: list[Any], descending: bool) -> Any:
+    return (max(values) if descending else min(values)) if values else None
+
+
+def _sort_value(resource: dict[str, Any], code: str, descending: bool) -> Any:
+    match code:
+        case "family":
+            names = [oracle.bare(name["family"])[:600] for name in resource.get("name", ())]
+            return _least(names, descending)
+        case "birthdate":
+            return oracle.date_range(resource["birthDate"]).lo if "birthDate" in resource else None
+        case "date":
+            return _least([one.lo for one in _effectives(resource)], descending)
+        case "value-quantity":
+            if "valueQuantity" not in resource:
+                return None
+            lo, _, is_open, _ = _span(resource["valueQuantity"])
+            return lo + (TINY if is_open else 0)
+        case _:
+            return resource["id"]
+
+
+@examples
+@given(
+    st.sampled_from(ORDERED),
+    st.booleans(),
+)
+def test_order(db: Runner, url: str, descending: bool) -> None:
+    """What has no value comes last, whatever the direction."""
+    code = url.rpartition("=")[2]
+    url = url.replace("_sort=", "_sort=-") if descending else url
+    by_id = {resource["id"]: resource for resource in RESOURCES}
+    found = [_sort_value(by_id[id_], code, descending) for id_ in db.run(db.harness.ids(url))]
+    present = [value for value in found if value is not None]
+    assert len(present) > 20
+    assert found == sorted(present, reverse=descending) + [None] * (len(found) - len(present))
+
+
+@examples
+@given(st.lists(tokens, min_size=1, max_size=2), st.booleans(), st.sampled_from(["identifier", "marital"]))
+def test_a_match_bears_looking_at(db: Runner, asked: list[str], negated: bool, kind: str) -> None:
+    """The keys and the values agree on every resource."""
+    text = ",".join(escaped(token) for token in asked)
+    type_, code = ("Patient", "identifier") if kind == "identifier" else ("Observation", "code")
+    url = f"{type_}?{code}{':not' if negated else ''}={text}"
+    found = db.ids(url)
+    looked_at = query(url)
+    assert found == expected(type_, lambda resource: holds(looked_at, REGISTRY, BASES, resource))
 
 
 def test_the_moment_is_the_harness_moment() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from fhirserver.search import plan
 from tests.db.search.harness import Harness, harness, query
-from tests.db.search.test_oracle import RESOURCES
+from tests.db.search.population import RESOURCES
 
 SEARCHES = [
     "Observation?",

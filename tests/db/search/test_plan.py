@@ -11,7 +11,7 @@ from fhirserver.policy.restriction import NOTHING
 from fhirserver.search.compile import count_statement, estimate_statement, estimated, statement
 from fhirserver.search.context import Context
 from tests.db.search.harness import COLUMNS, KEYS, NOW, REGISTRY, Harness, harness, query
-from tests.db.search.test_oracle import RESOURCES
+from tests.db.search.population import RESOURCES
 
 EVERYDAY = [
     "Patient?_id=p1",

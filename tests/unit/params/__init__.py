@@ -1,0 +1,1 @@
+"""Search parameters, without a database."""

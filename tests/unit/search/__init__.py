@@ -1,0 +1,1 @@
+"""What the search layer understands and makes, without a database."""

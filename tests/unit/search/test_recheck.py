@@ -1,0 +1,59 @@
+"""Looking at the values of a match again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fhirserver.params.registry import r4
+from fhirserver.search.parse import Limits, parse
+from fhirserver.search.recheck import holds
+
+BASES = ("http://here/fhir",)
+
+PATIENT: dict[str, Any] = {
+    "resourceType": "Patient",
+    "id": "1",
+    "meta": {"profile": ["http://p|1"]},
+    "identifier": [{"system": "urn:a", "value": "X"}, {"value": "y"}],
+    "gender": "male",
+    "generalPractitioner": [{"reference": "http://here/fhir/Practitioner/d/_history/2"}],
+    "managingOrganization": {"identifier": {"system": "urn:o", "value": "1"}},
+    "link": [{"other": {"reference": "http://there/Patient/1"}, "type": "seealso"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("param", "expected"),
+    [
+        ("identifier=urn:a|X", True),
+        ("identifier=urn:a|x", False),
+        ("identifier=urn:a|", True),
+        ("identifier=|y", True),
+        ("identifier=|X", False),
+        ("identifier=z,y", True),
+        ("identifier:not=y", False),
+        ("identifier:not=z", True),
+        ("gender=MALE", True),
+        ("gender=http://hl7.org/fhir/administrative-gender|male", True),
+        ("gender=urn:other|male", False),
+        ("_profile=http://p", True),
+        ("_profile=http://p|1", True),
+        ("_profile=http://p|2", False),
+        ("general-practitioner=d", True),
+        ("general-practitioner=Practitioner/d/_history/2", True),
+        ("general-practitioner=Practitioner/d/_history/3", False),
+        ("general-practitioner=Organization/d", False),
+        ("organization:identifier=urn:o|1", True),
+        ("organization:identifier=urn:o|2", False),
+        ("link=http://there/Patient/1", True),
+        ("link=Patient/1", False),
+        ("birthdate=1900", True),
+        ("name=not-looked-at", True),
+    ],
+)
+def test_holds(param: str, expected: bool) -> None:
+    name, _, value = param.partition("=")
+    query = parse(r4(), Limits(own_bases=BASES), "Patient", [(name, value)])
+    assert holds(query, r4(), BASES, PATIENT) is expected
