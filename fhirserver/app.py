@@ -93,7 +93,7 @@ async def open_services(settings: Settings) -> Services:
     assert dsn is not None, "serve starts the embedded PostgreSQL and sets DATABASE_URL"
     first = Pool(dsn, size_max=1, timeout_s=10, statement_timeout_s=settings.statement_timeout_s)
     async with first.acquire() as connection:
-        connections = int(await connection.fetchval("SHOW max_connections"))
+        connections: Any = await connection.fetchval("SHOW max_connections")
         secrets = {
             row["name"]: row["value"] for row in await connection.fetch("SELECT name, value FROM server")
         }
@@ -102,7 +102,7 @@ async def open_services(settings: Settings) -> Services:
     own_bases = settings.fhir_bases
     pool = Pool(
         dsn,
-        size_max=settings.pool_limit(connections),
+        size_max=settings.pool_limit(int(connections)),
         timeout_s=settings.pool_timeout_s,
         statement_timeout_s=settings.statement_timeout_s,
     )

@@ -25,6 +25,13 @@ CREATES_MAX = 64
 UNDER_WAY_MAX = 2
 """Statements under way for one group; more requests wait for the next one."""
 
+REFUSED = (
+    asyncpg.DataError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.IntegrityConstraintViolationError,
+)
+"""What the database says of content that it does not take; the transaction is rolled back."""
+
 Asked = TypeVar("Asked")
 Given = TypeVar("Given")
 
@@ -140,11 +147,7 @@ class Creates:
                 async with connection.transaction():
                     updated = await write.writer_instant(connection)
                     return await write.write_many(connection, self._tenant, drafts, updated, {}, {})
-            except (
-                asyncpg.DataError,
-                asyncpg.ProgramLimitExceededError,
-                asyncpg.IntegrityConstraintViolationError,
-            ):
+            except REFUSED:
                 return [await self._alone(connection, draft) for draft in drafts]
 
     async def _alone(self, connection: Connection, draft: Draft) -> Version | Exception:

@@ -30,7 +30,8 @@ async def latest_of(
     """The latest versions of `ids`, by id; those without a visible one are absent."""
     text, args = sql(
         "SELECT {} FROM unnest({}::text[]) AS i(id), LATERAL"
-        " (SELECT * FROM {} v WHERE v.tenant = {} AND v.id = i.id ORDER BY v.version DESC LIMIT 1) r WHERE {}",
+        " (SELECT * FROM {} v WHERE v.tenant = {} AND v.id = i.id ORDER BY v.version DESC LIMIT 1) r"
+        " WHERE {}",
         COLUMNS,
         ids,
         table(resource_type),

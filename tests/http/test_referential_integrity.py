@@ -284,11 +284,17 @@ async def test_a_delete_and_new_references_exclude_each_other(strict: Http, how:
         person = await created(strict, patient())
         path = identity(person)
 
-        async def delete(path: str = path, delay_s: float = turn / 500) -> httpx.Response:
+        async def after(delay_s: float, request: Awaitable[httpx.Response]) -> httpx.Response:
             await asyncio.sleep(delay_s)
-            return await deleting(strict, how, path)
+            return await request
 
-        deleted, *answers = await together([delete(), *(writing(strict, how, n, path) for n in range(4))])
+        ahead = (turn - 6) / 100  # from the delete well before the writers to well after them
+        deleted, *answers = await together(
+            [
+                after(ahead, deleting(strict, how, path)),
+                *(after(-ahead, writing(strict, how, n, path)) for n in range(4)),
+            ]
+        )
         made = sum(answer.status_code in (200, 201) for answer in answers)
         assert all(answer.status_code in (200, 201, 422) for answer in answers)
         referring = await found(strict, f"Observation?subject={path}")
