@@ -14,6 +14,8 @@ from functools import cache
 from typing import Any, Final
 
 TEXT_MAX: Final = 1024 * 1024
+ELEMENT_ID: Final = "Element.id"
+"""Name of the lexical space of element ids: https://hl7.org/fhir/R4/element.html#Element"""
 _INTEGER_MAX: Final = 2**31 - 1
 _DECIMAL_MAX: Final = 10**400
 
@@ -29,6 +31,8 @@ _ZONE: Final = "(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
 _MONTH: Final = f"{_YEAR}(?:-(?:0[1-9]|1[0-2]))?"
 _ID: Final = r"[A-Za-z0-9\-.]{1,64}"
 _HEX: Final = "[0-9a-f]"
+_XML_SPACE: Final = re.compile(r"[ \t\r\n]+")
+_WHOLE: Final = "wholeLiteral"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +100,26 @@ TEXTS: Final[dict[str, Text]] = {
         "base64, for example AQID",
     ),
     "xhtml": _text(r"(?s:.+)", "XHTML in one div"),
+    ELEMENT_ID: _text(
+        r"[^\s\x00-\x20]+", "a text without spaces, for example a1", plain="[!-~]+", length_max=TEXT_MAX
+    ),
 }
 NUMBERS: Final[dict[str, Number]] = {
-    "integer": Number(-_INTEGER_MAX - 1, _INTEGER_MAX, True, "a whole number of 32 bits without a fraction"),
+    "integer": Number(
+        -_INTEGER_MAX - 1, _INTEGER_MAX, True, "a whole number of 32 bits without a fraction or an exponent"
+    ),
     "unsignedInt": Number(0, _INTEGER_MAX, True, f"a whole number from 0 to {_INTEGER_MAX}"),
     "positiveInt": Number(1, _INTEGER_MAX, True, f"a whole number from 1 to {_INTEGER_MAX}"),
     "decimal": Number(-_DECIMAL_MAX, _DECIMAL_MAX, False, "a number below 1e400"),
 }
+
+
+def lexical_space(type_name: str, *, attr: bool) -> str:
+    """Which of the lexical spaces here an element of a primitive type has; `attr` as in its definition.
+
+    An attribute of type string is an element's id, which is narrower than a string.
+    """
+    return ELEMENT_ID if attr and type_name == "string" else type_name
 
 
 def fault(type_name: str, value: Any) -> str | None:
@@ -120,10 +137,11 @@ def fault(type_name: str, value: Any) -> str | None:
 
 
 def _is_written_as(number: Number, value: Any) -> bool:
-    """Whether JSON has the value as a number, for whole ones without fraction and exponent."""
-    if type(value) is Decimal:
-        return not number.whole or value.as_tuple().exponent == 0
-    return type(value) is int
+    """Whether JSON has the value as a number, for whole ones without fraction and exponent.
+
+    Reading gives a Decimal for each literal with one of the two, also when its value is whole.
+    """
+    return type(value) is int or (type(value) is Decimal and not number.whole)
 
 
 def _text_fault(text: Text, type_name: str, value: Any) -> str | None:
@@ -140,9 +158,15 @@ def _text_fault(text: Text, type_name: str, value: Any) -> str | None:
 
 
 def _is_base64(value: str) -> bool:
-    """Whether the text is base64 (RFC 4648), broken by white space or not."""
+    """Whether the text is base64 (RFC 4648), with white space at most around its groups of four.
+
+    https://hl7.org/fhir/R4/datatypes.html#base64Binary
+    """
+    lines = _XML_SPACE.split(value)
+    if any(len(line) % 4 for line in lines):
+        return False
     try:
-        return bool(binascii.a2b_base64("".join(value.split()), strict_mode=True))
+        return bool(binascii.a2b_base64("".join(lines), strict_mode=True))
     except ValueError:
         return False
 
@@ -172,7 +196,24 @@ def json_schema(type_name: str) -> dict[str, Any]:
     number = NUMBERS[type_name]
     high = number.high if number.whole else 10**15
     low = number.low if number.whole else -high
-    return {"type": "integer" if number.whole else "number", "minimum": low, "maximum": high}
+    limits = {"minimum": low, "maximum": high}
+    return {"type": "integer", _WHOLE: True, **limits} if number.whole else {"type": "number", **limits}
+
+
+class _WholeLiteral:
+    """The keyword that refuses 1e0 where `integer`, which goes by the value, takes it."""
+
+    def __init__(self, parent_schema: dict[str, Any], value: Any, schema_path: list[str | int]) -> None:
+        pass
+
+    def validate(self, instance: Any) -> None:
+        """Raise ValueError for a number that was written with a fraction or an exponent."""
+        if type(instance) is Decimal:
+            raise ValueError
+
+
+KEYWORDS: Final = {_WHOLE: _WholeLiteral}
+"""The keywords of `json_schema` beyond those of Draft 4."""
 
 
 def reference_pattern(targets: tuple[str, ...]) -> str:

@@ -36,6 +36,7 @@ def validator(resource_type: str) -> jsonschema_rs.Draft4Validator:
     """The compiled schema of a concrete resource type; compiled at first use and kept."""
     return jsonschema_rs.Draft4Validator(
         schema(resource_type),
+        keywords=primitives.KEYWORDS,
         pattern_options=jsonschema_rs.RegexOptions(),
         validate_formats=False,
     )
@@ -126,7 +127,8 @@ class _Writer:
             return self._reference(element.targets)
         codes = value_set(element.binding) if element.binding else None
         if found.kind == "primitive":
-            return self._code(element.binding or "", codes) if codes else self._primitive(type_name)
+            space = primitives.lexical_space(type_name, attr=element.attr)
+            return self._code(element.binding or "", codes) if codes else self._primitive(space)
         if codes and type_name in ("CodeableConcept", "Coding", "Quantity"):
             return self._bound(type_name, element.binding or "", codes)
         return self._ref(type_name, found)
@@ -148,13 +150,17 @@ class _Writer:
         return {"$ref": f"#/definitions/{name}"}
 
     def _reference(self, targets: tuple[str, ...]) -> Schema:
-        """A Reference whose literal, if any, points at one of the target types."""
+        """A Reference whose literal, if any, points at one of the target types.
+
+        Whether a stated type agrees with a literal is left to the walker.
+        """
         name = "Reference" + "".join(f":{target}" for target in targets)
         if name not in self.definitions:
             self.definitions[name] = {}
             body = self.object(structure("Reference"))
             pattern = primitives.reference_pattern(targets or _ALL_TYPES)
             body["properties"]["reference"] = {"type": "string", "pattern": pattern}
+            body["dependencies"] = {"type": {"not": {"required": ["reference"]}}}
             self.definitions[name] = body
         return {"$ref": f"#/definitions/{name}"}
 

@@ -9,7 +9,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -19,6 +19,7 @@ from structlog.contextvars import bind_contextvars
 from fhirserver.errors import FhirError, Forbidden
 from fhirserver.fhir.structure import RESOURCE_TYPES
 from fhirserver.http.bodies import ErrorResponse, RequestBodies, ResponseGzip
+from fhirserver.interactions.failures import Unexpected
 from fhirserver.observe import log, metrics
 
 TYPE_KEY: Final = "fhir_type"
@@ -71,13 +72,6 @@ class Options:
     cors_origins: tuple[str, ...] = ()
     gzip_bytes_min: int = 1024
     access_log: bool = True
-
-
-class Unexpected(FhirError):
-    """Something broke that no client can mend (500)."""
-
-    status: ClassVar[int] = 500
-    code: ClassVar[str] = "exception"
 
 
 def wrap(app: ASGIApp, options: Options, error_response: ErrorResponse) -> ASGIApp:

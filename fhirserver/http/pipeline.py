@@ -5,20 +5,25 @@ https://hl7.org/fhir/R4/http.html
 
 from __future__ import annotations
 
-import asyncpg
+import asyncio
+from typing import Final
+
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fhirserver.db.pool import UNREACHABLE, unavailable
-from fhirserver.errors import FhirError, TooCostly
+from fhirserver.errors import FhirError
 from fhirserver.http.attended import Attended
 from fhirserver.http.render import Response, refuse, respond
 from fhirserver.http.request import Headers, call_of, path_of, query_of
 from fhirserver.http.wanted import verify, wanted_of
 from fhirserver.interactions.call import Services
+from fhirserver.interactions.failures import translated
 from fhirserver.interactions.patch import JSON_PATCH
 from fhirserver.interactions.run import run_alone
 from fhirserver.interactions.table import offers, resolve
+
+_THREAD_BYTES: Final = 512 * 1024
+"""Larger answers are rendered in a thread, so that other requests go on."""
 
 
 class Pipeline:
@@ -52,6 +57,8 @@ class Pipeline:
                 verify(wanted, call.query, target)
             async with Attended(receive):
                 answer = await run_alone(call)
+            if answer.body is not None and len(answer.body) > _THREAD_BYTES:
+                return await asyncio.to_thread(respond, call, answer, wanted)
             return respond(call, answer, wanted)
         except FhirError as error:
             return refuse(error, wanted)
@@ -69,21 +76,6 @@ def _options(path: str) -> Response:
     if "PATCH" in methods:
         headers["Accept-Patch"] = JSON_PATCH
     return Response(204, None, headers.items())
-
-
-def translated(error: Exception) -> FhirError | None:
-    """What a failure of the database means to a client; None for what nobody foresaw."""
-    match error:
-        case asyncpg.QueryCanceledError():
-            return TooCostly("the statement took longer than this server allows; narrow the search")
-        case asyncpg.ReadOnlySQLTransactionError() | asyncpg.InsufficientResourcesError():
-            return unavailable("the database does not take writes at the moment")
-        case asyncpg.ProgramLimitExceededError():
-            return TooCostly("a value of this request is larger than the database can hold")
-        case _ if isinstance(error, UNREACHABLE):
-            return unavailable("the database cannot be reached")
-        case _:
-            return None
 
 
 def error_response(error: FhirError, scope: Scope) -> ASGIApp:

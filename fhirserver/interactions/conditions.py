@@ -46,5 +46,5 @@ def unchanged(call: Call, version: Version) -> bool:
     if named is not None:
         return named.match(version.version)
     if call.if_modified_since is not None:
-        return version.updated < call.if_modified_since + timedelta(seconds=1)
+        return version.updated - timedelta(seconds=1) < call.if_modified_since
     return False

@@ -52,11 +52,27 @@ def draft(
     The resource has been validated and belongs to the caller. Its meta keeps tags, profiles, security
     labels and source as they came (docs/adr/0004-meta-and-identical-updates.md).
     """
+    return _draft(services, resource, _localized(services, resource), id_, method, after)
+
+
+def draft_of_change(services: Services, resource: Resource, method: str, current: Version) -> Draft | None:
+    """`resource` as the version that follows `current`; None where it would be the same again and such
+    versions are not made."""
+    content = _localized(services, resource)
+    if services.settings.no_op_update and identical(resource, current):
+        return None
+    return _draft(services, resource, content, current.id, method, current)
+
+
+def _draft(
+    services: Services,
+    resource: Resource,
+    content: bytes,
+    id_: str,
+    method: str,
+    after: Predecessor | None,
+) -> Draft:
     resource_type: str = resource["resourceType"]
-    content = _content(resource)
-    if any(base in content for base in services.own_bases_bytes):
-        localize(resource, services.own_bases)
-        content = _content(resource)
     meta = {name: value for name, value in resource.get("meta", {}).items() if name not in _SERVER_META}
     text = content.decode()
     return Draft(
@@ -71,6 +87,15 @@ def draft(
         entries=services.index(resource_type, id_, resource),
         after=after.updated if after else None,
     )
+
+
+def _localized(services: Services, resource: Resource) -> bytes:
+    """The content, after absolute references to this server have become relative in `resource`."""
+    content = _content(resource)
+    if any(base in content for base in services.own_bases_bytes):
+        localize(resource, services.own_bases)
+        content = _content(resource)
+    return content
 
 
 def _content(resource: Resource) -> bytes:

@@ -28,6 +28,7 @@ from fhirserver.settings import Settings
 from fhirserver.store.version import instant
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_STATUS = {int(status): f"{int(status)} {status.phrase}" for status in HTTPStatus}
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
         raise Invalid(f"{method} needs a resource in the entry", "resource")
     patch_type = None
     if method == "PATCH":
-        patch_type, resource = patch_document(resource)
+        patch_type, resource = patch_document(resource, call.services.settings.json_depth_max)
     return Call(
         services=call.services,
         interaction=target.interaction.name,
@@ -105,7 +106,7 @@ def split_url(url: str, own_bases: tuple[str, ...], settings: Settings) -> tuple
     return path, parameters(query, settings)
 
 
-def patch_document(resource: Any) -> tuple[str | None, Any]:
+def patch_document(resource: Any, depth_max: int) -> tuple[str | None, Any]:
     """Media type and document of a patch, which an entry carries in a Binary."""
     if not isinstance(resource, dict) or resource.get("resourceType") != "Binary":
         raise Invalid("a PATCH entry carries its JSON Patch in a Binary (contentType, data)")
@@ -113,7 +114,7 @@ def patch_document(resource: Any) -> tuple[str | None, Any]:
         data = base64.b64decode("".join(str(resource.get("data", "")).split()), validate=True)
     except binascii.Error:
         raise Invalid("the data of a Binary is base64", "Binary.data") from None
-    return resource.get("contentType"), json.loads(data)
+    return resource.get("contentType"), json.loads(data, depth_max=depth_max)
 
 
 def _instant(text: str | None) -> datetime | None:
@@ -129,7 +130,7 @@ def _instant(text: str | None) -> datetime | None:
 
 def response_entry(call: Call, method: str, answer: Answer) -> Entry:
     """Bundle.entry of a batch-response or transaction-response."""
-    response: dict[str, Any] = {"status": f"{answer.status} {HTTPStatus(answer.status).phrase}"}
+    response: dict[str, Any] = {"status": _STATUS[answer.status]}
     location = answer.headers.get("Location") or answer.headers.get("Content-Location")
     if location:
         response["location"] = location
@@ -151,7 +152,7 @@ def response_entry(call: Call, method: str, answer: Answer) -> Entry:
 
 def failed_entry(error: FhirError, outcome: bytes) -> Entry:
     """Bundle.entry of a batch entry that failed."""
-    response: dict[str, Any] = {"status": f"{error.status} {HTTPStatus(error.status).phrase}"}
+    response: dict[str, Any] = {"status": _STATUS[error.status]}
     if etag := error.headers.get("ETag"):
         response["etag"] = etag
     response["outcome"] = orjson.Fragment(outcome)

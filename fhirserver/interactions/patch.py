@@ -11,7 +11,7 @@ from fhirserver.fhir.validate import validate
 from fhirserver.interactions.answer import written
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
-from fhirserver.interactions.draft import draft, identical
+from fhirserver.interactions.draft import draft_of_change
 from fhirserver.interactions.integrity import verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
 from fhirserver.interactions.turns import in_turn
@@ -63,10 +63,9 @@ async def _write(connection: Connection, call: Call, current: Version | None) ->
     require_match(call, current)
     if current.deleted:
         raise Gone(f"{current.path} was deleted", headers={"ETag": current.etag})
-    resource = patched(call, current)
-    if call.services.settings.no_op_update and identical(resource, current):
+    made = draft_of_change(call.services, patched(call, current), "PATCH", current)
+    if made is None:
         return written(call, current, 200, "is unchanged")
-    made = draft(call.services, resource, current.id, "PATCH", current)
     await verify_targets(connection, call, [made])
     version = await store.replace(connection, call.services.tenant, made)
     if version is None:

@@ -10,7 +10,7 @@ from fhirserver.interactions.answer import written
 from fhirserver.interactions.body import checked, checked_with_id
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
-from fhirserver.interactions.draft import draft, identical, labelled, new_id
+from fhirserver.interactions.draft import draft, draft_of_change, labelled, new_id
 from fhirserver.interactions.integrity import verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
 from fhirserver.interactions.turns import in_turn
@@ -87,10 +87,9 @@ async def _put(
     services = call.services
     require_match(call, current)
     if current is not None and not current.deleted:
-        resource = labelled(resource, current)
-        if services.settings.no_op_update and identical(resource, current):
+        made = draft_of_change(services, labelled(resource, current), "PUT", current)
+        if made is None:
             return written(call, current, 200, "is unchanged")
-        made = draft(services, resource, id_, "PUT", current)
         await verify_targets(connection, call, [made])
         version = await store.replace(connection, services.tenant, made)
         if version is None:

@@ -1,6 +1,6 @@
 """Date parameters: ranges of time compared with ranges of time.
 
-https://hl7.org/fhir/R4/search.html#date
+https://hl7.org/fhir/R4/search.html#date; docs/adr/0008-date-prefixes.md says what each prefix compares.
 
 Both sides are half-open [lo, hi) in microseconds. A type's clinical date stands in the row itself
 (`ord`, `d_lo`, `d_hi`); every other date parameter has rows in `dat`. Clinical dates that last longer
@@ -35,6 +35,7 @@ from fhirserver.params.text import Prefix
 MODIFIERS: Final = ("missing",)
 SPAN_MAX: Final = 32 * 86_400 * 1_000_000
 """Longest clinical date, in microseconds, that is found by its start alone."""
+_SECOND: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,16 @@ class DateValue:
     prefix: Prefix
     lo: int
     hi: int
+
+    @property
+    def is_moment(self) -> bool:
+        """Whether it was written to the second or finer: a point, whose range above begins at `lo`."""
+        return self.hi - self.lo <= _SECOND
+
+    @property
+    def after(self) -> int:
+        """What an instant has to be later than, or at, to be greater."""
+        return self.lo + 1 if self.is_moment else self.hi
 
 
 def parse(text: str, zone: tzinfo) -> DateValue:
@@ -193,21 +204,26 @@ def widened(value: DateValue, now: int) -> tuple[int, int]:
 
 
 def test(value: DateValue, lo: Fragment, hi: Fragment, now: int) -> Fragment:
-    """The comparison with the range [lo, hi) of a resource: https://hl7.org/fhir/R4/search.html#prefix"""
+    """The comparison with the range [lo, hi) of a resource: https://hl7.org/fhir/R4/search.html#prefix
+
+    What begins at a moment and is no longer than its precision is equal to it, so not greater.
+    """
     within = sql("{} >= {} AND {} <= {}", lo, value.lo, hi, value.hi)
     match value.prefix:
         case "eq":
             return within
         case "ne":
             return sql("NOT ({})", within)
+        case "gt" if value.is_moment:
+            return sql("{} > {} AND ({} <> {} OR {} > {})", hi, value.lo, lo, value.lo, hi, value.hi)
         case "gt":
             return sql("{} > {}", hi, value.hi)
         case "lt":
             return sql("{} < {}", lo, value.lo)
         case "ge":
-            return or_(sql("{} > {}", hi, value.hi), within)
+            return sql("{} > {}", hi, value.lo)
         case "le":
-            return or_(sql("{} < {}", lo, value.lo), within)
+            return sql("{} < {}", lo, value.hi)
         case "sa":
             return sql("{} >= {}", lo, value.hi)
         case "eb":

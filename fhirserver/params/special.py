@@ -88,7 +88,7 @@ def _span(value: DateValue, now: int) -> Span:
 
 
 def _updated(alias: Fragment, value: DateValue, now: int) -> Fragment:
-    """The instant is a point, so gt and sa, lt and eb are the same."""
+    """The instant is a point, so lt and eb are the same."""
     lo, hi = date.widened(value, now) if value.prefix == "ap" else (value.lo, value.hi)
     first, last = _moment(lo), _moment(hi)
     match value.prefix:
@@ -96,7 +96,9 @@ def _updated(alias: Fragment, value: DateValue, now: int) -> Fragment:
             return sql("{}.updated >= {} AND {}.updated < {}", alias, first, alias, last)
         case "ne":
             return sql("NOT ({}.updated >= {} AND {}.updated < {})", alias, first, alias, last)
-        case "gt" | "sa":
+        case "gt":
+            return sql("{}.updated >= {}", alias, _moment(value.after))
+        case "sa":
             return sql("{}.updated >= {}", alias, last)
         case "ge":
             return sql("{}.updated >= {}", alias, first)

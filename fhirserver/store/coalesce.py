@@ -68,6 +68,8 @@ class Gatherer(Generic[Asked, Given]):
             wanted = [(asked, future) for asked, future in taken if not future.done()]
             if wanted:
                 await self._settle(wanted)
+        # Now, not when the callback comes: who asks in between must find that nobody serves any more.
+        self._tasks.difference_update({asyncio.current_task()})
 
     async def _settle(self, wanted: Sequence[tuple[Asked, asyncio.Future[Given]]]) -> None:
         try:

@@ -20,7 +20,7 @@ from tests.crash.writers import client, misformed, writing
 
 ROUNDS = int(os.environ.get("FHIRSERVER_TEST_CRASH_ROUNDS", "6"))
 KINDS = ("server", "postgres", "both", "backend", "both", "postgres")
-WRITE_S = (0.1, 0.7)
+WRITE_S = (0.1, 0.5)
 RECOVERY_S_MAX = 30.0
 
 

@@ -15,6 +15,14 @@ Entry = dict[str, Any]
 SYSTEM = "http://example.org/ids"
 JSON_PATCH = "application/json-patch+json"
 RETURN_RESOURCE = {"Prefer": "return=representation"}
+WRITE_PATIENT = """
+    INSERT INTO resource_patient
+        (tenant, type, id, version, updated, method, idk, ord, compartments, keys, content)
+    SELECT tenant, type, $2, 1, clock_timestamp(), method, idk, ord, compartments, keys, content
+    FROM resource_patient WHERE id = $1
+"""
+"""The first version of a Patient with the id $2, like the one with the id $1, as another process would
+write it in a transaction that has its id already."""
 
 
 # -- resources

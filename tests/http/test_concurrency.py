@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from tests.http.support import (
+    WRITE_PATIENT,
     Entry,
     created,
     criteria,
@@ -262,6 +263,34 @@ async def test_of_fifty_creates_under_one_id_one_creates(doors: Doors, how: str)
     assert await numbers(doors[0], f"Patient/{id_}") == list(range(1, CLIENTS + 1))
 
 
+@pytest.mark.parametrize("how", ["alone", "transaction"])
+async def test_a_conditional_update_replaces_only_what_matches(doors: Doors, how: str) -> None:
+    """The criteria hold of the very version that is replaced, though others change it all the time."""
+    id_, mark, done = key(), key(), asyncio.Event()
+    await put(doors[0], patient(mark, id=id_))
+
+    async def flip() -> None:
+        for n in range(60):
+            await put(doors[0], patient(mark if n % 2 else None, id=id_, name=[{"family": str(n)}]))
+        done.set()
+
+    async def update() -> None:
+        while not done.is_set():
+            url = f"Patient?{criteria(mark)}"
+            body = patient(mark, id=id_, gender="other", name=[{"family": key()}])
+            if how == "alone":
+                answer = await doors[1].put(f"/{url}", json=body)
+            else:
+                answer = await send(doors[1], "transaction", entry("PUT", url, body))
+            assert answer.status_code in (200, 409), answer.text
+
+    await asyncio.gather(flip(), update(), update())
+    history = [one["resource"] for one in await versions(doors[0], f"Patient/{id_}")]
+    replaced = [older for newer, older in pairwise(history) if newer.get("gender") == "other"]
+    assert replaced
+    assert all("identifier" in resource for resource in replaced)
+
+
 async def test_a_reference_waits_for_those_who_may_be_creating_its_target(doors: Doors) -> None:
     """Two feeds at once: one brings the organisation, others refer to it by its identifier."""
     for _ in range(5):
@@ -351,6 +380,47 @@ def body(resource_type: str, id_: str) -> dict[str, Any]:
     if resource_type == "Patient":
         return patient(id=id_)
     return {"resourceType": "Group", "id": id_, "type": "person", "actual": True}
+
+
+async def test_a_lost_try_leaves_nothing_behind(doors: Doors, database: str) -> None:
+    """What the first try found is replaced before the second, which must not go by it."""
+    by_create, by_search, contended = key(), key(), key()
+    old = [await created(doors[0], patient(mark)) for mark in (by_create, by_search)]
+    connection = await asyncpg.connect(database)
+    try:
+        async with connection.transaction():
+            await connection.execute(WRITE_PATIENT, old[0]["id"], contended)
+            waiting = asyncio.create_task(
+                send(
+                    doors[0],
+                    "transaction",
+                    entry(
+                        "POST", "Patient", patient(by_create), "urn:uuid:a", ifNoneExist=criteria(by_create)
+                    ),
+                    entry(
+                        "POST",
+                        "Observation",
+                        observation(
+                            "urn:uuid:a", performer=[{"reference": f"Patient?{criteria(by_search)}"}]
+                        ),
+                    ),
+                    entry("PUT", f"Patient/{contended}", patient(id=contended, active=True)),
+                    Prefer="return=representation",
+                )
+            )
+            await asyncio.sleep(0.2)
+            for resource in old:
+                await doors[1].delete(f"/Patient/{resource['id']}")
+            new = await created(doors[1], patient(by_search))
+            assert not waiting.done()
+    finally:
+        await connection.close()
+    answer = await waiting
+    assert statuses(answer.json()["entry"]) == [201, 201, 200]
+    made, weight, updated = (one["resource"] for one in answer.json()["entry"])
+    assert made["id"] != old[0]["id"] and updated["meta"]["versionId"] == "2"
+    assert weight["subject"]["reference"] == f"Patient/{made['id']}"
+    assert weight["performer"][0]["reference"] == f"Patient/{new['id']}"
 
 
 async def test_what_a_transaction_writes_is_seen_at_once_or_not_at_all(doors: Doors) -> None:

@@ -103,6 +103,8 @@ async def test_prefer_does_not_apply_to_failures(door: Door) -> None:
         ([("if-modified-since", "Fri, 31 Dec 2100 00:00:00 GMT")], 304),
         ([("if-modified-since", "Sat, 01 Jan 2000 00:00:00 GMT")], 200),
         ([("if-modified-since", "yesterday")], 200),
+        ([("if-modified-since", "Fri, 31 Dec 9999 23:59:59 GMT")], 304),
+        ([("if-modified-since", "Mon, 01 Jan 0001 00:00:00 GMT")], 200),
         ([("if-none-match", 'W/"2"'), ("if-modified-since", "Fri, 31 Dec 2100 00:00:00 GMT")], 200),
     ],
 )

@@ -23,6 +23,7 @@ from fhirserver.fhir.validate import issues
 from fhirserver.store import history as store
 from tests.conftest import NewDatabase
 from tests.http.support import (
+    WRITE_PATIENT,
     Entry,
     Resource,
     created,
@@ -334,19 +335,11 @@ class Work:
                 await asyncio.sleep(chance.uniform(0, 0.02))
                 await connection.execute("SELECT pg_current_xact_id()")
                 for _ in range(2):
-                    await connection.execute(COPY, template, key())
+                    await connection.execute(WRITE_PATIENT, template, key())
                     await asyncio.sleep(chance.uniform(0, 0.15))
                 await (transaction.rollback() if chance.random() < 0.25 else transaction.commit())
         finally:
             await connection.close()
-
-
-COPY = """
-    INSERT INTO resource_patient
-        (tenant, type, id, version, updated, method, idk, ord, compartments, keys, content)
-    SELECT tenant, type, $2, 1, clock_timestamp(), method, idk, ord, compartments, keys, content
-    FROM resource_patient WHERE id = $1
-"""
 
 
 @pytest.mark.parametrize(
@@ -411,7 +404,7 @@ async def test_the_feed_stops_before_the_oldest_running_writer(feed: tuple[str, 
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_current_xact_id()")
-            await connection.execute(COPY, template["id"], slow)
+            await connection.execute(WRITE_PATIENT, template["id"], slow)
             await put(http, patient(id=late))
             during = await answered(http, "/Patient/_history?_count=5")
             assert not {f"Patient/{slow}", f"Patient/{late}"} & {known(one)[0] for one in during["entry"]}

@@ -11,6 +11,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from fhirserver.fhir import xml
+from fhirserver.fhir.validate import issues
 from tests.http.support import (
     SYSTEM,
     Entry,
@@ -108,11 +110,20 @@ async def test_prefer_decides_what_writes_answer_with(http: Http) -> None:
     assert "resource" not in told[0] and told[1]["resource"]["resourceType"] == "CapabilityStatement"
 
 
-async def test_the_answer_can_be_xml(http: Http) -> None:
-    response = await send(
-        http, "transaction", entry("POST", "Patient", patient()), Accept="application/fhir+xml"
+async def test_a_transaction_in_xml(http: Http) -> None:
+    entries = [
+        entry("POST", "Patient", patient(), "urn:uuid:9b0a8a7e-61f2-4b39-8d4f-9b57a2d1f8c1"),
+        entry("POST", "Observation", observation("urn:uuid:9b0a8a7e-61f2-4b39-8d4f-9b57a2d1f8c1")),
+    ]
+    response = await http.post(
+        "",
+        content=xml.to_xml(bundle("transaction", entries)),
+        headers={"Content-Type": "application/fhir+xml", "Accept": "application/fhir+xml"},
     )
-    assert response.status_code == 200 and b'<type value="transaction-response"/>' in response.content
+    answer = xml.from_xml(response.content)
+    assert response.status_code == 200 and issues(answer) == []
+    person, weight = (path_of(one) for one in answer["entry"])
+    assert (await read(http, weight))["subject"] == {"reference": person}
 
 
 # -- reads
@@ -248,6 +259,58 @@ async def test_a_resource_appears_once(http: Http, one: str, other: str, conditi
             assert response.status_code == 400, response.text
         assert "expression" in response.json()["issue"][0]
     assert await read(http, f"Patient/{id_}") == before
+
+
+async def test_equal_conditional_creates_are_one(http: Http) -> None:
+    for there in (False, True):
+        mark = key()
+        if there:
+            await created(http, patient(mark))
+        answers = await transact(
+            http,
+            entry("POST", "Patient", patient(mark), "urn:uuid:a", ifNoneExist=criteria(mark)),
+            entry("POST", "Patient", patient(mark), "urn:uuid:b", ifNoneExist=criteria(mark)),
+            entry("POST", "Observation", observation("urn:uuid:b")),
+        )
+        assert statuses(answers) == [200 if there else 201, 200, 201]
+        [person] = await found(http, f"Patient?{criteria(mark)}")
+        assert path_of(answers[0]) == path_of(answers[1]) == f"Patient/{person['id']}"
+        weight = await read(http, path_of(answers[2]))
+        assert weight["subject"]["reference"] == f"Patient/{person['id']}"
+
+
+async def test_conditions_that_other_entries_fulfil_are_ambiguous(http: Http) -> None:
+    """Whether the condition or the other entry comes first would decide the outcome."""
+    mark, id_ = key(), key()
+    both = patient(mark, identifier=[{"system": SYSTEM, "value": value} for value in (mark, id_)])
+    conditional = entry("POST", "Patient", both, ifNoneExist=criteria(mark))
+    for one, other in (
+        (conditional, entry("POST", "Patient", patient(mark))),
+        (conditional, entry("PUT", f"Patient/{id_}", patient(mark, id=id_))),
+        (conditional, entry("POST", "Patient", both, ifNoneExist=criteria(id_))),
+        (entry("PUT", f"Patient?{criteria(mark)}", patient()), entry("POST", "Patient", patient(mark))),
+        (
+            entry("PUT", f"Patient?{criteria(mark)}", both),
+            entry("PUT", f"Patient/{id_}", patient(mark, id=id_)),
+        ),
+    ):
+        for entries in ((one, other), (other, one)):
+            issue = await refused(http, 412, *entries)
+            assert issue["code"] == "multiple-matches"
+    assert await found(http, f"Patient?{criteria(mark)}") == []
+
+
+async def test_a_conditional_delete_makes_room_for_what_replaces_it(http: Http) -> None:
+    mark = key()
+    old = await created(http, patient(mark))
+    answers = await transact(
+        http,
+        entry("POST", "Patient", patient(mark), ifNoneExist=criteria(mark)),
+        entry("DELETE", f"Patient?{criteria(mark)}"),
+    )
+    assert statuses(answers) == [201, 204]
+    [new] = await found(http, f"Patient?{criteria(mark)}")
+    assert new["id"] != old["id"]
 
 
 async def test_a_read_of_what_is_written_is_no_collision(http: Http) -> None:
@@ -449,6 +512,17 @@ async def test_identical_updates_make_no_version(http: Http) -> None:
     assert statuses(answers) == [200, 200]
     assert {answer["response"]["etag"] for answer in answers} == {'W/"1"'}
     assert await read(http, f"Patient/{id_}") == before
+
+
+async def test_an_own_address_in_a_reference_is_no_change(http: Http) -> None:
+    """It is stored without the address, so the same request again says what is stored already."""
+    id_ = key()
+    body = observation("http://127.0.0.1:8080/fhir/Patient/1", id=id_)
+    for _ in range(2):
+        await put(http, body)
+        answers = await transact(http, entry("PUT", f"Observation/{id_}", body))
+        assert answers[0]["response"]["etag"] == 'W/"1"'
+    assert (await read(http, f"Observation/{id_}"))["subject"]["reference"] == "Patient/1"
 
 
 async def test_numbers_keep_their_digits(http: Http) -> None:

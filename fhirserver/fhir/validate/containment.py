@@ -14,7 +14,8 @@ from fhirserver.fhir.validate.references import local_types
 def parts(resource: dict[str, Any]) -> list[dict[str, Any]] | None:
     """Copies of the container and its contained resources without `#` references.
 
-    None when the containment itself is at fault: a missing id, a second level, a dangling reference.
+    None when the containment itself is at fault: an id missing or shared, a second level, a dangling
+    reference.
     """
     contained = resource["contained"]
     if not isinstance(contained, list) or not contained:
@@ -22,7 +23,7 @@ def parts(resource: dict[str, Any]) -> list[dict[str, Any]] | None:
     if not all(isinstance(item, dict) and "id" in item and "contained" not in item for item in contained):
         return None
     local = local_types(resource)
-    if local is None:
+    if local is None or len(local) != len(contained) + 1:
         return None
     container = {key: value for key, value in resource.items() if key != "contained"}
     try:

@@ -15,6 +15,7 @@ from fhirserver.fhir.validate import hints
 _RELATIVE: Final = re.compile(
     r"(?P<type>[A-Za-z]+)(?:/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#\S*)?|\?\S+)"
 )
+_DEFINITIONS: Final = "http://hl7.org/fhir/StructureDefinition/"
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 _REST: Final = re.compile(
     r"https?://\S+/(?P<type>[A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#\S*)?"
@@ -24,14 +25,16 @@ _REST: Final = re.compile(
 def local_types(resource: dict[str, Any]) -> dict[str, str] | None:
     """Id -> type of the contained resources; the empty id is the resource itself.
 
-    None when one has no id: it may be what a reference means, and the missing id is defect enough.
+    The type is "" when several have the id, and a reference may mean any of them. None when one has no id:
+    it may be what a reference means, and the missing id is defect enough.
     """
     found = {"": str(resource.get("resourceType", ""))}
     contained = resource.get("contained")
     for item in contained if isinstance(contained, list) else ():
         if not isinstance(item, dict) or not isinstance(item.get("id"), str):
             return None
-        found[item["id"]] = str(item.get("resourceType", ""))
+        key = item["id"]
+        found[key] = "" if key in found else str(item.get("resourceType", ""))
     return found
 
 
@@ -63,6 +66,19 @@ def fault(text: str, targets: tuple[str, ...]) -> str | None:
     if rest is not None and rest["type"] in RESOURCE_TYPES:
         return _target_fault(rest["type"], targets)
     return None
+
+
+def type_fault(text: str, stated: str) -> str | None:
+    """Why Reference.type contradicts a well-formed literal that tells the type of its target, or None.
+
+    https://hl7.org/fhir/R4/references-definitions.html#Reference.type: a name of the specification's, or the
+    URL of a definition, which is not compared unless it is one of the specification's too.
+    """
+    form = _RELATIVE.fullmatch(text) or _REST.fullmatch(text)
+    name = stated.removeprefix(_DEFINITIONS)
+    if form is None or not {form["type"], name} <= RESOURCE_TYPES or form["type"] == name:
+        return None
+    return f"the type is {name}, but {show(text)} refers to {form['type']}"
 
 
 def _target_fault(kind: str, targets: tuple[str, ...]) -> str | None:

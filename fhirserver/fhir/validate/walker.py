@@ -33,6 +33,7 @@ class Walker:
         self.issues: list[Issue] = []
         self._entries = entries
         self._local: dict[str, str] | None = {}
+        self._contained_ids: set[str] = set()
         self._within_contained = False
         self._depth = 0
 
@@ -41,21 +42,26 @@ class Walker:
         found = self._resource_type(value, path, expected_type)
         if found is None:
             return
-        outer = self._local, self._within_contained
-        self._local, self._within_contained = references.local_types(value), False
+        outer = self._local, self._contained_ids, self._within_contained
+        self._local, self._contained_ids, self._within_contained = references.local_types(value), set(), False
         self._object(found, value, path or found.name)
-        self._local, self._within_contained = outer
+        self._local, self._contained_ids, self._within_contained = outer
 
     def _contained(self, value: Any, path: str) -> None:
-        """https://hl7.org/fhir/R4/references.html#contained: it has an id, and contains nothing itself."""
+        """https://hl7.org/fhir/R4/references.html#contained: it has its own id, and contains nothing itself."""
         found = self._resource_type(value, path, None)
         if found is None:
             return
         if self._within_contained:
             self._add("structure", "a contained resource may not contain resources itself", path)
             return
-        if not isinstance(value.get("id"), str):
+        key = value.get("id")
+        if not isinstance(key, str):
             self._add("required", "a contained resource needs an id to be referred to", f"{path}.id")
+        elif key in self._contained_ids:
+            self._add("structure", f"{show(key)} is the id of another contained resource", f"{path}.id")
+        else:
+            self._contained_ids.add(key)
         self._within_contained = True
         self._object(found, value, path)
         self._within_contained = False
@@ -83,7 +89,9 @@ class Walker:
         if not isinstance(value, dict):
             self._add("structure", f"expected an object of type {found.name}, not {show(value)}", path)
             return
-        if not value or (found.kind != "resource" and len(value) == 1 and "id" in value):
+        has_only_id = len(value) == 1 and "id" in value
+        # beside a primitive's value an id may stand alone, and `_primitive` knows whether there is one
+        if not value or (has_only_id and found.kind != "resource" and found is not _ELEMENT):
             self._add("structure", f"an empty {found.name}; leave the element out", path)
             return
         if self._depth == _DEPTH_MAX:
@@ -190,7 +198,7 @@ class Walker:
             self._object(_ELEMENT, extra, path)
         if item is _ABSENT:
             return
-        fault = primitives.fault(type_name, item)
+        fault = primitives.fault(primitives.lexical_space(type_name, attr=element.attr), item)
         if fault is not None:
             self._add("structure" if isinstance(item, dict) else "value", fault, path)
         elif type_name == "xhtml":
@@ -210,7 +218,7 @@ class Walker:
             if len(self.issues) != before:
                 return
             if type_name == "Reference" and "reference" in item:
-                self._reference(item["reference"], element, path)
+                self._reference(item, element, path)
             elif element.binding is not None:
                 self._report("code-invalid", concept_fault(type_name, item, element.binding), path)
 
@@ -222,12 +230,16 @@ class Walker:
         elif not isinstance(item, dict) or not item:
             self._add("structure", f"a resource is a JSON object with content, not {show(item)}", path)
 
-    def _reference(self, text: str, element: Element, path: str) -> None:
+    def _reference(self, value: dict[str, Any], element: Element, path: str) -> None:
+        text = value["reference"]
         if text.startswith("#"):
             fault = references.local_fault(text, element.targets, self._local)
             self._report("not-found", fault, f"{path}.reference")
-        else:
-            self._report("value", references.fault(text, element.targets), f"{path}.reference")
+            return
+        fault = references.fault(text, element.targets)
+        self._report("value", fault, f"{path}.reference")
+        if fault is None and "type" in value:
+            self._report("value", references.type_fault(text, value["type"]), f"{path}.type")
 
     def _extension(self, value: dict[str, Any], has_value: bool, path: str) -> None:
         """ext-1: https://hl7.org/fhir/R4/extensibility.html#Extension"""

@@ -16,7 +16,7 @@ from fhirserver.interactions.answer import written
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.create import exists
-from fhirserver.interactions.draft import draft, identical, labelled
+from fhirserver.interactions.draft import draft, draft_of_change, labelled
 from fhirserver.interactions.integrity import missing_targets, verify_unreferenced
 from fhirserver.interactions.patch import patched
 from fhirserver.interactions.transaction.item import Item
@@ -173,11 +173,10 @@ def _draft(item: Item, current: Version | None, latest: LatestOf, links: Links) 
         return draft(call.services, resource, item.identity[1], "PUT", row)
     if item.unmatched:
         require_unused(current)
-    if item.method == "PATCH":
-        resource = patched(call, current)
-    else:
-        resource = labelled(resource, current)
-    if call.services.settings.no_op_update and not links.is_pinned(item) and identical(resource, current):
+    resource = patched(call, current) if item.method == "PATCH" else labelled(resource, current)
+    if links.is_pinned(item):
+        return draft(call.services, resource, current.id, item.method, current)
+    made = draft_of_change(call.services, resource, item.method, current)
+    if made is None:
         item.answer = written(call, current, 200, "is unchanged")
-        return None
-    return draft(call.services, resource, current.id, item.method, current)
+    return made

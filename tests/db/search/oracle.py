@@ -97,13 +97,21 @@ def date_range(text: str) -> Range:
         hi = lo + timedelta(minutes=1)
     else:
         lo = datetime.fromisoformat(body[:19]).replace(tzinfo=zone)
-        hi = lo + timedelta(seconds=1)
+        digits = body[20:]
+        lo += timedelta(microseconds=int(digits.ljust(6, "0") or 0))
+        hi = lo + timedelta(microseconds=10 ** (6 - len(digits)))
     return Range(lo - offset, hi - offset, False)
 
 
 def date_holds(prefix: str, text: str, target: Range, now: datetime) -> bool:
-    """Ranges against ranges; both are half-open."""
+    """Ranges against ranges; both are half-open. docs/adr/0008-date-prefixes.md says why they are these.
+
+    With seconds the value is a moment, "the specified value and up" begins there, and what begins there
+    too and is over within the second is equal, not greater.
+    """
     asked = date_range(text)
+    moment = asked.hi - asked.lo <= timedelta(seconds=1)
+    equal = target.lo == asked.lo and target.hi <= asked.hi
     contained = asked.lo <= target.lo and target.hi <= asked.hi
     match prefix:
         case "" | "eq":
@@ -111,13 +119,13 @@ def date_holds(prefix: str, text: str, target: Range, now: datetime) -> bool:
         case "ne":
             return not contained
         case "gt":
-            return target.hi > asked.hi
+            return target.hi > asked.lo and not equal if moment else target.hi > asked.hi
         case "lt":
             return target.lo < asked.lo
         case "ge":
-            return target.hi > asked.hi or contained
+            return target.hi > asked.lo
         case "le":
-            return target.lo < asked.lo or contained
+            return target.lo < asked.hi
         case "sa":
             return target.lo >= asked.hi
         case "eb":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -280,6 +281,11 @@ CASES: list[tuple[str, set[str]]] = [
     ("Observation?date=lt2020", {"o3"}),
     ("Observation?date=eb2020-06", {"o1"}),
     ("Observation?date=ge2020-05-01&date=lt2020-06", {"o1", "o3"}),
+    ("Observation?date=gt2020-12-31", {"bp"}),
+    ("Observation?date=ge2020-12-31", {"bp", "o3"}),
+    ("Observation?date=ge2019&date=le2019", {"o3"}),
+    ("Observation?date=gt2020-05-01T10:00:00Z&date=lt2020-06", {"o3"}),
+    ("Observation?date=gt2020-05-01T09:59:59Z&date=lt2020-06", {"o1", "o3"}),
     ("Observation?date:missing=true", {"o4"}),
     ("Patient?_lastUpdated=gt2000", {"peter", "anna", "empty"}),
     ("Patient?_lastUpdated=lt2000", set()),
@@ -359,3 +365,21 @@ SORTED: list[tuple[str, list[str]]] = [
 async def test_sorts(db: Harness) -> None:
     for url, expected in SORTED:
         assert await db.ids(url) == expected, url
+
+
+async def test_who_asks_for_what_came_later_loses_nothing(db: Harness) -> None:
+    """However much of the instant the asker kept: clients cut microseconds to milliseconds or seconds."""
+    updated: datetime = await db.connection.fetchval("SELECT max(updated) FROM resource")
+    whole = updated.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    everything = set(await db.ids("Patient?"))
+    assert set(await db.ids(f"Patient?_lastUpdated=gt{whole}")) == set()
+    assert set(await db.ids(f"Patient?_lastUpdated=ge{whole}")) == everything
+    assert set(await db.ids(f"Patient?_lastUpdated=lt{whole}")) == set()
+    for cut in (whole[:19] + "Z", whole[:23] + "Z"):
+        exact = datetime.fromisoformat(cut) == updated
+        assert set(await db.ids(f"Patient?_lastUpdated=gt{cut}")) == (set() if exact else everything)
+        for prefix in ("ge", "le", ""):
+            assert set(await db.ids(f"Patient?_lastUpdated={prefix}{cut}")) == everything
+        for prefix in ("sa", "lt", "eb", "ne"):
+            assert set(await db.ids(f"Patient?_lastUpdated={prefix}{cut}")) == set()
+    assert set(await db.ids(f"Patient?_lastUpdated=gt{whole[:10]}")) == set()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fhirserver.fhir import validate
+from fhirserver.fhir.xml import from_xml, to_xml
 
 Resource = dict[str, Any]
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">x</div>'
@@ -67,6 +68,7 @@ BUNDLE: Resource = {
     "entry": [{"resource": PATIENT}, {"resource": PARAMETERS}],
 }
 BASIC: Resource = {"resourceType": "Basic", "id": "b", "code": {"text": "x"}}
+EXTENSION: Resource = {"extension": [{"url": "http://example.org/e", "valueCode": "x"}]}
 GONE = object()
 VALID = [PATIENT, OBSERVATION, CONDITION, MEDICATION_REQUEST, BUNDLE]
 
@@ -140,6 +142,16 @@ CASES = [
     (PATIENT, "contact/0/name/given/1", 5, "value", "Patient.contact[0].name.given[1]", "not a JSON string"),
     (PATIENT, "_deceasedBoolean", {"id": "x"}, "structure",
      "Patient.deceased.ofType(boolean)", "neither a value"),
+    (PATIENT, "_gender", {"id": "x"}, "structure", "Patient.gender", "neither a value"),
+    (PATIENT, "contact/0/name", {"given": ["A", None], "_given": [None, {"id": "x"}]}, "structure",
+     "Patient.contact[0].name.given[1]", "neither a value"),
+    (PATIENT, "_birthDate", {}, "structure", "Patient.birthDate", "an empty Element"),
+    # element ids
+    (PATIENT, "name/0/id", "a b", "value", "Patient.name[0].id", "without spaces"),
+    (PATIENT, "name/0/id", "a\tb", "value", "Patient.name[0].id", "without spaces"),
+    (PATIENT, "name/0/id", "x" * (1024 * 1024 + 1), "value", "Patient.name[0].id", "at most 1048576"),
+    (PATIENT, "extension/0/id", " a", "value", "Patient.extension[0].id", "without spaces"),
+    (PATIENT, "_birthDate/id", "a b", "value", "Patient.birthDate.id", "without spaces"),
     # cardinality and choice
     (OBSERVATION, "status", GONE, "required", "Observation.status", "status is required"),
     (OBSERVATION, "component/0/code", GONE, "required", "Observation.component[0].code", "code is required"),
@@ -165,12 +177,19 @@ CASES = [
      "Observation.component[0].value.ofType(integer)", "without a fraction"),
     (OBSERVATION, "component/0/valueInteger", 2**31, "value",
      "Observation.component[0].value.ofType(integer)", "32 bits"),
+    (OBSERVATION, "component/0/valueInteger", Decimal("1e0"), "value",
+     "Observation.component[0].value.ofType(integer)", "without a fraction or an exponent"),
+    (PATIENT, "multipleBirthInteger", Decimal("1.0e1"), "value",
+     "Patient.multipleBirth.ofType(integer)", "without a fraction or an exponent"),
+    (PATIENT, "telecom", [{"value": "1", "rank": Decimal("1e0")}], "value",
+     "Patient.telecom[0].rank", "from 1 to 2147483647"),
     (OBSERVATION, "code/coding/0/system", "http://loinc org", "value",
      "Observation.code.coding[0].system", "a URI"),
     (OBSERVATION, "code/coding/0/code", " 1", "value",
      "Observation.code.coding[0].code", "without spaces at its ends"),
     (OBSERVATION, "code/text", "bell\x07", "value", "Observation.code.text", "without control characters"),
     (PATIENT, "photo", [{"data": "A?=="}], "value", "Patient.photo[0].data", "base64"),
+    (PATIENT, "photo", [{"data": "AQ ID"}], "value", "Patient.photo[0].data", "base64"),
     # required bindings
     (OBSERVATION, "status", "finl", "code-invalid", "Observation.status", "final"),
     (PATIENT, "contact/0/gender", "f", "code-invalid",
@@ -203,7 +222,23 @@ CASES = [
      "Patient.generalPractitioner[0].reference", "write Organization/123, an absolute URL"),
     (PATIENT, "generalPractitioner/0/reference", "#p", "not-found",
      "Patient.generalPractitioner[0].reference", "no contained resource"),
+    (PATIENT, "generalPractitioner/0/type", "Organization", "value",
+     "Patient.generalPractitioner[0].type", "'Practitioner/1' refers to Practitioner"),
+    (PATIENT, "generalPractitioner/0/type", "http://hl7.org/fhir/StructureDefinition/Organization", "value",
+     "Patient.generalPractitioner[0].type", "'Practitioner/1' refers to Practitioner"),
+    (PATIENT, "generalPractitioner/0",
+     {"reference": "https://example.org/fhir/Practitioner/1/_history/2", "type": "Patient"}, "value",
+     "Patient.generalPractitioner[0].type", "refers to Practitioner"),
+    (PATIENT, "generalPractitioner/0", {"reference": "Practitioner?identifier=1", "type": "Organization"},
+     "value", "Patient.generalPractitioner[0].type", "refers to Practitioner"),
+    (OBSERVATION, "subject/type", "Group", "value", "Observation.subject.type", "refers to Patient"),
+    (OBSERVATION, "focus", [{"reference": "Patient/1", "type": "Group"}], "value",
+     "Observation.focus[0].type", "refers to Patient"),
     # containment
+    (MEDICATION_REQUEST, "contained/2", {"resourceType": "Organization", "id": "o", "name": "y"}, "structure",
+     "MedicationRequest.contained[2].id", "'o' is the id of another contained resource"),
+    (MEDICATION_REQUEST, "contained/2", {"resourceType": "Basic", "id": "m", "code": {"text": "x"}},
+     "structure", "MedicationRequest.contained[2].id", "'m' is the id of another"),
     (MEDICATION_REQUEST, "contained/0/id", GONE, "required", "MedicationRequest.contained[0].id", ""),
     (MEDICATION_REQUEST, "contained/1/id", "x", "not-found",
      "MedicationRequest.contained[0].manufacturer.reference", "no contained resource has the id of '#o'"),
@@ -308,6 +343,52 @@ def test_null_aligns_values_with_their_companions() -> None:
         )
     only = {"_given": [{"extension": [{"url": "a", "valueCode": "x"}]}]}
     validate.validate(PATIENT | {"name": [only]})
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"birthDate": "1970-03-30", "_birthDate": {"id": "bd"}},
+        {"gender": "female", "_gender": {"id": "a"}, "name": [{"family": "x", "_family": {"id": "b"}}]},
+        {"name": [{"given": ["a"], "_given": [{"id": "x"}]}]},
+        {"name": [{"given": ["a", "b", None], "_given": [None, {"id": "x"}, {"id": "y"} | EXTENSION]}]},
+        {"extension": [{"url": "http://example.org/e", "valueCode": "x", "_valueCode": {"id": "c"}}]},
+        {"name": [{"id": "Patient.name:slice/1_é", "family": "x"}]},
+        {"name": [{"id": "x" * 1024 * 1024, "family": "x"}]},
+    ],
+)
+def test_an_element_with_a_value_may_have_an_id(properties: Resource) -> None:
+    resource = PATIENT | properties
+    assert validate.issues(resource) == []
+    validate.validate(resource)
+    assert validate.issues(from_xml(to_xml(resource))) == []
+
+
+def test_contained_resources_of_several_containers_may_share_an_id() -> None:
+    entries = [{"resource": MEDICATION_REQUEST}, {"resource": MEDICATION_REQUEST}]
+    bundle = BUNDLE | {"entry": entries}
+    assert validate.issues(bundle) == []
+    assert validate.passes(bundle)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        {"reference": "Practitioner/1", "type": "Practitioner"},
+        {"reference": "Practitioner/1", "type": "http://hl7.org/fhir/StructureDefinition/Practitioner"},
+        {"reference": "http://example.org/fhir/Practitioner/1", "type": "Practitioner"},
+        {"reference": "http://example.org/elsewhere", "type": "Practitioner"},
+        {"reference": "urn:uuid:c757873d-ec9a-4326-a141-556f43239520", "type": "Practitioner"},
+        {"reference": "Practitioner/1", "type": "Resource"},
+        {"reference": "Practitioner/1", "type": "http://example.org/fhir/StructureDefinition/Physician"},
+        {"identifier": {"value": "1"}, "type": "Organization"},
+        {"display": "x", "type": "Organization"},
+    ],
+)
+def test_types_of_references(reference: Resource) -> None:
+    resource = spoilt(PATIENT, "generalPractitioner/0", reference)
+    assert validate.issues(resource) == []
+    validate.validate(resource)
 
 
 def test_a_required_primitive_may_be_an_extension_alone() -> None:

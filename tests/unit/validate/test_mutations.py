@@ -29,7 +29,8 @@ STRANGE = [
     [["x"]], {"id": "x"}, EXTENSION, {"coding": [{"code": "x"}]}, {"reference": "Patient/1"},
     {"reference": "#x"}, {"resourceType": "Patient"}, [{"resourceType": "Patient"}],
     {"resourceType": "Patient", "id": "x"}, '<div xmlns="http://www.w3.org/1999/xhtml">x</div>',
-    "<div>x</div>",
+    "<div>x</div>", {"id": "a b"}, Decimal("1"), "AQ ID", {"reference": "Patient/1", "type": "Patient"},
+    {"reference": "Patient/1", "type": "Group"}, [{"resourceType": "Patient", "id": "x"}] * 2,
 ]  # fmt: skip
 
 
@@ -117,7 +118,15 @@ def is_valid(resource: Resource) -> bool:
 @given(
     seed=st.integers(0, 2**32),
     key_value=st.sampled_from(
-        [("xyzzy", 1), ("id", ""), ("id", 5), ("id", None), ("extension", []), ("extension", {})]
+        [
+            ("xyzzy", 1),
+            ("id", ""),
+            ("id", "a b"),
+            ("id", 5),
+            ("id", None),
+            ("extension", []),
+            ("extension", {}),
+        ]
     ),
 )
 def test_one_broken_place_gives_one_issue_at_that_place(

@@ -3,6 +3,7 @@
 import base64
 import calendar
 import datetime
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -11,18 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhirserver.fhir import primitives
-from fhirserver.fhir.primitives import NUMBERS, TEXTS, fault, json_schema
+from fhirserver.fhir import json, primitives
+from fhirserver.fhir.primitives import ELEMENT_ID, KEYWORDS, NUMBERS, TEXTS, fault, json_schema
 from fhirserver.fhir.structure import STRUCTURES
 
 VALIDATORS = {
-    name: jsonschema_rs.Draft4Validator(json_schema(name)) for name in (*TEXTS, *NUMBERS, "boolean")
+    name: jsonschema_rs.Draft4Validator(json_schema(name), keywords=KEYWORDS)
+    for name in (*TEXTS, *NUMBERS, "boolean")
 }
 INTERESTING = st.text("09:.-+TZ aé/=\n\t\x01\u00a0\u2028urnoid", max_size=12)
 
 
 def test_every_primitive_of_the_tables_has_a_lexical_space() -> None:
-    assert set(VALIDATORS) == {name for name, found in STRUCTURES.items() if found.kind == "primitive"}
+    primitive = {name for name, found in STRUCTURES.items() if found.kind == "primitive"}
+    assert set(VALIDATORS) == primitive | {ELEMENT_ID}
 
 
 @pytest.mark.parametrize("type_name", sorted(set(TEXTS) - {"xhtml"}))
@@ -68,8 +71,30 @@ def test_base64(data: bytes) -> None:
     text = base64.b64encode(data).decode()
     assert fault("base64Binary", text) is None
     assert VALIDATORS["base64Binary"].is_valid(text)
-    assert fault("base64Binary", "\n".join(text)) is None
     assert fault("base64Binary", text + "A") is not None
+
+
+@given(st.binary(min_size=1, max_size=30), st.data())
+def test_white_space_in_base64_stands_between_groups_of_four(binary: bytes, data: st.DataObject) -> None:
+    text = base64.b64encode(binary).decode()
+    place = data.draw(st.integers(0, len(text)))
+    space = data.draw(st.text(" \t\r\n", min_size=1, max_size=3))
+    broken = text[:place] + space + text[place:]
+    pattern = str(STRUCTURES["base64Binary"].regex)  # that of the specification
+    assert (re.fullmatch(pattern, broken) is not None) is (place % 4 == 0)
+    assert (fault("base64Binary", broken) is None) is (place % 4 == 0)
+
+
+@given(st.integers(-(2**31), 2**31 - 1), st.integers(0, 3))
+def test_a_whole_number_is_written_without_an_exponent(value: int, zeros: int) -> None:
+    for literal in (f"{value}e0", f"{value}E+0", f"{value}.{'0' * zeros}0e{zeros + 1}", f"{value}.0"):
+        number = json.loads(literal.encode())
+        assert fault("decimal", number) is None
+        for type_name in ("integer", "unsignedInt", "positiveInt"):
+            assert fault(type_name, number) is not None
+            assert not VALIDATORS[type_name].is_valid(number)
+    assert fault("integer", json.loads(str(value).encode())) is None
+    assert VALIDATORS["integer"].is_valid(value)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +121,8 @@ def test_base64(data: bytes) -> None:
         ("integer", 2**31, False),
         ("integer", Decimal("1.0"), False),
         ("integer", Decimal("1E+2"), False),
+        ("integer", Decimal("1"), False),
+        ("decimal", Decimal("1"), True),
         ("unsignedInt", -1, False),
         ("positiveInt", 0, False),
         ("string", "a\tb\r\nc", True),
@@ -113,6 +140,15 @@ def test_base64(data: bytes) -> None:
         ("id", "A-1.b", True),
         ("id", "a_b", False),
         ("base64Binary", " ", False),
+        ("base64Binary", "====", False),
+        ("base64Binary", " AQID\r\n\tBAUG ", True),
+        ("base64Binary", "AQ ID", False),
+        ("base64Binary", "AQID\u00a0BAUG", False),
+        ("base64Binary", "AQID\x0cBAUG", False),
+        (ELEMENT_ID, "Patient.name:slice[x]_é", True),
+        (ELEMENT_ID, "a b", False),
+        (ELEMENT_ID, "a\n", False),
+        (ELEMENT_ID, "x" * (1024 * 1024 + 1), False),
         ("boolean", True, True),
         ("boolean", 1, False),
     ],
