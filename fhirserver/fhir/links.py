@@ -12,7 +12,8 @@ from typing import Any
 from fhirserver.fhir.reference import parse
 from fhirserver.fhir.structure import STRUCTURES, Resource
 
-URI_TYPES = frozenset({"uri", "url", "canonical", "oid", "uuid"})
+URI_TYPES = frozenset({"uri", "url", "oid", "uuid"})
+"""What #trules names; elements of type canonical are not replaced."""
 
 _LINK = re.compile(r"""(\b(?:href|src)\s*=\s*)(["'])(.*?)\2""", re.DOTALL)
 
@@ -51,7 +52,7 @@ def localize(resource: Resource, own_bases: tuple[str, ...]) -> None:
 
 
 def replace_uris(resource: Resource, replacements: Mapping[str, str]) -> Resource:
-    """A copy in which every uri, url, canonical, oid or uuid element and every link of a narrative
+    """A copy in which every uri, url, oid or uuid element and every link of a narrative
     that equals a key of `replacements` has its value. Other texts, such as Identifier.value, stay."""
 
     def changed(type_name: str, text: str) -> str:

@@ -95,8 +95,14 @@ def respond(call: Call, answer: Answer, wanted: Wanted) -> Response:
         if call.interaction in _SHOWS:
             raise
         body, packed = _unshown(error, wanted), None
-    headers["Content-Type"] = f"{wanted.accepted.media_type};charset=utf-8"
+    headers |= _described(wanted.accepted)
     return Response(answer.status, body, headers.items(), head=wanted.head, packed=packed)
+
+
+def _described(form: Accepted) -> dict[str, str]:
+    """The type of a body; XML can hold XHTML, which a browser would show as a page of this server."""
+    described = {"Content-Type": f"{form.media_type};charset=utf-8"}
+    return described | _GUARDS if form.format is Format.XML else described
 
 
 def _unshown(error: FhirError, wanted: Wanted) -> bytes:
@@ -173,5 +179,5 @@ def refuse(error: FhirError, wanted: Wanted) -> Response:
     except FhirError:
         # What cannot be written in XML (a control character in an echoed value) is left out.
         text = shaped(outcome(*(Issue(i.severity, i.code, i.code) for i in error.issues)), plain)
-    headers = {**COMMON, **error.headers, "Content-Type": f"{wanted.accepted.media_type};charset=utf-8"}
+    headers = COMMON | error.headers | _described(wanted.accepted)
     return Response(error.status, text, headers.items(), head=wanted.head)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from fhirserver.errors import Issue
 from fhirserver.fhir import json
@@ -16,7 +18,13 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 def version_headers(version: Version) -> dict[str, str]:
     """ETag and Last-Modified: https://hl7.org/fhir/R4/http.html#versioning"""
-    return {"ETag": version.etag, "Last-Modified": format_datetime(version.updated, usegmt=True)}
+    return {"ETag": version.etag, "Last-Modified": _http_date(version.updated)}
+
+
+@lru_cache(maxsize=1_024)
+def _http_date(moment: datetime) -> str:
+    """The entries of a transaction share their instant, and readers read the same resources."""
+    return format_datetime(moment, usegmt=True)
 
 
 def outcome(*issues: Issue) -> bytes:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
@@ -31,14 +29,21 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _STATUS = {int(status): f"{int(status)} {status.phrase}" for status in HTTPStatus}
 
 
-@contextmanager
-def located(index: int, entry: dict[str, Any]) -> Iterator[None]:
+class located:
     """Errors raised inside say which entry they are about, in words and as FHIRPath."""
-    try:
-        yield
-    except FhirError as error:
-        error.issues = tuple(relocated(issue, index, entry) for issue in error.issues)
-        raise
+
+    __slots__ = ("_entry", "_index")
+
+    def __init__(self, index: int, entry: dict[str, Any]) -> None:
+        self._index = index
+        self._entry = entry
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FhirError):
+            error.issues = tuple(relocated(issue, self._index, self._entry) for issue in error.issues)
 
 
 def relocated(issue: Issue, index: int, entry: dict[str, Any]) -> Issue:

@@ -13,6 +13,7 @@ from fhirserver.errors import FhirError, Invalid, MultipleMatches
 from fhirserver.interactions.call import Call, Params
 from fhirserver.interactions.query import parameters
 from fhirserver.interactions.searching import context_of, limits_of
+from fhirserver.params.text import split
 from fhirserver.search.compile import versions_statement
 from fhirserver.search.parse import RESULT_PARAMS, parse
 from fhirserver.search.query import SearchQuery
@@ -34,7 +35,8 @@ class Criteria:
 def criteria(call: Call, resource_type: str, given: str | Params, expression: str | None = None) -> Criteria:
     """The criteria of a query string or of decoded parameters; always strict.
 
-    Raises Invalid when there are none: a condition on nothing would match everything. Errors name
+    Raises Invalid when there are none, or one has no value: what a search may leave out would here
+    match everything. Errors name
     `expression`, the element or header that holds the criteria.
     """
     services = call.services
@@ -42,6 +44,9 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
         if isinstance(given, str):
             given = parameters(given.removeprefix("?"), services.settings)
         decisive = tuple(sorted((name, value) for name, value in given if _decides(name)))
+        empty = next((name for name, value in decisive if not all(split(value, ","))), None)
+        if empty is not None:
+            raise Invalid(f"'{empty}' in the criteria for {resource_type} has no value")
         if not decisive:
             raise Invalid(f"the criteria for {resource_type} name no search parameter")
         query = parse(services.registry, limits_of(services), resource_type, decisive)

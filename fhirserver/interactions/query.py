@@ -14,6 +14,8 @@ def parameters(text: str, settings: Settings) -> Params:
 
     Raises TooCostly beyond the limits, Invalid for what is not percent-encoded UTF-8 without U+0000.
     """
+    if not text:
+        return ()
     if len(text) > settings.url_bytes_max:
         raise TooCostly(f"the search parameters are longer than {settings.url_bytes_max} characters")
     if text.count("&") >= settings.params_max:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from fhirserver.errors import MethodNotAllowed, NotFound
@@ -73,6 +74,7 @@ class Target:
     compartment: tuple[str, str] | None = None
 
 
+@lru_cache(maxsize=4_096)
 def resolve(method: str, path: str) -> Target:
     """The interaction of `method` on `path`, which is relative to the base, still percent-encoded.
 

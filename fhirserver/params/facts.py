@@ -90,6 +90,34 @@ def node_types(param: SearchParam, resource_type: str) -> frozenset[str]:
     return frozenset(way[-1].type for way in ways if way) if ways else frozenset()
 
 
+_INLINE: Final = frozenset({("Bundle", "composition"), ("Bundle", "message")})
+"""Parameters whose value is a resource nested in the one that is searched, no reference to a stored one."""
+
+
+def unanswered(param: SearchParam, resource_type: str) -> str | None:
+    """Why no search can use a parameter that is defined; None when one can.
+
+    https://hl7.org/fhir/R4/bundle.html#search, https://hl7.org/fhir/R4/patient.html#search
+    """
+    if param.expression is None:
+        return "is not supported by this server"
+    if param.code == "phonetic":
+        return "compares names by their sound, which this server cannot; use 'name'"
+    if (resource_type, param.code) in _INLINE:
+        return "is a resource within the Bundle, and this server does not search those"
+    return None
+
+
+@lru_cache(maxsize=8_192)
+def is_canonical(param: SearchParam, resource_type: str) -> bool:
+    """Whether a reference parameter names what it points at by canonical URL alone.
+
+    The index finds such a URL; from it to the resource that it identifies there is no key to follow.
+    """
+    types = node_types(param, resource_type)
+    return param.type == "reference" and bool(types) and "Reference" not in types
+
+
 @lru_cache(maxsize=8_192)
 def is_single(param: SearchParam, resource_type: str) -> bool:
     """Whether a resource has at most one value: one element, not repeating (its types are a choice)."""

@@ -26,7 +26,14 @@ from fhirserver.params import (
 )
 from fhirserver.params.entries import ORD_ABSENT, Entries, Node
 from fhirserver.params.extract import extractor
-from fhirserver.params.facts import CLINICAL_DATES, UNIONS, implied_systems, is_patient, presence_bits
+from fhirserver.params.facts import (
+    CLINICAL_DATES,
+    UNIONS,
+    implied_systems,
+    is_patient,
+    presence_bits,
+    unanswered,
+)
 from fhirserver.params.reference import Resolve
 from fhirserver.params.registry import Registry, SearchParam, compartment_params
 
@@ -57,8 +64,10 @@ def indexer(registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tz
 
 
 def _is_derived(param: SearchParam, resource_type: str) -> bool:
-    """Whether the row, or what other parameters store, answers it already."""
+    """Whether the row, or what other parameters store, answers it already, or nothing ever does."""
     if param.code in _IN_THE_ROW or (resource_type, param.code) in UNIONS:
+        return True
+    if unanswered(param, resource_type) is not None:
         return True
     return bool(param.components) and composite.shape_of(param, resource_type) == "conjunction"
 

@@ -6,7 +6,9 @@ time has a key among the others.
 
 from __future__ import annotations
 
-from fhirserver.db.sql import FALSE, Fragment, and_, not_, or_, sql
+from typing import Final
+
+from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, not_, or_, sql
 from fhirserver.fhir.keys import Keys
 from fhirserver.params.composite import shape_of
 from fhirserver.params.condition import Condition, Scope, has_keys
@@ -19,8 +21,14 @@ def key_of(keys: Keys, resource_type: str, code: str) -> int:
     return keys.of("present", resource_type, code)
 
 
+ALWAYS: Final = frozenset({"_id", "_lastUpdated"})
+"""What no stored resource is without."""
+
+
 def present(scope: Scope, registry: Registry, param: SearchParam) -> Fragment:
     """Whether the row has a value for the parameter."""
+    if param.code in ALWAYS:
+        return TRUE
     parts = UNIONS.get((scope.resource_type, param.code))
     if parts is not None:
         return or_(*(_by_code(scope, registry, part) for part in parts))

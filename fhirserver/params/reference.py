@@ -80,15 +80,13 @@ def resolver(keys: Keys, own_bases: tuple[str, ...]) -> Resolve:
 
 
 def literals(value: Any) -> Iterator[str]:
-    """What a node points at: a Reference, a canonical or URI, or the resource itself in a Bundle."""
+    """What a node points at: a Reference, a canonical or a URI. A resource in its place points nowhere."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         literal = value.get("reference")
         if isinstance(literal, str):
             yield literal
-        elif "resourceType" in value and isinstance(value.get("id"), str):
-            yield f"{value['resourceType']}/{value['id']}"
 
 
 def salt_of(keys: Keys, resource_type: str, code: str) -> int:

@@ -14,7 +14,7 @@ from fhirserver.fhir.suggest import nearest
 from fhirserver.params import date, kinds, modifiers, special
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import UnsupportedModifier
-from fhirserver.params.facts import node_types, targets
+from fhirserver.params.facts import is_canonical, targets, unanswered
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Missing, Updated
@@ -60,51 +60,37 @@ class Reader:
         return self._clause(resource_type, param, modifier or None, value)
 
     def _param(self, resource_type: str, code: str) -> SearchParam:
-        param = self.registry.get(resource_type, code)
-        if param is not None and param.expression is not None and code not in DEFINED:
-            return param
-        if param is not None or code in DEFINED:
-            raise UnknownParameter(f"search parameter '{code}' is not supported by this server")
-        raise unknown(resource_type, code, self.registry)
+        return defined(self.registry, resource_type, code)
 
     def _values(self, code: str, value: str) -> list[str]:
-        parts = syntax.split(value, ",")
+        parts = [part for part in syntax.split(value, ",") if part]
         if len(parts) > self.or_values_max:
             raise TooCostly(f"'{code}' has {len(parts)} values; {self.or_values_max} is the limit")
-        if not all(parts):
-            raise Invalid(f"'{code}' has an empty value")
         return parts
 
     def _clause(self, resource_type: str, param: SearchParam, modifier: str | None, value: str) -> Condition:
-        if param.code == "_id":
-            self._plain(param, modifier)
-            return Ids(tuple(special.parse_id(part) for part in self._values("_id", value)))
-        if param.code == "_lastUpdated":
-            self._plain(param, modifier)
-            parts = self._values(param.code, value)
-            return Updated(tuple(date.parse(part, self.reading.zone) for part in parts))
-        modifiers.check(param, modifier)
+        modifiers.check(param, resource_type, modifier)
         if modifier == "missing":
             if value not in ("true", "false"):
                 raise Invalid(f"{param.code}:missing is true or false, not '{value}'")
             return Missing(param, value == "true")
         parts = self._values(param.code, value)
+        if param.code == "_id":
+            return Ids(tuple(special.parse_id(part) for part in parts), modifier == "not")
+        if param.code == "_lastUpdated":
+            return Updated(tuple(date.parse(part, self.reading.zone) for part in parts))
         return Clause(
             param,
             modifier,
             tuple(kinds.parse(param, resource_type, modifier, part, self.reading) for part in parts),
         )
 
-    def _plain(self, param: SearchParam, modifier: str | None) -> None:
-        if modifier is not None:
-            raise UnsupportedModifier(f"modifier :{modifier} is not supported on '{param.code}'")
-
     def _chain(
         self, resource_type: str, param: SearchParam, modifier: str | None, rest: str, value: str, depth: int
     ) -> Chain:
         if param.type != "reference":
             raise Invalid(f"'{param.code}' is no reference: '{param.code}.{rest}' leads nowhere")
-        self._literal(resource_type, param)
+        require_followed(param, resource_type)
         if modifier is not None and modifier not in ENDPOINT_TYPES:
             raise UnsupportedModifier(f"'{modifier}' is not a resource type: {param.code}:[type].{rest}")
         allowed = targets(param, resource_type) or tuple(sorted(ENDPOINT_TYPES))
@@ -136,14 +122,29 @@ class Reader:
         param = self._param(source, code)
         if param.type != "reference":
             raise Invalid(f"'{code}' in '{name}' is not a reference parameter of {source}")
-        self._literal(source, param)
+        require_followed(param, source)
         return Has(source, param, self.condition(source, rest, value, depth + 1))
 
-    def _literal(self, resource_type: str, param: SearchParam) -> None:
-        """A canonical names what it points at by URL, which the keys of chains do not follow."""
-        types = node_types(param, resource_type)
-        if types and "Reference" not in types:
-            raise UnknownParameter(f"'{param.code}' refers by canonical URL and cannot be chained")
+
+def defined(registry: Registry, resource_type: str, code: str) -> SearchParam:
+    """The parameter of a type by its code. Raises UnknownParameter for none, and for one without answers."""
+    param = registry.get(resource_type, code)
+    reason = "is not supported by this server" if code in DEFINED else None
+    if param is not None:
+        reason = reason or unanswered(param, resource_type)
+    if reason is not None:
+        raise UnknownParameter(f"search parameter '{code}' {reason}")
+    if param is None:
+        raise unknown(resource_type, code, registry)
+    return param
+
+
+def require_followed(param: SearchParam, resource_type: str) -> None:
+    """Raises UnknownParameter for a reference that leads by URL, where keys of ids are needed."""
+    if is_canonical(param, resource_type):
+        raise UnknownParameter(
+            f"'{param.code}' of {resource_type} refers by canonical URL, which chains and includes do not follow"
+        )
 
 
 def alike(name: str, known: frozenset[str]) -> str:

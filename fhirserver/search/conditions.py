@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from fhirserver.db.sql import TRUE, sql
+from fhirserver.db.sql import TRUE, not_, sql
 from fhirserver.params import composite, plain, presence, quantity, reference, special
 from fhirserver.params.condition import Condition, Driver, Ids, Patients, Rank, Scope, Tokens
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
@@ -33,8 +33,9 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
             return _clause(context, scope, param, modifier, values)
         case query.Missing(param, missing):
             return presence.compile(scope, context.registry, param, missing)
-        case query.Ids(ids):
-            return special.compile_ids(scope, ids)
+        case query.Ids(ids, negated):
+            found = special.compile_ids(scope, ids)
+            return Condition(not_(found.filter)) if negated else found
         case query.Updated(values):
             return special.compile_updated(scope, values, scope.resource_type not in CLINICAL_DATES)
         case query.Within(compartment, id_):

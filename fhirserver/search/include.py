@@ -16,10 +16,10 @@ from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params import reference
 from fhirserver.params.condition import Condition, UnsupportedModifier
 from fhirserver.params.extract import extractor
-from fhirserver.params.facts import is_patient
+from fhirserver.params.facts import is_canonical, is_patient, unanswered
 from fhirserver.params.reference import ReferenceValue
 from fhirserver.params.registry import Registry, SearchParam
-from fhirserver.search.clauses import UnknownParameter, alike, unknown
+from fhirserver.search.clauses import UnknownParameter, alike, defined, require_followed
 from fhirserver.search.context import Context
 from fhirserver.search.query import Include
 from fhirserver.search.restrict import ROW
@@ -53,11 +53,10 @@ def parse(registry: Registry, types: Sequence[str], name: str, value: str) -> li
         if reverse:
             raise Invalid("_revinclude names a reference parameter; * is for _include")
         return [Include(source, None, target, False)]
-    param = registry.get(source, code)
-    if param is None or param.expression is None:
-        raise unknown(source, code, registry)
+    param = defined(registry, source, code)
     if param.type != "reference":
         raise Invalid(f"'{code}' in {kind} is not a reference parameter of {source}")
+    require_followed(param, source)
     return [Include(source, param, target, reverse)]
 
 
@@ -80,7 +79,7 @@ def targets(
             continue
         nodes = extractor(registry, source)(resource)
         for include in wanted:
-            params = [include.param] if include.param else _references(registry, source)
+            params = [include.param] if include.param else followed(registry, source)
             for param in params:
                 found.update(
                     dict.fromkeys(_targets(param, include.target, nodes.get(param.code, ()), own_bases))
@@ -92,8 +91,15 @@ def targets(
     return by_type
 
 
-def _references(registry: Registry, resource_type: str) -> list[SearchParam]:
-    return [p for p in registry.for_type(resource_type).values() if p.type == "reference" and p.expression]
+def followed(registry: Registry, resource_type: str) -> list[SearchParam]:
+    """The parameters of a type that includes can follow."""
+    return [
+        param
+        for param in registry.for_type(resource_type).values()
+        if param.type == "reference"
+        and unanswered(param, resource_type) is None
+        and not is_canonical(param, resource_type)
+    ]
 
 
 def _targets(

@@ -14,10 +14,11 @@ from zoneinfo import ZoneInfo
 
 from fhirserver.errors import Invalid, NotSupported, TooCostly
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
+from fhirserver.params import text as syntax
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, compartment_params
 from fhirserver.search import include, sort
-from fhirserver.search.clauses import Reader, UnknownParameter, alike
+from fhirserver.search.clauses import DEFINED, Reader, UnknownParameter, alike
 from fhirserver.search.query import Condition, Handling, Include, SearchQuery, Summary, Total, Within
 
 CURSOR: Final = "_cursor"
@@ -68,14 +69,16 @@ def parse(
     handling: Handling = "strict",
     compartment: tuple[str, str] | None = None,
 ) -> SearchQuery:
-    """The search that the parameters mean: on a type, or on those of `_type` (None), or of a compartment.
+    """The search that the parameters mean: on a type, on those of `_type` or all (None), or of a compartment.
 
-    Raises NotSupported, Invalid or TooCostly; UnknownParameter becomes a warning where `handling` is
+    Parameters without a value are left out: https://hl7.org/fhir/R4/search.html#errors. What is not
+    recognized as `_query` is always refused. Raises NotSupported, Invalid or TooCostly; UnknownParameter becomes a warning where `handling` is
     lenient.
     """
     if len(params) > limits.params_max:
         raise TooCostly(f"the search has {len(params)} parameters; {limits.params_max} is the limit")
     types = _types(resource_type, params, compartment)
+    spread = resource_type is None and compartment is None and len(types) == len(ENDPOINT_TYPES)
     reader = Reader(
         registry, Reading(limits.zone, limits.own_bases), limits.or_values_max, limits.chain_depth_max
     )
@@ -85,7 +88,7 @@ def parse(
     results: list[tuple[str, str]] = []
     warnings: list[str] = []
     for name, value in params:
-        if name in _IGNORED:
+        if name in _IGNORED or not _filled(value):
             continue
         if name in RESULT_PARAMS or name.startswith(("_include:", "_revinclude:")):
             results.append((name, value))
@@ -94,11 +97,11 @@ def parse(
             applied.append((name, value))
             continue
         try:
-            if not value:
-                raise UnknownParameter(f"search parameter '{name}' has no value")
+            if spread:
+                _require_common(registry, name)
             found = [reader.condition(type_, name, value) for type_ in types]
         except UnknownParameter as error:
-            if handling != "lenient":
+            if handling != "lenient" or name == "_query":
                 raise
             warnings.append(f"{error}; it was ignored")
             continue
@@ -123,7 +126,7 @@ def _types(resource_type: str | None, params: Params, compartment: tuple[str, st
         ):
             raise NotSupported(f"{resource_type} is never in the compartment of a {compartment[0]}")
         return (resource_type,)
-    named = [part for name, value in params if name == "_type" for part in value.split(",")]
+    named = [part for name, value in params if name == "_type" for part in _filled(value)]
     for name in named:
         if name not in ENDPOINT_TYPES:
             raise Invalid(f"'{name}' in _type is not a resource type{alike(name, ENDPOINT_TYPES)}")
@@ -131,11 +134,21 @@ def _types(resource_type: str | None, params: Params, compartment: tuple[str, st
         {compartment[0], *COMPARTMENTS[compartment[0]]} & ENDPOINT_TYPES if compartment else ENDPOINT_TYPES
     )
     types = set(named) & members if named else members
-    if not named and compartment is None:
-        raise NotSupported("a search across types names them: _type=Patient,Observation")
     if not types:
         raise NotSupported(f"none of {', '.join(named)} is in the compartment")
     return tuple(sorted(types))
+
+
+def _filled(value: str) -> list[str]:
+    """The values of a parameter that hold something."""
+    return [part for part in syntax.split(value, ",") if part]
+
+
+def _require_common(registry: Registry, name: str) -> None:
+    """Raises UnknownParameter for what not all types have: https://hl7.org/fhir/R4/search.html#Introduction"""
+    code = name.partition(":")[0].partition(".")[0]
+    if registry.get("Resource", code) is None and code not in DEFINED:
+        raise UnknownParameter(f"not all types have '{code}'; say which are meant: _type=Patient,Observation")
 
 
 def _with_results(
@@ -163,8 +176,12 @@ def _with_results(
             raise Invalid(f"{name} may be given once")
         if name != CURSOR:
             applied.append((name, value))
+    count = _count(given.get("_count"), limits)
+    applied = [(name, str(count) if name == "_count" else value) for name, value in applied]
     if sum(name.startswith(("_include", "_revinclude")) for name, _ in results) > limits.includes_max:
         raise TooCostly(f"the search has more than {limits.includes_max} _include and _revinclude parameters")
+    if includes and given.get("_summary") == "text":
+        raise Invalid("_summary=text cannot be mixed with _include and _revinclude")
     try:
         keys = sort.parse(registry, query.types, given.get("_sort"))
     except UnknownParameter as error:
@@ -175,7 +192,7 @@ def _with_results(
         keys = ()
     return SearchQuery(
         conditions=query.conditions,
-        count=_count(given.get("_count"), limits),
+        count=count,
         total=cast(Total | None, _choice("_total", given.get("_total"), get_args(Total))),
         summary=cast(Summary, _choice("_summary", given.get("_summary"), get_args(Summary)) or "false"),
         elements=_elements(given.get("_elements")),
@@ -206,7 +223,7 @@ def _elements(text: str | None) -> tuple[str, ...]:
     """https://hl7.org/fhir/R4/search.html#elements"""
     if text is None:
         return ()
-    names = tuple(part.strip() for part in text.split(","))
+    names = tuple(part.strip() for part in _filled(text))
     if not all(name.replace(".", "").isalnum() for name in names):
         raise Invalid(f"_elements is a list of element names, not '{text}'")
     return names

@@ -37,9 +37,10 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """`_id`"""
+    """`_id`, or by `:not` the resources that have none of these."""
 
     ids: tuple[str, ...]
+    negated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

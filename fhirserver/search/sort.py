@@ -19,7 +19,7 @@ from fhirserver.params import date, number, string
 from fhirserver.params.condition import Scope
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, routes_of
 from fhirserver.params.registry import Registry, SearchParam
-from fhirserver.search.clauses import unknown
+from fhirserver.search.clauses import defined
 from fhirserver.search.query import SortKey
 
 NAMES: Final = (sql("k0"), sql("k1"), sql("k2"), sql("k3"), sql("k4"), sql("k5"), sql("k6"), sql("k7"))
@@ -127,7 +127,7 @@ def parse(registry: Registry, types: Sequence[str], text: str | None) -> tuple[S
     """The keys of `_sort=-date,name`. Raises UnknownParameter, NotSupported, Invalid, TooCostly."""
     if text is None:
         return ()
-    parts = text.split(",")
+    parts = [part for part in text.split(",") if part]
     if len(parts) > len(NAMES):
         raise TooCostly(f"_sort takes at most {len(NAMES)} keys")
     return tuple(_key(registry, types, part) for part in parts)
@@ -142,9 +142,7 @@ def _key(registry: Registry, types: Sequence[str], part: str) -> SortKey:
         return SortKey(code, None, descending)
     if len(types) > 1:
         raise NotSupported("a search across types is sorted by _id or _lastUpdated")
-    param = registry.get(types[0], code)
-    if param is None or param.expression is None:
-        raise unknown(types[0], code, registry)
+    param = defined(registry, types[0], code)
     if param.type in ("composite", "special"):
         raise NotSupported(f"'{code}' is {param.type} and has no order")
     return SortKey(code, param, descending)

@@ -5,12 +5,13 @@ https://hl7.org/fhir/R4/search.html#all, https://hl7.org/fhir/R4/search.html#rev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.params.facts import unanswered
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search.clauses import DEFINED
+from fhirserver.search.include import followed
 
 CONTROLS: Final = {
     "_count": "number",
@@ -34,7 +35,7 @@ def announced(registry: Registry, resource_type: str) -> list[SearchParam]:
     return [
         param
         for code, param in registry.for_type(resource_type).items()
-        if param.expression is not None and code not in DEFINED
+        if code not in DEFINED and unanswered(param, resource_type) is None
     ]
 
 
@@ -45,22 +46,18 @@ def common(registry: Registry) -> list[SearchParam]:
 
 def includes(registry: Registry, resource_type: str) -> list[str]:
     """The values of `_include` for searches of a type."""
-    return [f"{resource_type}:{param.code}" for param in _references(registry, resource_type)]
+    return [f"{resource_type}:{param.code}" for param in followed(registry, resource_type)]
 
 
 def reverse_includes(registry: Registry) -> dict[str, list[str]]:
     """Resource type -> the values of `_revinclude` for searches of it, sorted."""
     found: dict[str, list[str]] = {name: [] for name in sorted(ENDPOINT_TYPES)}
     for source in found:
-        for param in _references(registry, source):
+        for param in followed(registry, source):
             for target in _targets(param):
                 if target in found:
                     found[target].append(f"{source}:{param.code}")
     return found
-
-
-def _references(registry: Registry, resource_type: str) -> Iterator[SearchParam]:
-    return (param for param in announced(registry, resource_type) if param.type == "reference")
 
 
 def _targets(param: SearchParam) -> frozenset[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,10 +69,9 @@ class Item:
         """Forget what a try that lost a race had resolved."""
         self.id, self.answer, self.doomed, self.unmatched = self.call.id, None, [], False
 
-    @contextmanager
-    def located(self) -> Iterator[None]:
-        with located(self.index, self.entry):
-            yield
+    def located(self) -> located:
+        """`with item.located():` locates the errors raised inside."""
+        return located(self.index, self.entry)
 
     def about(self, issue: Issue) -> Issue:
         """The issue, located in the Bundle."""
