@@ -42,7 +42,8 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
     services = call.services
     try:
         if isinstance(given, str):
-            given = parameters(given.removeprefix("?"), services.settings)
+            # The specification's own examples also write the type before the question mark.
+            given = parameters(given.removeprefix(resource_type).removeprefix("?"), services.settings)
         decisive = tuple(sorted((name, value) for name, value in given if _decides(name)))
         empty = next((name for name, value in decisive if not all(split(value, ","))), None)
         if empty is not None:

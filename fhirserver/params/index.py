@@ -43,8 +43,6 @@ Index = Callable[[str, str, dict[str, Any]], Entries]
 PATIENT_CODED: Final[Mapping[str, str]] = {"Observation": "code"}
 """Types whose patients can have thousands: a key of `tok` stands for patient and code together."""
 
-_IN_THE_ROW: Final = frozenset({"_id", "_lastUpdated"})
-
 
 def indexer(registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo) -> Index:
     """The function that makes entries. `own_bases` are without a slash at the end."""
@@ -65,7 +63,7 @@ def indexer(registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tz
 
 def _is_derived(param: SearchParam, resource_type: str) -> bool:
     """Whether the row, or what other parameters store, answers it already, or nothing ever does."""
-    if param.code in _IN_THE_ROW or (resource_type, param.code) in UNIONS:
+    if param.code in presence.ALWAYS or (resource_type, param.code) in UNIONS:
         return True
     if unanswered(param, resource_type) is not None:
         return True

@@ -335,3 +335,16 @@ async def test_defects_are_located_and_change_nothing(http: Http) -> None:
     assert "name" in issues["Patient.nmae"]["diagnostics"]
     assert "female" in issues["Patient.gender"]["diagnostics"]
     assert (await http.get("/Patient", params={"_summary": "count"})).json()["total"] == before
+
+
+@pytest.mark.parametrize(
+    "criteria", ["identifier=http://a|{}", "?identifier=http://a|{}", "Patient?identifier=http://a|{}"]
+)
+async def test_criteria_of_a_conditional_create_in_their_usual_spellings(http: Http, criteria: str) -> None:
+    value = str(abs(hash(criteria)))
+    body = patient(identifier=[{"system": "http://a", "value": value}])
+    headers = {"If-None-Exist": criteria.format(value)}
+    assert [(await http.post("/Patient", json=body, headers=headers)).status_code for _ in range(2)] == [
+        201,
+        200,
+    ]
