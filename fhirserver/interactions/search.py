@@ -26,6 +26,8 @@ from fhirserver.store.version import COLUMNS, Version
 
 TOTAL_CHEAP_MAX = 500
 """Matches up to which `Bundle.total` is counted unasked; beyond, `_total=accurate` asks for it."""
+TYPES_PLANNED_MAX = 8
+"""Types up to which all are searched at once; of more, only those that have anything."""
 INCLUDED_MAX = 10_000
 """Resources that includes add to one page at most; a warning says so when there are more."""
 
@@ -43,6 +45,8 @@ async def search(connection: Connection, call: Call) -> Answer:
     )
     if query.elements:
         elements.check_elements(query.elements, query.types)
+    if len(query.types) > TYPES_PLANNED_MAX:
+        query = query.only(await _types(connection, call, query))
     path = call.path.removesuffix("_search").strip("/")
     bound = page.binding(call.type, query.applied, principal="", path=path)
     if query.counts_only:
@@ -69,6 +73,12 @@ async def search(connection: Connection, call: Call) -> Answer:
         total=total,
     )
     return Answer(200, body)
+
+
+async def _types(connection: Connection, call: Call, query: SearchQuery) -> list[str]:
+    """The types that may have matches."""
+    text, args = compiled.types_statement(query, context_of(call)).numbered()
+    return [row["type"] for row in await connection.fetch(text, *args)]
 
 
 def _cursor(call: Call, query: SearchQuery, bound: bytes) -> Cursor | None:

@@ -13,6 +13,7 @@ from typing import Final
 from fhirserver.db.sql import Fragment, join, sql, table, whole
 from fhirserver.errors import NotSupported
 from fhirserver.params.condition import Ids, Patients, Scope, Span, Tokens
+from fhirserver.search import query as asked
 from fhirserver.search.conditions import compile_all
 from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor
@@ -69,7 +70,7 @@ def statement(
 
 def versions_statement(query: SearchQuery, context: Context, columns: Fragment, limit: int) -> Fragment:
     """Up to `limit` matches as `columns` over `r`, in the default order, for conditional interactions."""
-    order = order_of(context.scope(query.types[0]), ())
+    order = _order(query, context)
     parts = [
         candidates(
             context,
@@ -87,8 +88,28 @@ def versions_statement(query: SearchQuery, context: Context, columns: Fragment, 
 
 def _order(query: SearchQuery, context: Context) -> Order:
     """One order for all types; across types keys are of the row itself."""
-    orders = [order_of(context.scope(type_), query.sort) for type_ in query.types]
-    return orders[0]
+    return order_of(context.scope(query.types[0]), query.sort, query.across)
+
+
+def types_statement(query: SearchQuery, context: Context) -> Fragment:
+    """The types of a search that have rows, or rows with the ids sought, current or not: `type`.
+
+    One short statement over all partitions, planned once. A statement that names each partition is too
+    long to be kept prepared, and planning it takes longer than running it.
+    """
+    ids = next((c for c in query.conditions[query.types[0]] if isinstance(c, asked.Ids)), None)
+    if ids is not None and not ids.negated:
+        return sql(
+            "SELECT DISTINCT r.type FROM resource r WHERE r.tenant = {} AND r.id = any({}::text[])",
+            context.tenant,
+            list(ids.ids),
+        )
+    return sql(
+        "SELECT t.type FROM unnest({}::text[]) t(type)"
+        " WHERE EXISTS (SELECT FROM resource r WHERE r.type = t.type AND r.tenant = {} OFFSET 0)",
+        list(query.types),
+        context.tenant,
+    )
 
 
 def _merged(parts: Sequence[Fragment], order: Order, limit: int) -> Fragment:

@@ -110,7 +110,7 @@ def parse(
         applied.append((name, value))
     frozen = {type_: tuple(held) for type_, held in conditions.items()}
     return _with_results(
-        SearchQuery(frozen, limits.count_default), registry, limits, results, applied, warnings, handling
+        SearchQuery(frozen, limits.count_default, across=len(types) > 1), registry, limits, results, applied, warnings, handling
     )
 
 
@@ -201,6 +201,7 @@ def _with_results(
         cursor=given.get(CURSOR),
         applied=tuple(applied),
         warnings=tuple(warnings),
+        across=query.across,
     )
 
 

@@ -5,8 +5,8 @@ https://hl7.org/fhir/R4/search.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fhirserver.params.date import DateValue
@@ -108,6 +108,7 @@ class Include:
 class SearchQuery:
     """A search, fully understood. `conditions` holds, for each type that is searched, what must hold.
 
+    `across`: several types are asked for, so the order is by what all types have.
     `count` is the size of a page (0: only the total). `applied` are the parameters that took effect,
     as the self link repeats them; `warnings` say what a lenient search left out.
     """
@@ -122,11 +123,19 @@ class SearchQuery:
     cursor: str | None = None
     applied: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    across: bool = False
 
     @property
     def types(self) -> tuple[str, ...]:
         """The types that are searched."""
         return tuple(self.conditions)
+
+    def only(self, types: Iterable[str]) -> SearchQuery:
+        """The same search of fewer types, of one at least."""
+        kept = frozenset(types).intersection(self.conditions) or {self.types[0]}
+        return replace(
+            self, conditions={type_: held for type_, held in self.conditions.items() if type_ in kept}
+        )
 
     @property
     def counts_only(self) -> bool:

@@ -148,11 +148,17 @@ def _key(registry: Registry, types: Sequence[str], part: str) -> SortKey:
     return SortKey(code, param, descending)
 
 
-def order_of(scope: Scope, keys: Sequence[SortKey]) -> Order:
-    """The order of a search's rows. Raises NotSupported for a key whose values have no place in a row."""
+def order_of(scope: Scope, keys: Sequence[SortKey], across: bool = False) -> Order:
+    """The order of a search's rows. Raises NotSupported for a key whose values have no place in a row.
+
+    `across`: of whichever type they are, so `ord`, which is not of the same meaning in all, is no
+    substitute for the last update.
+    """
     dated = scope.resource_type in CLINICAL_DATES
     if not keys:
         return _default(scope)
+    if across:
+        return Order(tuple(_common(scope, key) for key in keys))
     if len(keys) == 1:
         clinical = keys[0].code == CLINICAL_DATES.get(scope.resource_type)
         if keys[0].descending and (clinical or (not dated and keys[0].code == "_lastUpdated")):
@@ -164,6 +170,12 @@ def order_of(scope: Scope, keys: Sequence[SortKey]) -> Order:
 
 def _default(scope: Scope) -> Order:
     return Order((Column(sql("{}.ord", scope.alias), True, False),), is_default=True)
+
+
+def _common(scope: Scope, key: SortKey) -> Column:
+    """A key that all types have."""
+    name = "{}.id" if key.code == "_id" else "{}.updated"
+    return Column(sql(name, scope.alias), key.descending, False)
 
 
 def _column(scope: Scope, key: SortKey) -> Column:

@@ -81,6 +81,7 @@ CASES = [
     Case(404, "not-found", "POST", "/nothing/at/all/there", P, [AS_JSON]),
     Case(404, "not-found", "GET", "//"),
     Case(404, "not-found", "GET", "//fhirx/Patient"),
+    Case(404, "not-found", "GET", "//livez/"),
     Case(404, "not-found", "POST", "//Patient", P, [AS_JSON]),
     Case(404, "not-found", "GET", "/Organization/1/Patient"),
     Case(405, "not-supported", "POST", "/Patient/p", P, [AS_JSON]),

@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 
 from fhirserver.db import pool
+from fhirserver.jobs import janitor
 from tests.support.door import JSON, XML, Contents, Door, Reply, assert_outcome, contents, opened, scope_of
 from tests.support.proxy import Proxy, proxied
 
@@ -161,6 +162,30 @@ async def settled(door: Door, stored: Contents) -> bool:
         and busy == 0
         and await sessions(stored) == state["size"]
     )
+
+
+async def test_the_janitor_outlives_outages(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(janitor, "PAUSE_S", 0.01)
+    dice = random.Random(5)
+    async with (
+        behind_proxy(database, index_retention_s=0) as (door, proxy),
+        contents(database) as stored,
+    ):
+        for _ in range(15):
+            await asyncio.sleep(dice.uniform(0, 0.03))
+            await proxy.turn("cut")
+            await proxy.turn("open")
+        made = await door.created(PATIENT)
+        assert (await door.json("PUT", f"/Patient/{made['id']}", made | {"active": True})).status == 200
+
+        async def swept() -> bool:
+            left: Any = await stored.connection.fetchval(
+                "SELECT count(*) FROM str s JOIN resource r USING (rid) WHERE r.id = $1 AND r.died IS NOT NULL",
+                made["id"],
+            )
+            return left == 0
+
+        await until(swept)
 
 
 async def test_a_database_that_says_nothing(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

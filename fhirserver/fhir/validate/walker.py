@@ -48,7 +48,7 @@ class Walker:
         self._local, self._contained_ids, self._within_contained = outer
 
     def _contained(self, value: Any, path: str) -> None:
-        """https://hl7.org/fhir/R4/references.html#contained: it has its own id and contains nothing itself."""
+        """https://hl7.org/fhir/R4/references.html#contained: it has its own id, contains nothing itself."""
         found = self._resource_type(value, path, None)
         if found is None:
             return

@@ -9,8 +9,16 @@ async def test_measure(database):
         await db.put_all(RESOURCES)
         await db.connection.execute("ANALYZE")
         snap = await db.connection.fetchval("SELECT pg_current_snapshot()::text")
+        from fhirserver.search.compile import types_statement
         for url in ["?_id=p1", "?_id=p1,o1", "?_lastUpdated=gt2020&_count=20", "?_tag=x", "?_profile=http://x", "?_count=20", "?_sort=-_lastUpdated&_count=20", "Patient/p1/*?", "?_source=a&_sort=_id"]:
             t=time.perf_counter(); q=query(url); parse_ms=(time.perf_counter()-t)*1e3
+            t0,a0=types_statement(q, Context(REGISTRY, KEYS, NOW)).numbered()
+            await db.connection.execute("SET plan_cache_mode = force_generic_plan")
+            tt=[]
+            for i in range(4):
+                t=time.perf_counter(); r=await db.connection.fetch(t0,*a0); tt.append(round((time.perf_counter()-t)*1e3,1))
+            print("types", [x["type"] for x in r], tt)
+            q=q.only([x["type"] for x in r])
             for s in (None, snap):
                 t=time.perf_counter(); text,args=statement(q, Context(REGISTRY, KEYS, NOW, snapshot=s), COLUMNS).numbered(); comp=(time.perf_counter()-t)*1e3
                 times=[]
