@@ -136,6 +136,7 @@ class _Writer:
                     entries.tok.append(key)
 
     def measured(self, composites: Sequence[Composite], entries: Entries) -> None:
+        found: dict[tuple[str, ...], list[quantity.Measure]] = {}
         for composite in composites:
             (tokens,) = self.parts(composite)
             for form, (value, type_) in product(tokens, composite.components[1]):
@@ -146,6 +147,9 @@ class _Writer:
                 else:
                     for measure in quantity.measures(value, type_):
                         entries.qty.extend(quantity.rows(self.keys, prefix, measure))
+                        found.setdefault(prefix, []).append(measure)
+        for prefix, measures in found.items():
+            quantity.put_labels(self.keys, prefix, measures, entries)
 
     def numbered(self, composites: Sequence[Composite], entries: Entries) -> None:
         for composite in composites:
@@ -266,10 +270,8 @@ def _measured(scope: Scope, param: SearchParam, value: CompositeValue) -> Condit
     (form,) = _asked(value.parts[0])
     prefix = _prefix(scope.resource_type, param.code, form)
     match value.parts[1]:
-        case QuantityValue(_, None, str()):
-            raise NotSupported(f"'{param.code}' takes a unit as number|system|code only")
         case QuantityValue() as amount:
-            return number.condition(scope, [quantity.tests(prefix, amount)])
+            return quantity.one(scope, prefix, amount)
         case NumberValue() as amount:
             return number.condition(scope, [(prefix, amount)])
         case _:

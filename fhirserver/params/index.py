@@ -40,6 +40,9 @@ from fhirserver.params.registry import Registry, SearchParam, compartment_params
 Index = Callable[[str, str, dict[str, Any]], Entries]
 """(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
 
+VERSIONED: Final = frozenset({"url", "version"})
+"""The parameters of types that are referred to by canonical URL: together they make `url|version`."""
+
 PATIENT_CODED: Final[Mapping[str, str]] = {"Observation": "code"}
 """Types whose patients can have thousands: a key of `tok` stands for patient and code together."""
 
@@ -81,6 +84,7 @@ def _plan(
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
     own = resource_type in COMPARTMENTS
     coded = PATIENT_CODED.get(resource_type)
+    versioned = VERSIONED <= steps.keys()
     paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
 
     def plan(id_: str, resource: dict[str, Any]) -> Entries:
@@ -98,6 +102,8 @@ def _plan(
         entries.keys[0] = word
         if own:
             entries.compartments.append(keys.target(resource_type, id_))
+        if versioned and VERSIONED <= found.keys():
+            uri.put_version(keys, resource_type, "url", found["url"], found["version"], entries)
         for code, other in paired:
             if code in found and other in found:
                 entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))

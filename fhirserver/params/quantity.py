@@ -171,6 +171,19 @@ def rows(keys: Keys, prefix: tuple[str, ...], measure: Measure) -> list[Row]:
     return found
 
 
+def put_labels(
+    keys: Keys, prefix: tuple[str, ...], found: Sequence[Measure], entries: Entries
+) -> None:
+    """What finds the measures of a prefix by `number||code`."""
+    for measure in found:
+        for label in sorted({label for label in (measure.code, measure.unit) if label}):
+            parts = (*prefix, "label", label)
+            if len(found) == 1:
+                entries.keys.append(keys.of(*parts))
+            else:
+                number.put(number.pair(keys, parts), measure.lo, measure.hi, entries.qty)
+
+
 class _Unit(NamedTuple):
     """What is the same for all quantities in a unit: its keys of `qty`, and those of its labels."""
 
@@ -240,13 +253,14 @@ def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[Quan
     if modifier is not None:
         raise unsupported_modifier(code, modifier, MODIFIERS)
     prefix = ("qty", scope.resource_type, code)
-    parts = [_one(scope, prefix, value) for value in values]
+    parts = [one(scope, prefix, value) for value in values]
     drivers = tuple(driver for part in parts for driver in part.drivers)
     exact = all(part.exact for part in parts)
     return Condition(or_(*(part.filter for part in parts)), drivers, max(part.rank for part in parts), exact)
 
 
-def _one(scope: Scope, prefix: tuple[str, ...], value: QuantityValue) -> Condition:
+def one(scope: Scope, prefix: tuple[str, ...], value: QuantityValue) -> Condition:
+    """The condition of one value over the rows under a prefix."""
     if value.code is None or value.system is not None:
         return number.condition(scope, [tests(prefix, value)])
     label = (*prefix, "label", value.code)

@@ -1,9 +1,11 @@
-"""String parameters: starts-with whatever the case and the accents, `:exact` and `:contains`.
+"""String parameters: starts-with whatever case, accents and punctuation, `:exact` and `:contains`.
 
 https://hl7.org/fhir/R4/search.html#string
 
 `str` holds the folded text up to VALUE_LENGTH_MAX characters (btree entries are bounded); what is
-longer continues under a second key in overlapping pieces, which only `:contains` reads.
+longer continues under a second key in overlapping pieces, which only `:contains` reads. Under a third
+stand the other beginnings by which a text is found: the later parts of a family name, and what
+dashes join without them.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
-from unicodedata import combining, normalize
+from unicodedata import category, combining, normalize
 
 from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.errors import Invalid
@@ -24,6 +26,7 @@ from fhirserver.params.entries import Entries, Indexer, Node
 MODIFIERS: Final = ("exact", "contains", "missing")
 VALUE_LENGTH_MAX: Final = 600
 CONTAINS_LENGTH_MAX: Final = 100
+_PARTS_MAX: Final = 8
 LAST: Final = "\U0010ffff"
 
 _HUMAN_NAME: Final = ("family", "given", "text", "prefix", "suffix")
@@ -39,20 +42,46 @@ class StringValue:
     folded: str
 
 
+class _Base(dict[int, str]):
+    """Code point -> its base characters: nothing for marks and punctuation, a blank for what separates."""
+
+    def __missing__(self, point: int) -> str:
+        char = chr(point)
+        if combining(char):
+            found = ""
+        elif char in _SEPARATORS or category(char) == "Pd":
+            found = " "
+        else:
+            found = "" if category(char).startswith("P") else char
+        self[point] = found
+        return found
+
+
+_SEPARATORS: Final = frozenset("-_/,;:|")
+_APOSTROPHES: Final = dict.fromkeys(map(ord, "`\u00b4\u02b9\u02bb\u02bc\u02bd"), "")
+"""Those that Unicode does not count as punctuation."""
+_STROKES: Final = {"ł": "l", "ø": "o", "đ": "d", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th", "ħ": "h", "ŧ": "t"}
+"""Letters that do not decompose into a base letter and a mark: https://www.unicode.org/reports/tr30/"""
+_BASE: Final = _Base({ord("ı"): "i", **{ord(char): base for char, base in _STROKES.items()}})
+
+
 @lru_cache(maxsize=16_384)
 def fold(text: str) -> str:
-    """Lower case, without accents and other combining marks, white space as single blanks."""
+    """Lower case, without accents, other combining marks and punctuation, white space as single blanks.
+
+    Dashes and the like separate words, other punctuation is as if it were not there.
+    """
     if not text.isascii():
-        text = "".join(char for char in normalize("NFKD", text) if not combining(char))
-        text = "".join(char for char in normalize("NFKD", text.casefold()) if not combining(char))
-    return " ".join(text.lower().split())
+        text = normalize("NFKD", text.translate(_APOSTROPHES)).translate(_BASE)
+        text = normalize("NFKD", text.casefold())
+    return " ".join(text.lower().translate(_APOSTROPHES).translate(_BASE).split())
 
 
 def parse(text: str) -> StringValue:
     """A search value. Raises Invalid when it is empty or too long to be decided by the index."""
     value = syntax.unescape(text)
     folded = fold(value)
-    if not folded:
+    if not value.strip():
         raise Invalid("a string to search for must not be empty")
     if len(folded) > VALUE_LENGTH_MAX:
         raise Invalid(f"a string to search for has at most {VALUE_LENGTH_MAX} characters")
@@ -72,9 +101,21 @@ def texts(value: Any, type_: str) -> Iterator[str]:
                 yield from (item for item in part if isinstance(item, str))
 
 
-def keys_of(keys: Keys, resource_type: str, code: str) -> tuple[int, int]:
-    """The keys of a parameter's texts and of their continuations."""
-    return keys.of("str", resource_type, code), keys.of("str+", resource_type, code)
+def families(value: Any, type_: str, code: str) -> Iterator[str]:
+    """The family names of a node, whose parts are found independently."""
+    if type_ == "HumanName" and isinstance(value.get("family"), str):
+        yield value["family"]
+    elif code == "family" and isinstance(value, str):
+        yield value
+
+
+def keys_of(keys: Keys, resource_type: str, code: str) -> tuple[int, int, int]:
+    """The keys of a parameter's texts, of their continuations, and of their other beginnings."""
+    return (
+        keys.of("str", resource_type, code),
+        keys.of("str+", resource_type, code),
+        keys.of("str/", resource_type, code),
+    )
 
 
 def exact_key(keys: Keys, resource_type: str, code: str, text: str) -> int:
@@ -92,30 +133,54 @@ def rows(first: int, more: int, text: str) -> list[tuple[int, str]]:
     return found
 
 
+def joined(text: str) -> str | None:
+    """The folded text as if dashes were not there; None where there are none."""
+    words = text.split()
+    if not any(len(fold(word).split()) > 1 for word in words):
+        return None
+    return " ".join(fold(word).replace(" ", "") for word in words)[:VALUE_LENGTH_MAX]
+
+
+def later_parts(text: str) -> list[str]:
+    """A folded family name from its second word on, from its third on, and so forth."""
+    words = fold(text).split()
+    return [" ".join(words[start:])[:VALUE_LENGTH_MAX] for start in range(1, min(len(words), _PARTS_MAX))]
+
+
 def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
     """Writes what `compile` asks for: an exact key per text, and its rows of `str`."""
-    first, more = keys_of(keys, resource_type, code)
+    first, more, other = keys_of(keys, resource_type, code)
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for node in nodes:
             for text in texts(node.value, node.type):
                 entries.keys.append(exact_key(keys, resource_type, code, text))
                 entries.str.extend(rows(first, more, text))
+                whole = joined(text)
+                if whole is not None:
+                    entries.str.append((other, whole))
+            for family in families(node.value, node.type, code):
+                entries.str.extend((other, part) for part in later_parts(family))
 
     return index
 
 
 def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[StringValue]) -> Condition:
     """The condition of one clause; its values are alternatives."""
-    first, more = keys_of(scope.keys, scope.resource_type, code)
+    first, more, other = keys_of(scope.keys, scope.resource_type, code)
+    if modifier != "exact" and not all(value.folded for value in values):
+        raise Invalid(f"a value of '{code}' has no letter or digit to search for; :exact takes what has none")
     match modifier:
         case None:
-            return _search(scope, first, or_(*(_starts(value.folded) for value in values)), Rank.STRING)
+            starts = or_(*(_starts(value.folded) for value in values))
+            return _search(scope, [first, other], starts, Rank.STRING)
         case "exact":
             hashes = [exact_key(scope.keys, scope.resource_type, code, value.text) for value in values]
             equal = _search(
-                scope, first, sql("x.val = any({}::text[])", [v.folded for v in values]), Rank.STRING_EXACT
+                scope, [first], sql("x.val = any({}::text[])", [v.folded for v in values]), Rank.STRING_EXACT
             )
+            if not all(value.folded for value in values):
+                return Condition(has_keys(scope.alias, hashes))
             return Condition(has_keys(scope.alias, hashes), equal.drivers, equal.rank)
         case "contains":
             return _contains(scope, first, more, values)
@@ -128,17 +193,18 @@ def _starts(folded: str) -> Fragment:
     return sql("x.val >= {} AND x.val < {}", folded, folded + LAST)
 
 
-def _search(scope: Scope, key: int, test: Fragment, rank: int) -> Condition:
+def _search(scope: Scope, keys: Sequence[int], test: Fragment, rank: int) -> Condition:
+    """Under any of the keys. `+ 0` keeps the filter, which has the row already, off the index by key."""
     filter_ = exists(
         sql(
-            "FROM str x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND ({})",
+            "FROM str x WHERE x.rid = {}.rid AND x.key + 0 = any({}::bigint[]) AND ({})",
             scope.alias,
-            key,
+            list(keys),
             test,
         )
     )
-    select = sql("SELECT x.rid FROM str x WHERE x.key = {} AND ({})", key, test)
-    return Condition(filter_, (Rids(select),), rank, True)
+    selects = [sql("SELECT x.rid FROM str x WHERE x.key = {} AND ({})", key, test) for key in keys]
+    return Condition(filter_, tuple(Rids(select) for select in selects), rank, True)
 
 
 def _contains(scope: Scope, first: int, more: int, values: Sequence[StringValue]) -> Condition:

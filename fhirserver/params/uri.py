@@ -1,4 +1,7 @@
-"""URI parameters: equal, character by character. https://hl7.org/fhir/R4/search.html#uri"""
+"""URI parameters: equal, character by character, or a canonical URL with its version.
+
+https://hl7.org/fhir/R4/search.html#uri
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,20 @@ def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
                     entries.tok.append(key)
 
     return index
+
+
+def put_version(
+    keys: Keys, resource_type: str, code: str, urls: Sequence[Node], versions: Sequence[Node], entries: Entries
+) -> None:
+    """What finds a resource by its canonical URL with its version, `url|version`.
+
+    https://hl7.org/fhir/R4/references.html#canonical
+    """
+    for url in urls:
+        for version in versions:
+            key = key_of(keys, resource_type, code, f"{url.value}|{version.value}")
+            entries.keys.append(key)
+            entries.tok.append(key)
 
 
 def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[UriValue]) -> Condition:

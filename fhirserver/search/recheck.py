@@ -34,7 +34,7 @@ def holds(
     clauses = [c for c in query.conditions[resource_type] if isinstance(c, Clause)]
     nodes = extractor(registry, resource_type)(resource)
     for clause in clauses:
-        test = _test(clause.param, clause.modifier, resource_type, own_bases)
+        test = _test(clause.param, clause.modifier, resource, own_bases)
         if test is None:
             continue
         found: Sequence[Node] = nodes.get(clause.param.code, ())
@@ -45,16 +45,19 @@ def holds(
 
 
 def _test(
-    param: SearchParam, modifier: str | None, resource_type: str, own_bases: tuple[str, ...]
+    param: SearchParam, modifier: str | None, resource: dict[str, Any], own_bases: tuple[str, ...]
 ) -> Test | None:
     """How a node compares with a value of the clause; None for what keys do not decide."""
     match param.type:
         case "token":
-            systems = implied_systems(param, resource_type)
+            systems = implied_systems(param, resource["resourceType"])
             return lambda node, value: any(
                 _same_token(pair, value, node.type in token.EXACT_TYPES)
                 for pair in token.pairs(node.value, node.type, systems)
             )
+        case "uri" if param.code == "url":
+            version = resource.get("version")
+            return lambda node, value: value.uri in (node.value, f"{node.value}|{version}")
         case "uri":
             return _same_uri
         case "reference" if modifier == "identifier":

@@ -8,6 +8,7 @@ first. Every order ends with `rid`, so it is total. What has no value comes last
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -15,6 +16,8 @@ from typing import Final, NamedTuple
 from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, join, or_, sql
 from fhirserver.errors import NotSupported, TooCostly
 from fhirserver.fhir.fhirpath.routes import Route
+from fhirserver.fhir.fhirpath.tree import Binary, Call, Expr, Literal, Member, TypeTest
+from fhirserver.fhir.fhirpath.types import type_name
 from fhirserver.params import date, number, string
 from fhirserver.params.condition import Scope
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, routes_of
@@ -229,9 +232,9 @@ _TAILS: Final = {
 def _from_content(scope: Scope, param: SearchParam) -> Fragment:
     """The first value in the document, for tokens, references and URIs."""
     ways = routes_of(param, scope.resource_type)
-    if not ways or any(hop.criteria for way in ways for hop in way):
+    paths = [path for way in ways or () for path in _paths(way)]
+    if not paths:
         raise NotSupported(f"sorting by '{param.code}' is not supported")
-    paths = [path for way in ways for path in _paths(way)]
     return sql(
         "coalesce({})",
         join(
@@ -249,11 +252,29 @@ def _from_content(scope: Scope, param: SearchParam) -> Fragment:
 
 
 def _paths(way: Route) -> list[tuple[str, str]]:
-    """The column that holds the value and the lax JSON paths to it, from the definitions alone."""
-    keys = [hop.key for hop in way]
-    column = "meta" if keys[0] == "meta" else "content"
-    steps = "".join(f'."{key}"' for key in (keys[1:] if column == "meta" else keys))
-    return [(column, f"${steps}{tail}") for tail in _TAILS.get(way[-1].type, ("",))]
+    """The column that holds the value and the lax JSON paths to it, from the definitions alone.
+
+    None where a criterion has no equivalent in JSON paths.
+    """
+    column = "meta" if way[0].key == "meta" else "content"
+    steps = "$"
+    for hop in way[1:] if column == "meta" else way:
+        filters = [_filter(criterion) for criterion in hop.criteria]
+        if None in filters:
+            return []
+        steps += f'."{hop.key}"' + "".join(f" ? ({one})" for one in filters)
+    return [(column, steps + tail) for tail in _TAILS.get(way[-1].type, ("",))]
+
+
+def _filter(criterion: Expr) -> str | None:
+    """`where(resolve() is Patient)` and `where(system = 'email')` as filters of a JSON path."""
+    match criterion:
+        case TypeTest("is", Call(None, "resolve", ()), specifier):
+            return f'@."reference" like_regex "(^|/){type_name(specifier)}/"'
+        case Binary("=", Member(None, name), Literal(str(text), "String")):
+            return f'@."{name}" == {json.dumps(text)}'
+        case _:
+            return None
 
 
 def _document(scope: Scope, column: str) -> Fragment:

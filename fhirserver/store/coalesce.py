@@ -108,8 +108,9 @@ class Reads:
         try:
             return await gatherer.ask(id_)
         finally:
-            if gatherer.idle:
-                self._groups.pop(group, None)
+            # Whoever came back first may have begun a new gathering under the same name already.
+            if gatherer.idle and self._groups.get(group) is gatherer:
+                del self._groups[group]
 
     def _server(
         self, resource_type: str, restriction: Fragment

@@ -73,7 +73,7 @@ async def test_the_limits_without_settings() -> None:
     assert settings.body_bytes_max == 50 * 1024 * 1024
     assert (settings.entries_max, settings.json_depth_max, settings.url_bytes_max) == (5000, 64, 8192)
     assert (settings.params_max, settings.or_values_max, settings.chain_depth_max) == (100, 500, 3)
-    assert (settings.includes_max, settings.iterate_max, settings.count_max) == (10, 3, 1000)
+    assert (settings.includes_max, settings.count_max) == (10, 1000)
     assert bodies.RATIO_MAX == 20
 
 

@@ -138,18 +138,32 @@ def date_holds(prefix: str, text: str, target: Range, now: datetime) -> bool:
     raise AssertionError(prefix)
 
 
-def bare(text: str) -> str:
-    """Without case, accents and differences in white space."""
+NAMES = ("LATIN SMALL LETTER L WITH STROKE", "LATIN SMALL LETTER O WITH STROKE", "LATIN SMALL LETTER AE")
+
+
+def bare(text: str, dash: str = " ") -> str:
+    """Without case, accents, strokes, punctuation and differences in white space; `dash` for dashes."""
     decomposed = unicodedata.normalize("NFKD", text)
     letters = "".join(c for c in decomposed if not unicodedata.combining(c)).casefold()
     letters = "".join(c for c in unicodedata.normalize("NFKD", letters) if not unicodedata.combining(c))
+    for name in NAMES:
+        letters = letters.replace(unicodedata.lookup(name), name.split()[3].lower())
+    for char in set(letters):
+        if char in "-/_,;:" or unicodedata.category(char) == "Pd":
+            letters = letters.replace(char, dash)
+        elif unicodedata.category(char).startswith("P"):
+            letters = letters.replace(char, "")
     return " ".join(letters.lower().split())
 
 
-def string_holds(modifier: str, asked: str, target: str) -> bool:
+def string_holds(modifier: str, asked: str, target: str, is_family: bool = False) -> bool:
+    """A family name is found by each of its parts as well."""
     match modifier:
         case "":
-            return bare(target).startswith(bare(asked))
+            words = bare(target).split()
+            starts = range(len(words) if is_family else 1)
+            forms = [bare(target), bare(target, ""), *(" ".join(words[start:]) for start in starts)]
+            return any(form.startswith(bare(asked)) for form in forms)
         case "exact":
             return target == asked
         case "contains":

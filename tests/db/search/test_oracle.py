@@ -20,6 +20,8 @@ from tests.db.search.population import CODES, DATES, NUMBERS, RESOURCES, TEXTS, 
 
 PREFIXES = ["", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
 SHORT_TEXTS = [*(text for text in TEXTS if len(text) < 100), "tail", "xta", "x" * 99]
+SHORT_TEXTS += ["dangelo", "saint exupery", "saintexupery", "exupery", "quinones", "lopez", "vega", "lukasz"]
+SHORT_TEXTS += ["oster", "aero", "garcialopez y", "lopez y", "j r", "den b"]
 QUANTITIES = ["value-quantity", "component-value-quantity", "combo-value-quantity"]
 SORTS = ["", "&_sort=date", "&_sort=-status", "&_sort=value-quantity"]
 ORDERED = ["Patient?_sort=family", "Patient?_sort=birthdate", "Patient?birthdate=ge1900&_sort=family"]
@@ -179,7 +181,7 @@ def _token_holds(text: str, pair: tuple[str | None, str | None], exact: bool) ->
 @given(
     prefixed,
     numbers,
-    st.sampled_from(["", "ucum"]),
+    forms,
     units,
     tokens,
     st.sampled_from(["component-code-value-quantity", "code-value-quantity", "combo-code-value-quantity"]),
@@ -266,13 +268,22 @@ def test_repeated_period(db: Runner, prefix: str, text: str) -> None:
 
 
 @examples
-@given(st.sampled_from(["", ":exact", ":contains"]), st.sampled_from(SHORT_TEXTS))
-def test_string(db: Runner, modifier: str, text: str) -> None:
+@given(
+    st.sampled_from(["", ":exact", ":contains"]),
+    st.sampled_from(SHORT_TEXTS),
+    st.sampled_from(["name", "family", "given"]),
+)
+def test_string(db: Runner, modifier: str, text: str, code: str) -> None:
     def holds(resource: dict[str, Any]) -> bool:
-        names = [part for name in resource.get("name", ()) for part in (name["family"], *name["given"])]
-        return any(oracle.string_holds(modifier.removeprefix(":"), text, name) for name in names)
+        kind = modifier.removeprefix(":")
+        names = resource.get("name", ())
+        families = [name["family"] for name in names if code != "given"]
+        givens = [given for name in names for given in name["given"] if code != "family"]
+        return any(oracle.string_holds(kind, text, one, True) for one in families) or any(
+            oracle.string_holds(kind, text, one) for one in givens
+        )
 
-    assert db.ids(f"Patient?name{modifier}={quote(text)}") == expected("Patient", holds)
+    assert db.ids(f"Patient?{code}{modifier}={quote(text)}") == expected("Patient", holds)
 
 
 # -- tokens

@@ -1,72 +1,62 @@
-"""Requests that share statements: each is answered with its own, and none is forgotten."""
+"""Requests of one moment share a statement, and none is forgotten."""
 
 import asyncio
-import random
 from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
-from fhirserver.store.coalesce import UNDER_WAY_MAX, Gatherer
+import pytest
 
-MOST = 5
-PATIENCE_S = 10.0
-
-
-async def test_who_asks_as_the_last_statements_end_is_served() -> None:
-    """All of them end in one pass of the event loop, and one more request comes in that same pass."""
-    end = asyncio.Event()
-
-    async def serve(asked: Sequence[int]) -> Sequence[int]:
-        await end.wait()
-        return asked
-
-    gatherer = Gatherer(serve, MOST)
-
-    async def late() -> int:
-        await end.wait()
-        return await gatherer.ask(-1)
-
-    early = []
-    for number in range(UNDER_WAY_MAX):
-        early.append(asyncio.create_task(gatherer.ask(number)))
-        await asyncio.sleep(0)
-    last = asyncio.create_task(late())
-    await asyncio.sleep(0)
-    end.set()
-    answers = await asyncio.wait_for(asyncio.gather(*early, last), PATIENCE_S)
-    assert answers == [*range(UNDER_WAY_MAX), -1]
+from fhirserver.db.sql import TRUE
+from fhirserver.store import coalesce
+from fhirserver.store.coalesce import Gatherer, Reads
 
 
-async def test_every_request_gets_its_own_answer() -> None:
+async def test_what_comes_during_a_statement_shares_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    async def serve(asked: Sequence[int]) -> Sequence[int]:
-        sizes.append(len(asked))
-        for _ in range(random.randrange(3)):
-            await asyncio.sleep(0)
-        return [-number for number in asked]
+    async def latest_of(_connection: Any, _tenant: int, _type: str, ids: list[str], _restriction: Any) -> Any:
+        sizes.append(len(ids))
+        await asyncio.sleep(0.001)
+        return {id_: id_ for id_ in ids}
 
-    gatherer = Gatherer(serve, MOST)
+    class Pool:
+        @asynccontextmanager
+        async def acquire(self):  # noqa: ANN202 - as short as a double can be
+            yield None
 
-    async def client(first: int) -> None:
-        for number in range(first, first + 50):
-            assert await gatherer.ask(number) == -number
-            for _ in range(random.randrange(3)):
-                await asyncio.sleep(0)
+    monkeypatch.setattr(coalesce, "latest_of", latest_of)
+    reads = Reads(Pool(), 1)  # pyright: ignore[reportArgumentType]
 
-    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
-        for number in range(20):
-            group.create_task(client(100 * number))
-    assert sum(sizes) == 1000 and max(sizes) == MOST
-    assert gatherer.idle
+    async def reader(number: int) -> None:
+        for turn in range(20):
+            assert await reads.latest("Patient", f"{number}-{turn}", TRUE) == f"{number}-{turn}"  # pyright: ignore
+
+    await asyncio.gather(*(reader(number) for number in range(16)))
+    assert len(sizes) < 16 * 20 / 4, sizes
 
 
-async def test_an_error_is_everybodys_and_the_next_are_served() -> None:
+async def test_an_error_reaches_all_that_waited_and_nobody_else() -> None:
     async def serve(asked: Sequence[int]) -> Sequence[int]:
         await asyncio.sleep(0)
-        if 13 in asked:
-            raise LookupError("thirteen")
+        if 3 in asked:
+            raise ValueError("three")
         return asked
 
-    gatherer = Gatherer(serve, MOST)
-    asked = asyncio.gather(*map(gatherer.ask, (12, 13)), return_exceptions=True)
-    assert [type(error) for error in await asked] == [LookupError, LookupError]
-    assert await gatherer.ask(4) == 4
+    gatherer = Gatherer(serve, 4)
+    answers = await asyncio.gather(*(gatherer.ask(n) for n in range(8)), return_exceptions=True)
+    assert [isinstance(a, ValueError) for a in answers] == [True] * 4 + [False] * 4
+    assert await gatherer.ask(9) == 9
+
+
+async def test_a_caller_that_leaves_takes_nobody_along() -> None:
+    async def serve(asked: Sequence[int]) -> Sequence[int]:
+        await asyncio.sleep(0.01)
+        return asked
+
+    gatherer = Gatherer(serve, 100)
+    tasks = [asyncio.create_task(gatherer.ask(n)) for n in range(6)]
+    await asyncio.sleep(0)
+    tasks[2].cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [a for a in answers if not isinstance(a, asyncio.CancelledError)] == [0, 1, 3, 4, 5]
