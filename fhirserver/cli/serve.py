@@ -188,7 +188,7 @@ def _run(settings: Settings, listener: socket.socket, *, reload: bool) -> None:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http="fhirserver.http.wire:Protocol",
         ws="none",
         lifespan="on",
         log_config=None,

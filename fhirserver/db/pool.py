@@ -72,6 +72,10 @@ class Pool:
         return len(self._waiting)
 
     @property
+    def timeout_s(self) -> float:
+        return self._timeout_s
+
+    @property
     def size_max(self) -> int:
         return self._size_max
 

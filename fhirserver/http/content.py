@@ -24,7 +24,7 @@ from fhirserver.interactions.call import Params
 from fhirserver.interactions.table import Target
 
 _FORM: Final = "application/x-www-form-urlencoded"
-_THREAD_BYTES: Final = 512 * 1024
+THREAD_BYTES: Final = 512 * 1024
 """Larger bodies are decoded in a thread, so that other requests go on."""
 _BINARY_ROOT: Final = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->)*<Binary[\s/>]", re.DOTALL)
 
@@ -88,7 +88,7 @@ async def resource(
 
 async def _decoded(form: Format, body: bytes, depth_max: int) -> Any:
     decode = json.loads if form is Format.JSON else xml.from_xml
-    if len(body) > _THREAD_BYTES:
+    if len(body) > THREAD_BYTES:
         return await asyncio.to_thread(decode, body, depth_max=depth_max)
     return decode(body, depth_max=depth_max)
 

@@ -63,11 +63,12 @@ async def call_of(
     interaction = target.interaction
     state = scope.setdefault("state", {})
     state["fhir_type"], state["fhir_interaction"] = target.type or "", interaction.name
-    resource, patch_type = None, None
+    resource, patch_type, large = None, None, False
     if scope["method"] in _BODY_METHODS:
         settings = services.settings
         content_type = headers.get(b"content-type")
         body = await content.read(receive)
+        large = len(body) > content.THREAD_BYTES
         if interaction.name == "search":
             query += content.search_form(content_type, body, settings.params_max)
         elif interaction.method == "PATCH":
@@ -86,6 +87,7 @@ async def call_of(
         compartment=target.compartment,
         query=query,
         resource=resource,
+        large=large,
         patch_type=patch_type,
         prefer=negotiate.prefer(headers.get(b"prefer")),
         if_match=headers.get(b"if-match"),

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from fhirserver.errors import Invalid
 from fhirserver.fhir.structure import Resource
 from fhirserver.fhir.validate import validate
 from fhirserver.interactions.call import Call
+
+Made = TypeVar("Made")
+
+
+async def worked(call: Call, work: Callable[[], Made]) -> Made:
+    """`work` on the resource: at once, or in a thread if it is so large that others would wait for it."""
+    return await asyncio.to_thread(work) if call.large else work()
 
 
 def checked(call: Call) -> Resource:

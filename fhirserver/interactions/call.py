@@ -52,6 +52,7 @@ class Call:
     `base` is the public FHIR base without a slash at its end, `now` the instant of the request in
     UTC. `resource` is the decoded body (for patch the patch document, with its media type in
     `patch_type`); `query` are the parameters of the URL and of a form body.
+    `large` says that work on the resource is long enough to be done in a thread.
     """
 
     services: Services
@@ -64,6 +65,7 @@ class Call:
     compartment: tuple[str, str] | None = None
     query: Params = ()
     resource: Any = None
+    large: bool = False
     patch_type: str | None = None
     prefer: Prefer = field(default_factory=Prefer)
     if_match: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fhirserver.db.pool import Connection
 from fhirserver.db.retry import retrying
 from fhirserver.interactions.answer import version_headers, written
-from fhirserver.interactions.body import checked
+from fhirserver.interactions.body import checked, worked
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.draft import draft, new_id
 from fhirserver.interactions.integrity import require_resolved, verify_targets
@@ -21,15 +21,14 @@ def is_plain(call: Call) -> bool:
 
 async def create_shared(call: Call) -> Answer:
     """A plain create without a connection of its own: those that come together share a transaction."""
-    made = draft(call.services, checked(call), new_id(), "POST")
+    made = await worked(call, lambda: draft(call.services, checked(call), new_id(), "POST"))
     require_resolved(call, made)
     return written(call, await call.services.creates.insert(made), 201, "created")
 
 
 async def create(connection: Connection, call: Call) -> Answer:
     """201 with the server's id. With If-None-Exist: 200 and nothing written if exactly one matches."""
-    resource = checked(call)
-    made = draft(call.services, resource, new_id(), "POST")
+    made = await worked(call, lambda: draft(call.services, checked(call), new_id(), "POST"))
     require_resolved(call, made)
     if is_plain(call):
         return written(call, await store.insert(connection, call.services.tenant, made), 201, "created")

@@ -6,7 +6,6 @@ https://hl7.org/fhir/R4/bundle.html#bundle-unsupported, https://hl7.org/fhir/R4/
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
@@ -117,7 +116,7 @@ def patch_document(resource: Any, depth_max: int) -> tuple[str | None, Any]:
         raise Invalid("a PATCH entry carries its JSON Patch in a Binary (contentType, data)")
     try:
         data = base64.b64decode("".join(str(resource.get("data", "")).split()), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one, and what is not ASCII raises another
         raise Invalid("the data of a Binary is base64", "Binary.data") from None
     return resource.get("contentType"), json.loads(data, depth_max=depth_max)
 

@@ -36,8 +36,7 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
     """The criteria of a query string or of decoded parameters; always strict.
 
     Raises Invalid when there are none, or one has no value: what a search may leave out would here
-    match everything. Errors name
-    `expression`, the element or header that holds the criteria.
+    match everything. Errors name `expression`, the element or header that holds the criteria.
     """
     services = call.services
     try:

@@ -7,7 +7,7 @@ from fhirserver.db.retry import Again
 from fhirserver.errors import Conflict, Invalid, MethodNotAllowed
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.answer import written
-from fhirserver.interactions.body import checked, checked_with_id
+from fhirserver.interactions.body import checked, checked_with_id, worked
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.draft import draft, draft_of_change, labelled, new_id
@@ -22,7 +22,7 @@ from fhirserver.store.version import Version
 
 async def update(connection: Connection, call: Call) -> Answer:
     """200 with a new version, or 201 if the id was free and clients may choose ids."""
-    resource = checked_with_id(call)
+    resource = await worked(call, lambda: checked_with_id(call))
 
     async def once() -> Answer:
         current = await _latest(connection, call, call.resource_id)
@@ -36,7 +36,7 @@ async def update(connection: Connection, call: Call) -> Answer:
 
 async def update_conditional(connection: Connection, call: Call) -> Answer:
     """No match creates (under the body's id, which must be free), one match updates, several are 412."""
-    resource = checked(call)
+    resource = await worked(call, lambda: checked(call))
     searched = criteria(call, call.resource_type, call.query)
     id_ = resource.get("id") or new_id()
 
@@ -87,7 +87,9 @@ async def _put(
     services = call.services
     require_match(call, current)
     if current is not None and not current.deleted:
-        made = draft_of_change(services, labelled(resource, current), "PUT", current)
+        made = await worked(
+            call, lambda: draft_of_change(services, labelled(resource, current), "PUT", current)
+        )
         if made is None:
             return written(call, current, 200, "is unchanged")
         await verify_targets(connection, call, [made])
@@ -96,7 +98,7 @@ async def _put(
             raise Again
         return written(call, version, 200, "updated")
     require_free_choice(call, resource, current)
-    made = draft(services, resource, id_, "PUT", current)
+    made = await worked(call, lambda: draft(services, resource, id_, "PUT", current))
     await verify_targets(connection, call, [made])
     return written(call, await store.insert(connection, services.tenant, made), 201, "created")
 

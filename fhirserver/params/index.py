@@ -84,7 +84,7 @@ def _plan(
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
     own = resource_type in COMPARTMENTS
     coded = PATIENT_CODED.get(resource_type)
-    versioned = VERSIONED <= steps.keys()
+    versioned = steps.keys() >= VERSIONED
     paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
 
     def plan(id_: str, resource: dict[str, Any]) -> Entries:
@@ -102,7 +102,7 @@ def _plan(
         entries.keys[0] = word
         if own:
             entries.compartments.append(keys.target(resource_type, id_))
-        if versioned and VERSIONED <= found.keys():
+        if versioned and found.keys() >= VERSIONED:
             uri.put_version(keys, resource_type, "url", found["url"], found["version"], entries)
         for code, other in paired:
             if code in found and other in found:

@@ -171,9 +171,7 @@ def rows(keys: Keys, prefix: tuple[str, ...], measure: Measure) -> list[Row]:
     return found
 
 
-def put_labels(
-    keys: Keys, prefix: tuple[str, ...], found: Sequence[Measure], entries: Entries
-) -> None:
+def put_labels(keys: Keys, prefix: tuple[str, ...], found: Sequence[Measure], entries: Entries) -> None:
     """What finds the measures of a prefix by `number||code`."""
     for measure in found:
         for label in sorted({label for label in (measure.code, measure.unit) if label}):

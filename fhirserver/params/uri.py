@@ -57,7 +57,12 @@ def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
 
 
 def put_version(
-    keys: Keys, resource_type: str, code: str, urls: Sequence[Node], versions: Sequence[Node], entries: Entries
+    keys: Keys,
+    resource_type: str,
+    code: str,
+    urls: Sequence[Node],
+    versions: Sequence[Node],
+    entries: Entries,
 ) -> None:
     """What finds a resource by its canonical URL with its version, `url|version`.
 

@@ -71,9 +71,9 @@ def parse(
 ) -> SearchQuery:
     """The search that the parameters mean: on a type, on those of `_type` or all (None), or of a compartment.
 
-    Parameters without a value are left out: https://hl7.org/fhir/R4/search.html#errors. What is not
-    recognized as `_query` is always refused. Raises NotSupported, Invalid or TooCostly; UnknownParameter becomes a warning where `handling` is
-    lenient.
+    Parameters without a value are left out: https://hl7.org/fhir/R4/search.html#errors. Raises
+    NotSupported, Invalid or TooCostly; UnknownParameter becomes a warning where `handling` is lenient,
+    but for `_query`, which has to be known.
     """
     if len(params) > limits.params_max:
         raise TooCostly(f"the search has {len(params)} parameters; {limits.params_max} is the limit")
@@ -110,7 +110,13 @@ def parse(
         applied.append((name, value))
     frozen = {type_: tuple(held) for type_, held in conditions.items()}
     return _with_results(
-        SearchQuery(frozen, limits.count_default, across=len(types) > 1), registry, limits, results, applied, warnings, handling
+        SearchQuery(frozen, limits.count_default, across=len(types) > 1),
+        registry,
+        limits,
+        results,
+        applied,
+        warnings,
+        handling,
     )
 
 

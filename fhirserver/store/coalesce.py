@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import asyncpg
 
-from fhirserver.db.pool import Connection, Pool
+from fhirserver.db.pool import Connection, Pool, unavailable
 from fhirserver.db.sql import Fragment
 from fhirserver.store import write
 from fhirserver.store.read import latest_of
@@ -42,9 +43,12 @@ class Gatherer(Generic[Asked, Given]):
     An error of `serve` is the error of all that it was to serve.
     """
 
-    def __init__(self, serve: Callable[[Sequence[Asked]], Awaitable[Sequence[Given]]], most: int) -> None:
+    def __init__(
+        self, serve: Callable[[Sequence[Asked]], Awaitable[Sequence[Given]]], most: int, timeout_s: float
+    ) -> None:
         self._serve = serve
         self._most = most
+        self._timeout_s = timeout_s
         self._waiting: deque[tuple[Asked, asyncio.Future[Given]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -53,13 +57,26 @@ class Gatherer(Generic[Asked, Given]):
         return not self._tasks
 
     async def ask(self, asked: Asked) -> Given:
-        future: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
+        """The answer. Raises Unavailable when the statements before take so long that none begins in time."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Given] = loop.create_future()
         self._waiting.append((asked, future))
         if len(self._tasks) < UNDER_WAY_MAX:
             task = asyncio.create_task(self._work())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await future
+            return await future
+        timer = loop.call_later(self._timeout_s, self._give_up, asked, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def _give_up(self, asked: Asked, future: asyncio.Future[Given]) -> None:
+        """Too late only for those that still wait; what a statement has taken gets its answer."""
+        with suppress(ValueError):
+            self._waiting.remove((asked, future))
+            future.set_exception(unavailable("the database is busy; try again"))
 
     async def _work(self) -> None:
         while self._waiting:
@@ -104,7 +121,9 @@ class Reads:
         group = (resource_type, restriction)
         gatherer = self._groups.get(group)
         if gatherer is None:
-            gatherer = self._groups[group] = Gatherer(self._server(resource_type, restriction), READS_MAX)
+            gatherer = self._groups[group] = Gatherer(
+                self._server(resource_type, restriction), READS_MAX, self._pool.timeout_s
+            )
         try:
             return await gatherer.ask(id_)
         finally:
@@ -133,7 +152,9 @@ class Creates:
     def __init__(self, pool: Pool, tenant: int) -> None:
         self._pool = pool
         self._tenant = tenant
-        self._gatherer: Gatherer[Draft, Version | Exception] = Gatherer(self._serve, CREATES_MAX)
+        self._gatherer: Gatherer[Draft, Version | Exception] = Gatherer(
+            self._serve, CREATES_MAX, pool.timeout_s
+        )
 
     async def insert(self, draft: Draft) -> Version:
         """The stored version, once it is on disk."""

@@ -240,3 +240,26 @@ async def test_system_and_compartment_search(http: Http) -> None:
     everything = await get(http, "/Patient/p2/*")
     assert "only" in ids(everything)
     assert (await http.get("/Location/1/Observation")).status_code == 404
+
+
+async def test_a_search_of_everything_pages_like_any_other(http: Http) -> None:
+    found = await pages(http, "/?_count=9&_sort=_id&_lastUpdated=ge2020")
+    flat = [i for page in found for i in page]
+    assert {"o00", "o39", "p0", "only"} <= set(flat)
+    assert flat == sorted(flat)
+    assert all(len(page) == 9 for page in found[:-1])
+    bundle = await get(http, "/?_id=o01,p1,nobody&_sort=_id")
+    assert (ids(bundle), bundle["total"]) == (["o01", "p1"], 2)
+    assert ids(await get(http, "/?_id=nobody")) == []
+    refused = await http.get("/?birthdate=2020")
+    assert refused.status_code == 400 and "_type=" in refused.text
+
+
+async def test_links_say_what_was_used(http: Http) -> None:
+    bundle = await get(http, "/Patient?_count=5000&family=&_id=p0")
+    assert [link["url"] for link in bundle["link"]] == ["http://test/fhir/Patient?_id=p0&_count=1000"]
+
+
+async def test_an_unknown_query_is_refused_whatever_the_handling(http: Http) -> None:
+    answer = await http.get("/Patient?_query=nothing", headers={"Prefer": "handling=lenient"})
+    assert answer.status_code == 400

@@ -15,7 +15,17 @@ DATES += ["2020-02-29T12:00:00Z", "2020-02-29T12:00:00+01:00", "2020-02-29T12:00
 DATES += ["2020-02-29T12:00:00.473Z", "2020-02-29T12:00:00.000Z"]
 TEXTS = ["Müller", "muller", "MULLER", "Mul", "straße", "Strasse", "van  den Berg", "den", "100%", "a_b"]
 TEXTS += ["D'Angelo", "D’Angelo", "Saint-Exupéry", "Carreno Quinones", "Łukasz", "Østergård", "Ærø"]
-TEXTS += ["J. R.", "García-López y Vega", "Ångström", "ﬁn", "İstanbul", "日本", "O'Neil", "x" * 700 + "tail", "x" * 650]
+TEXTS += [
+    "J. R.",
+    "García-López y Vega",
+    "Ångström",
+    "ﬁn",
+    "İstanbul",
+    "日本",
+    "O'Neil",
+    "x" * 700 + "tail",
+    "x" * 650,
+]
 SYSTEMS = [None, "urn:a", "http://b"]
 CODES = [None, "A", "a", "b", "8480-6", "final", "x|y", "q,r", "ß"]
 UNITS = [None, "g", "mg", "kg", "ug", "m", "cm", "[in_i]"]

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.db.search.harness import Harness, harness
+from fhirserver.errors import Invalid
+from fhirserver.search.compile import types_statement
+from fhirserver.search.context import Context
+from tests.db.search.harness import KEYS, NOW, REGISTRY, Harness, harness, query
 
 
 @pytest.fixture
@@ -47,6 +50,7 @@ RESOURCES: list[dict[str, Any]] = [
         "active": True,
         "name": [{"family": "Müller", "given": ["Peter", "James"]}],
         "gender": "male",
+        "telecom": [{"system": "phone", "value": "9"}, {"system": "email", "value": "p@x"}],
         "birthDate": "1974-12-25",
         "generalPractitioner": [{"reference": "Practitioner/p1"}],
         "managingOrganization": {"identifier": {"system": "urn:org", "value": "o-1"}},
@@ -57,6 +61,7 @@ RESOURCES: list[dict[str, Any]] = [
         "identifier": [{"value": "ab1"}],
         "name": [{"family": "van den Berg", "given": ["Anna"]}],
         "gender": "female",
+        "telecom": [{"system": "email", "value": "a@x"}, {"system": "phone", "value": "5"}],
         "birthDate": "1980",
         "generalPractitioner": [{"reference": "http://localhost/fhir/Practitioner/p2"}],
     },
@@ -134,6 +139,7 @@ RESOURCES += [
         "id": "q1",
         "status": "active",
         "url": "http://q/1",
+        "version": "2.0",
         "useContext": [
             {
                 "code": {"system": "urn:c", "code": "age"},
@@ -225,7 +231,15 @@ CASES: list[tuple[str, set[str]]] = [
     ("Patient?name:missing=true", {"empty"}),
     ("Patient?name:missing=false", {"peter", "anna"}),
     (r"Patient?name=a\,b", set()),
-    ("Patient?name=%25", set()),
+    ("Patient?name:exact=%25", set()),
+    ("Patient?family=berg", {"anna"}),
+    ("Patient?family=den-berg", {"anna"}),
+    ("Patient?_id:missing=true", set()),
+    ("Patient?_id:missing=false&_lastUpdated:missing=false", {"peter", "anna", "empty"}),
+    ("Patient?_id:not=peter,empty", {"anna"}),
+    ("Questionnaire?url=http://q/1", {"q1"}),
+    ("Questionnaire?url=http://q/1|2.0", {"q1"}),
+    ("Questionnaire?url=http://q/1|3.0,http://q/2", set()),
     # token
     ("Patient?identifier=AB1", {"peter"}),
     ("Patient?identifier=ab1", {"anna"}),
@@ -312,6 +326,11 @@ CASES: list[tuple[str, set[str]]] = [
         "Observation?component-code-value-quantity=http://loinc.org|8462-4$le90|http://unitsofmeasure.org|mm[Hg]",
         {"bp"},
     ),
+    ("Observation?component-code-value-quantity=8480-6$140||mm[Hg]", {"bp"}),
+    ("Observation?component-code-value-quantity=http://loinc.org|8480-6$gt100||mm[Hg]", {"bp"}),
+    ("Observation?component-code-value-quantity=8480-6$140||kPa", set()),
+    ("Observation?component-code-value-quantity=8480-6$90||mm[Hg]", set()),
+    ("Observation?combo-code-value-quantity=8480-6$7||tablets", {"o3"}),
     ("Observation?combo-code-value-quantity=8480-6$ge1", {"o1", "o2", "o3", "bp"}),
     # chains
     ("Observation?subject:Patient.name=peter", {"o1", "o2"}),
@@ -359,6 +378,9 @@ SORTED: list[tuple[str, list[str]]] = [
     ("Observation?_sort=-value-quantity,_id", ["o2", "o3", "o1", "bp", "o4"]),
     ("Observation?date=ge2019&_sort=-value-quantity,_id", ["o2", "o3", "o1", "bp"]),
     ("Observation?_sort=subject,_id", ["o4", "bp", "o3", "o1", "o2"]),
+    ("Observation?_sort=patient,_id", ["bp", "o3", "o1", "o2", "o4"]),
+    ("Patient?_sort=email", ["anna", "peter", "empty"]),
+    ("Patient?_sort=-phone", ["peter", "anna", "empty"]),
 ]
 
 
@@ -383,3 +405,39 @@ async def test_who_asks_for_what_came_later_loses_nothing(db: Harness) -> None:
         for prefix in ("sa", "lt", "eb", "ne"):
             assert set(await db.ids(f"Patient?_lastUpdated={prefix}{cut}")) == set()
     assert set(await db.ids(f"Patient?_lastUpdated=gt{whole[:10]}")) == set()
+
+
+async def test_the_last_update_orders_types_with_and_without_a_clinical_date(db: Harness) -> None:
+    """`resource.ord` means one thing in one type and another in the next."""
+    await db.put({"resourceType": "Account", "id": "x", "status": "active"})
+    await db.put(observation("last", effectiveDateTime="1999"))
+    url = "?_type=Account,Observation&_id=x,o1,last&_sort=-_lastUpdated"
+    assert await db.ids(url) == ["last", "x", "o1"]
+    assert await db.ids(url.replace("=-", "=")) == ["o1", "x", "last"]
+
+
+async def test_a_resource_in_a_bundle_is_no_reference(db: Harness) -> None:
+    inside = {"resourceType": "Composition", "id": "c", "title": "Inside"}
+    await db.put({"resourceType": "Bundle", "id": "b", "type": "document", "entry": [{"resource": inside}]})
+    keys: list[int] = await db.connection.fetchval("SELECT keys FROM resource_bundle WHERE id = 'b'")
+    target = KEYS.target("Composition", "c")
+    assert KEYS.param("Bundle", "composition") ^ target not in keys
+
+
+async def test_only_types_that_have_something_are_searched(db: Harness) -> None:
+    async def types(url: str) -> set[str]:
+        text, args = types_statement(query(url), Context(REGISTRY, KEYS, NOW)).numbered()
+        return {row["type"] for row in await db.connection.fetch(text, *args)}
+
+    stored = {resource["resourceType"] for resource in RESOURCES}
+    assert await types("?_tag=http://t|a") == stored
+    assert await types("?_id=peter,nobody") == {"Patient"}
+    assert await types("?_id:not=peter") == stored
+    assert await types("?_id=nobody") == set()
+    assert query("?_id=nobody").only(set()).types == ("Account",)
+    assert query("?_id=peter").only({"Patient", "Group"}).types == ("Group", "Patient")
+
+
+async def test_a_value_of_punctuation_alone_is_refused(db: Harness) -> None:
+    with pytest.raises(Invalid, match="no letter or digit"):
+        await db.ids("Patient?name=%25")

@@ -125,6 +125,36 @@ def test_folding_twice_changes_nothing(value: str) -> None:
     assert string.fold(string.fold(value)) == string.fold(value)
 
 
+@pytest.mark.parametrize(
+    ("written", "folded"),
+    [
+        ("D'Angelo", "dangelo"),
+        ("D\u2019Angelo", "dangelo"),
+        ("D\u02bcAngelo", "dangelo"),
+        ("Saint-Exupéry", "saint exupery"),
+        ("Łukasz", "lukasz"),
+        ("ØSTER", "oster"),
+        ("Đặng", "dang"),
+        ("Ærø", "aero"),
+        ("STRAẞE 12, 3.OG", "strasse 12 3og"),
+        ("a_b/c", "a b c"),
+        ("100 %", "100"),
+        ("日本", "日本"),
+    ],
+)
+def test_what_does_not_count_is_folded_away(written: str, folded: str) -> None:
+    """https://hl7.org/fhir/R4/search.html#string"""
+    assert string.fold(written) == folded
+
+
+def test_family_names_and_what_dashes_join_have_further_beginnings() -> None:
+    assert string.later_parts("Carreno Quinones") == ["quinones"]
+    assert string.later_parts("van den Berg") == ["den berg", "berg"]
+    assert string.later_parts("Berg") == []
+    assert string.joined("Rue Sainte-Thérèse 3") == "rue saintetherese 3"
+    assert string.joined("O'Neil") is None
+
+
 def test_strings_to_search_for_are_bounded() -> None:
     for wrong in ("", "  ", "x" * 601):
         with pytest.raises(Invalid):

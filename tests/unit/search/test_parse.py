@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fhirserver.errors import FhirError, Invalid, NotSupported, TooCostly
+from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params.condition import UnsupportedModifier
 from fhirserver.params.registry import r4
 from fhirserver.search.clauses import UnknownParameter
@@ -87,6 +88,7 @@ def test_a_lenient_search_leaves_it_out_and_says_so() -> None:
         "code:exact=x",
         "date:exact=2020",
         "_id:exact=1",
+        "_lastUpdated:not=2020",
         "value-quantity:not=5",
         "subject:Nothing=1",
         "code:=x",
@@ -103,15 +105,12 @@ def test_a_modifier_that_is_not_there_is_always_refused(param: str, handling: st
     ("param", "error"),
     [
         ("date=2020-13", Invalid),
-        ("code=a,,b", Invalid),
-        ("code=", UnknownParameter),
         ("code=1,2,3,4,5,6", TooCostly),
         ("_count=-1", Invalid),
         ("_count=many", Invalid),
         ("_total=all", Invalid),
         ("_summary=yes", Invalid),
         ("_elements=a b", Invalid),
-        ("_sort=code,", NotSupported),
         ("_sort=nothing", UnknownParameter),
         ("_sort=code-value-quantity", NotSupported),
         ("_include=Observation", Invalid),
@@ -128,6 +127,7 @@ def test_a_modifier_that_is_not_there_is_always_refused(param: str, handling: st
         ("date:missing=maybe", Invalid),
         ("_text=x", UnknownParameter),
         ("_filter=x", UnknownParameter),
+        ("_id:missing=maybe", Invalid),
         ("code-value-quantity=a", Invalid),
         ("code-value-quantity=a$b", Invalid),
     ],
@@ -164,11 +164,89 @@ def test_a_chain_follows_every_type_that_has_the_parameter() -> None:
 def test_across_types() -> None:
     found = search(None, "_type=Patient,Observation", "_id=1", "_sort=-_lastUpdated")
     assert found.types == ("Observation", "Patient")
-    for wrong in (["_id=1"], ["_type=Nothing"], ["_type=Patient,Observation", "birthdate=2020"]):
+    for wrong in (["birthdate=2020"], ["_type=Nothing"], ["_type=Patient,Observation", "birthdate=2020"]):
         with pytest.raises(FhirError):
             search(None, *wrong)
     with pytest.raises(NotSupported):
         search(None, "_type=Patient,Observation", "_sort=code")
+
+
+@pytest.mark.parametrize("param", ["_id=1", "_lastUpdated=gt2020", "_tag=a", "_profile=b", "_source=c", ""])
+def test_all_types_have_what_is_common(param: str) -> None:
+    assert set(search(None, param).types) == ENDPOINT_TYPES
+
+
+def test_what_not_all_types_have_is_named() -> None:
+    with pytest.raises(UnknownParameter, match="_type="):
+        search(None, "birthdate=2020")
+    with pytest.raises(NotSupported, match="across types"):
+        search(None, "_id=1", "_sort=status")
+
+
+@pytest.mark.parametrize(
+    "param", ["code=", "code=,", "nonsense=", "_sort=", "_count=", "_include=", "_type="]
+)
+def test_empty_parameters_are_left_out(param: str) -> None:
+    """https://hl7.org/fhir/R4/search.html#errors"""
+    found = search("Observation", param, "status=final")
+    assert found.applied == (("status", "final"),)
+    assert found.warnings == ()
+
+
+def test_empty_values_are_left_out() -> None:
+    assert search("Observation", "code=a,,b").conditions == search("Observation", "code=a,b").conditions
+    assert search("Observation", "_sort=code,").sort == search("Observation", "_sort=code").sort
+
+
+@pytest.mark.parametrize("handling", ["strict", "lenient"])
+def test_an_unknown_query_is_always_refused(handling: str) -> None:
+    """https://hl7.org/fhir/R4/search.html#query"""
+    with pytest.raises(UnknownParameter):
+        search("Patient", "_query=nothing", handling=handling)
+
+
+def test_a_page_link_says_what_was_used() -> None:
+    assert search("Patient", "_count=100000").applied == (("_count", str(LIMITS.count_max)),)
+    assert search("Patient", "_count=7").applied == (("_count", "7"),)
+
+
+def test_text_alone_takes_nothing_along() -> None:
+    """https://hl7.org/fhir/R4/search.html#summary"""
+    for param in ("_include=Patient:organization", "_revinclude=Observation:patient"):
+        with pytest.raises(Invalid, match="_summary"):
+            search("Patient", "_summary=text", param)
+        assert search("Patient", "_summary=data", param).includes
+
+
+CANONICAL = "QuestionnaireResponse"
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "param"),
+    [
+        (CANONICAL, "questionnaire.title=x"),
+        (CANONICAL, "_include=QuestionnaireResponse:questionnaire"),
+        ("Questionnaire", "_revinclude=QuestionnaireResponse:questionnaire"),
+        ("Questionnaire", "_has:QuestionnaireResponse:questionnaire:status=completed"),
+        ("Bundle", "composition=x"),
+        ("Bundle", "composition.title=x"),
+        ("Bundle", "message:missing=true"),
+        ("Bundle", "_include=Bundle:composition"),
+        ("Composition", "_revinclude=Bundle:composition"),
+        ("Composition", "_has:Bundle:composition:_id=x"),
+        ("Patient", "phonetic=x"),
+        ("Patient", "_sort=phonetic"),
+    ],
+)
+def test_what_would_find_nothing_is_refused(resource_type: str, param: str) -> None:
+    with pytest.raises(UnknownParameter):
+        search(resource_type, param)
+
+
+def test_a_canonical_has_no_identifier() -> None:
+    assert search(CANONICAL, "questionnaire=http://q|1")
+    with pytest.raises(UnsupportedModifier, match="identifier"):
+        search(CANONICAL, "questionnaire:identifier=x")
 
 
 def test_in_a_compartment() -> None:

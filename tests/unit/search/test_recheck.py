@@ -25,6 +25,15 @@ PATIENT: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
+    ("param", "expected"), [("url=http://q", True), ("url=http://q|2", True), ("url=http://q|1", False)]
+)
+def test_a_canonical_url_may_be_asked_for_with_its_version(param: str, expected: bool) -> None:
+    asked = parse(r4(), Limits(own_bases=BASES), "Questionnaire", [tuple(param.split("="))])  # type: ignore[list-item]
+    questionnaire = {"resourceType": "Questionnaire", "id": "1", "url": "http://q", "version": "2"}
+    assert holds(asked, r4(), BASES, questionnaire) is expected
+
+
+@pytest.mark.parametrize(
     ("param", "expected"),
     [
         ("identifier=urn:a|X", True),
