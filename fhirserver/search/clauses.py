@@ -143,7 +143,7 @@ def require_followed(param: SearchParam, resource_type: str) -> None:
     """Raises UnknownParameter for a reference that leads by URL, where keys of ids are needed."""
     if is_canonical(param, resource_type):
         raise UnknownParameter(
-            f"'{param.code}' of {resource_type} refers by canonical URL; chains and includes do not follow those"
+            f"'{param.code}' of {resource_type} refers by canonical URL: no chain or include follows it"
         )
 
 

@@ -132,7 +132,7 @@ async def test_every_include_in_both_directions(http: Http, rest: dict[str, Any]
         for element, name in (("searchInclude", "_include"), ("searchRevInclude", "_revinclude")):
             if element in resource:
                 asked.append(by_form(http, path, name, resource[element]))
-    assert len(asked) > 250
+    assert len(asked) > 240
     await all_of(asked)
 
 

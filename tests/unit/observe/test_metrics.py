@@ -25,11 +25,14 @@ def test_requests_and_interactions_are_counted() -> None:
 
 
 def test_no_client_can_make_labels_without_end() -> None:
+    def lines(name: str) -> int:
+        return sum(line.startswith(name) for line in metrics.render()[0].decode().splitlines())
+
+    requests, operations = lines("http_requests_total"), lines("fhir_operations_total")
     for number in range(metrics.LABELS_MAX * 3):
         metrics.request_done(f"M{number}", 200, 0.1, f"Type{number}", f"op{number}")
-    lines = metrics.render()[0].decode().splitlines()
-    assert sum(line.startswith("http_requests_total") for line in lines) < 20
-    assert sum(line.startswith("fhir_operations_total") for line in lines) < metrics.LABELS_MAX * 2 + 50
+    assert lines("http_requests_total") - requests < 20
+    assert lines("fhir_operations_total") - operations < metrics.LABELS_MAX * 2 + 50
     assert value("http_requests_total", method="OTHER", status="200") >= metrics.LABELS_MAX * 3
 
 
@@ -39,7 +42,7 @@ def test_render_is_the_text_format() -> None:
     text, content_type = metrics.render()
     assert content_type.startswith("text/plain")
     families = {family.name: family for family in text_string_to_metric_families(text.decode())}
-    assert families["fhirserver_build_info"].samples[0].labels["version"] == "1.2.3"
+    assert "1.2.3" in [sample.labels["version"] for sample in families["fhirserver_build_info"].samples]
     pool = {name: families[f"db_pool_{name}"].samples[0].value for name in ("size", "idle", "max", "waiting")}
     assert pool == {"size": 3, "idle": 1, "max": 20, "waiting": 2}
 
