@@ -93,7 +93,9 @@ async def statements(dsn: str, paths: list[str]) -> list[float]:
         async with services.pool.acquire() as connection:
             for path in paths:
                 resource_type, _, query = path.partition("?")
-                call = Call(services, "search", "http://localhost/fhir", datetime.now(UTC), type=resource_type)
+                call = Call(
+                    services, "search", "http://localhost/fhir", datetime.now(UTC), type=resource_type
+                )
                 parsed = parse(services.registry, limits_of(services), resource_type, parse_qsl(query))
                 text, args = statement(parsed, context_of(call), COLUMNS).numbered()
                 begun = perf_counter()

@@ -255,8 +255,8 @@ async def test_pretty_summary_and_elements(http: Http) -> None:
 )
 async def test_numbers_keep_their_digits(http: Http, number: str) -> None:
     text = (
-        '{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":%s}}'
-        % number
+        '{"resourceType":"Observation","status":"final","code":{"text":"x"},'
+        f'"valueQuantity":{{"value":{number}}}}}'
     )
     made = await http.post("/Observation", content=text, headers={"Content-Type": "application/fhir+json"})
     assert made.status_code == 201, made.text
