@@ -145,8 +145,10 @@ def rows(first: int, more: int, text: str) -> list[tuple[int, str]]:
 
 def joined(text: str) -> str | None:
     """The folded text as if dashes were not there; None where there are none."""
+    if text.isascii() and _SEPARATORS.isdisjoint(text):
+        return None
     words = text.split()
-    if not any(len(fold(word).split()) > 1 for word in words):
+    if not any(" " in fold(word) for word in words):
         return None
     return " ".join(fold(word).replace(" ", "") for word in words)[:VALUE_LENGTH_MAX]
 

@@ -125,7 +125,7 @@ async def judged(
 # -- addresses
 
 
-@tries(400)
+@tries(300)
 @given(
     METHODS,
     addresses(KINDS),
@@ -152,7 +152,7 @@ async def test_any_bytes_as_a_path(
 # -- searches
 
 
-@tries(500)
+@tries(300)
 @given(st.data(), st.sampled_from(ACCEPTED))
 async def test_any_search(
     target: Door, stored: Contents, data: st.DataObject, accepted: tuple[str | None, str]
@@ -225,7 +225,7 @@ async def sent(
     await target.ask("DELETE", path.partition("/_history")[0])
 
 
-@tries(400)
+@tries(300)
 @given(st.data(), st.sampled_from(ACCEPTED))
 async def test_any_resource_in_json(
     target: Door, stored: Contents, data: st.DataObject, accepted: tuple[str | None, str]
@@ -319,7 +319,7 @@ ENTRIES = [
 ]
 
 
-@tries(300)
+@tries(200)
 @given(st.data(), st.sampled_from(["batch", "transaction", "transaction"]), st.sampled_from(ACCEPTED))
 async def test_any_bundle(
     target: Door, stored: Contents, data: st.DataObject, kind: str, accepted: tuple[str | None, str]

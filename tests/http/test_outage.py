@@ -22,7 +22,7 @@ from tests.support.proxy import Proxy, proxied
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CANCELLED = int(os.environ.get("CANCELLATIONS", "2000"))
+CANCELLED = int(os.environ.get("CANCELLATIONS", "1500"))
 PATIENT: dict[str, Any] = {"resourceType": "Patient", "name": [{"family": "Müller"}]}
 BUNDLE = {
     "resourceType": "Bundle",
