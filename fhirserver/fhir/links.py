@@ -98,4 +98,6 @@ def path_of(resource: Resource, holder: dict[str, Any]) -> str:
             children = [(child, f"{path}[{index}]") for index, child in enumerate(value)]
         return next((hit for child, at in children if (hit := search(child, at))), None)
 
-    return search(resource, resource["resourceType"]) or resource["resourceType"]
+    # The resource of a batch's entry may not have been validated yet.
+    kind = str(resource.get("resourceType", "Resource"))
+    return search(resource, kind) or kind

@@ -15,6 +15,7 @@ from fhirserver.http import content, negotiate
 from fhirserver.http.base import PATH, public_base
 from fhirserver.interactions.call import Call, Params, Services
 from fhirserver.interactions.table import Target
+from fhirserver.search.parse import CURSOR
 
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
@@ -37,12 +38,20 @@ class Headers:
         return self.values.get(name)
 
 
+PAGE_LINK_BYTES_MAX = 60_000
+"""A little below what the wire reads of a request's head."""
+
+_CURSOR = f"{CURSOR}=".encode()
+
+
 def query_of(scope: Scope, services: Services) -> Params:
     """The parameters of the URL, decoded. Raises TooCostly beyond the limits."""
     settings = services.settings
     raw: bytes = scope["query_string"]
-    if len(raw) + len(_raw_path(scope)) > settings.url_bytes_max:
-        raise TooCostly(f"the URL is longer than {settings.url_bytes_max} bytes; search by POST to _search")
+    # A page link repeats a search that may have come as a form, which has no such limit.
+    most = PAGE_LINK_BYTES_MAX if _CURSOR in raw else settings.url_bytes_max
+    if len(raw) + len(_raw_path(scope)) > most:
+        raise TooCostly(f"the URL is longer than {most} bytes; search by POST to _search")
     return content.parameters(raw, settings.params_max) if raw else ()
 
 

@@ -150,7 +150,8 @@ def joined(text: str) -> str | None:
     words = text.split()
     if not any(" " in fold(word) for word in words):
         return None
-    return " ".join(fold(word).replace(" ", "") for word in words)[:VALUE_LENGTH_MAX]
+    squeezed = (fold(word).replace(" ", "") for word in words)
+    return " ".join(word for word in squeezed if word)[:VALUE_LENGTH_MAX]
 
 
 def later_parts(text: str) -> list[str]:

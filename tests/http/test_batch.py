@@ -217,3 +217,16 @@ async def test_what_the_database_refuses_costs_one_entry_only(database: str) -> 
         assert statuses(answers) == [503, 201, 200]
         issue: dict[str, Any] = answers[0]["response"]["outcome"]["issue"][0]
         assert issue["code"] == "transient" and issue["expression"] == ["Bundle.entry[0]"]
+
+
+async def test_an_entry_that_is_no_resource_fails_alone(http: Http) -> None:
+    urn = "urn:uuid:6a8c1c5e-6f0e-4e4e-9a55-0f6f3f8f1d11"
+    made = {
+        "resource": {"resourceType": "Patient"},
+        "fullUrl": urn,
+        "request": {"method": "POST", "url": "Patient"},
+    }
+    odd = {"resource": {"subject": {"reference": urn}}, "request": {"method": "POST", "url": "Observation"}}
+    response = await http.post("", json={"resourceType": "Bundle", "type": "batch", "entry": [made, odd]})
+    assert response.status_code == 200
+    assert [entry["response"]["status"][:3] for entry in response.json()["entry"]] == ["201", "400"]

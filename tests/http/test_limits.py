@@ -131,9 +131,9 @@ class TestBodies:
         [
             b"x",
             b"\x1f\x8b",
-            gzip.compress(padded(400))[:-9],
-            gzip.compress(padded(400))[:-1],
-            gzip.compress(padded(400)) + b"rest",
+            gzip.compress(padded(400), mtime=0)[:-9],
+            gzip.compress(padded(400), mtime=0)[:-1],
+            gzip.compress(padded(400), mtime=0) + b"rest",
             zlib.compress(padded(400)),
             b"\x1f\x8b\x08\x00" + b"\0" * 100,
         ],

@@ -136,22 +136,22 @@ async def test_previous_leads_back(http: Http) -> None:
 
 
 async def test_pages_are_the_snapshot_while_others_write(http: Http) -> None:
-    first = await get(http, "/Observation?_count=5")
-    before = {i for page in await pages(http, "/Observation?_count=1000") for i in page}
+    before = {f"v{number:02}" for number in range(40)}
+    for number, id_ in enumerate(sorted(before)):
+        await put(http, observation(id_, "p0", "cv", f"2024-01-{number % 28 + 1:02}", number))
+    first = await get(http, "/Observation?code=cv&_count=5")
     stop = asyncio.Event()
 
     async def writer(number: int) -> None:
         turn = 0
         while not stop.is_set():
             turn += 1
-            await put(http, observation(f"w{number}-{turn}", "p0", "c9", "2025-01-01", turn))
-            await put(
-                http,
-                observation(
-                    f"o{(turn * 7 + number) % 40:02}", "p1", "c8", f"2023-02-{turn % 28 + 1:02}", turn
-                ),
+            await put(http, observation(f"w{number}-{turn}", "p0", "cv", "2025-01-01", turn))
+            moved = observation(
+                f"v{(turn * 7 + number) % 40:02}", "p1", "cw", f"2023-02-{turn % 28 + 1:02}", turn
             )
-            await http.delete(f"/Observation/o{(turn * 11 + number) % 40:02}")
+            await put(http, moved)
+            await http.delete(f"/Observation/v{(turn * 11 + number) % 40:02}")
 
     writers = [asyncio.create_task(writer(number)) for number in range(3)]
     seen = ids(first)
@@ -238,6 +238,7 @@ async def test_system_and_compartment_search(http: Http) -> None:
     bundle = await get(http, "/?_type=Patient,Observation&_id=p0,o02")
     assert sorted(ids(bundle)) in (["o02", "p0"], ["p0"])
     assert ids(await get(http, "/?_id=p0")) == ["p0"]
+    await put(http, observation("only", "p2", "c7", "2024-03-01", 1))
     everything = await get(http, "/Patient/p2/*")
     assert "only" in ids(everything)
     assert (await http.get("/Location/1/Observation")).status_code == 404
@@ -264,3 +265,12 @@ async def test_links_say_what_was_used(http: Http) -> None:
 async def test_an_unknown_query_is_refused_whatever_the_handling(http: Http) -> None:
     answer = await http.get("/Patient?_query=nothing", headers={"Prefer": "handling=lenient"})
     assert answer.status_code == 400
+
+
+async def test_the_pages_of_a_long_form_can_be_fetched(http: Http) -> None:
+    wanted = ",".join(["p0", "p1", "p2", *(f"x{number:060}" for number in range(300))])
+    first = (await http.post("/Patient/_search", data={"_id": wanted, "_count": "1", "_sort": "_id"})).json()
+    assert ids(first) == ["p0"]
+    url = next(link["url"] for link in first["link"] if link["relation"] == "next")
+    assert len(url) > 8192
+    assert await pages(http, url) == [["p1"], ["p2"]]

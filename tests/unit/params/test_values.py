@@ -152,6 +152,7 @@ def test_family_names_and_what_dashes_join_have_further_beginnings() -> None:
     assert string.later_parts("van den Berg") == ["den berg", "berg"]
     assert string.later_parts("Berg") == []
     assert string.joined("Rue Sainte-Thérèse 3") == "rue saintetherese 3"
+    assert string.joined("A-B - C") == "ab c"
     assert string.joined("O'Neil") is None
 
 
