@@ -7,6 +7,7 @@ match of the same page. The restriction applies to every row before any limit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from fhirserver.db.sql import Fragment, join, sql, table
@@ -15,7 +16,7 @@ from fhirserver.fhir.reference import parse as parse_reference
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params import reference
 from fhirserver.params.condition import Condition, UnsupportedModifier
-from fhirserver.params.extract import extractor
+from fhirserver.params.extract import Extract, extractor
 from fhirserver.params.facts import is_canonical, is_patient, unanswered
 from fhirserver.params.reference import ReferenceValue
 from fhirserver.params.registry import Registry, SearchParam
@@ -74,21 +75,29 @@ def targets(
     found: dict[tuple[str, str], None] = {}
     for resource in matches:
         source = resource["resourceType"]
-        wanted = [include for include in includes if include.source == source and not include.reverse]
+        wanted = [
+            (include.target, [include.param] if include.param else followed(registry, source))
+            for include in includes
+            if include.source == source and not include.reverse
+        ]
         if not wanted:
             continue
-        nodes = extractor(registry, source)(resource)
-        for include in wanted:
-            params = [include.param] if include.param else followed(registry, source)
+        nodes = _extractor(tuple(param for _, params in wanted for param in params), source)(resource)
+        for target, params in wanted:
             for param in params:
-                found.update(
-                    dict.fromkeys(_targets(param, include.target, nodes.get(param.code, ()), own_bases))
-                )
+                of_param = nodes.get(param.code, ())
+                found.update(dict.fromkeys(_targets(param, target, of_param, own_bases)))
     by_type: Targets = {}
     for type_, id_ in found:
         if (type_, id_) not in known and type_ in ENDPOINT_TYPES:
             by_type.setdefault(type_, []).append(id_)
     return by_type
+
+
+@lru_cache(maxsize=512)
+def _extractor(params: tuple[SearchParam, ...], resource_type: str) -> Extract:
+    """Looks for the values of these parameters alone."""
+    return extractor(Registry(params), resource_type)
 
 
 def followed(registry: Registry, resource_type: str) -> list[SearchParam]:
