@@ -9,7 +9,7 @@ from fhirserver.interactions.body import checked, worked
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.draft import draft, new_id
 from fhirserver.interactions.integrity import require_resolved, verify_targets
-from fhirserver.interactions.matching import criteria, lock_criteria, one_match
+from fhirserver.interactions.matching import criteria, lock_criteria, one_match, require_no_criteria
 from fhirserver.store import write as store
 from fhirserver.store.version import Version
 
@@ -21,6 +21,7 @@ def is_plain(call: Call) -> bool:
 
 async def create_shared(call: Call) -> Answer:
     """A plain create without a connection of its own: those that come together share a transaction."""
+    require_no_criteria(call)
     made = await worked(call, lambda: draft(call.services, checked(call), new_id(), "POST"))
     require_resolved(call, made)
     return written(call, await call.services.creates.insert(made), 201, "created")
@@ -28,6 +29,7 @@ async def create_shared(call: Call) -> Answer:
 
 async def create(connection: Connection, call: Call) -> Answer:
     """201 with the server's id. With If-None-Exist: 200 and nothing written if exactly one matches."""
+    require_no_criteria(call)
     made = await worked(call, lambda: draft(call.services, checked(call), new_id(), "POST"))
     require_resolved(call, made)
     if is_plain(call):

@@ -51,7 +51,8 @@ class ETags:
         return version is not None and (self.any or str(version) in self.versions)
 
 
-_ETAG = re.compile(r'\s*(?:W/)?"([\x21\x23-\x7e]{0,64})"\s*')
+_ETAG = re.compile(r'\s*(?:W/)?(?:"([\x21\x23-\x7e]{0,64})"|([A-Za-z0-9.-]{1,64}))\s*')
+"""A version without quotation marks is no entity tag, but clients send it, and it can mean one thing only."""
 
 
 def etags(header: str | None, name: str = "If-Match") -> ETags | None:
@@ -65,7 +66,7 @@ def etags(header: str | None, name: str = "If-Match") -> ETags | None:
     if header.strip() == "*":
         return ETags(any=True)
     found = [_ETAG.fullmatch(member) for member in header[:_ETAGS_CHARS_MAX].split(",")]
-    versions = frozenset(match[1] for match in found if match is not None)
+    versions = frozenset(match[1] or match[2] or "" for match in found if match is not None)
     if None in found or not versions:
         raise Invalid(f'The header {name} must be like W/"3", a list of such, or *')
     return ETags(versions=versions)

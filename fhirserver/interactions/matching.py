@@ -60,6 +60,12 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
     )
 
 
+def require_no_criteria(call: Call) -> None:
+    """Raise Invalid for a create whose URL carries criteria: left unread, they would make a duplicate."""
+    if any(_decides(name) for name, _ in call.query):
+        raise Invalid("criteria of a conditional create stand in If-None-Exist, not in the URL")
+
+
 def _decides(name: str) -> bool:
     """Whether a parameter says what matches; `_include` and the like only say how results are given."""
     return name.partition(":")[0] not in RESULT_PARAMS

@@ -10,7 +10,7 @@ from fhirserver.fhir.validate import validate
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.draft import new_id
 from fhirserver.interactions.entries import entry_call, located, relocated
-from fhirserver.interactions.matching import Criteria, criteria
+from fhirserver.interactions.matching import Criteria, criteria, require_no_criteria
 from fhirserver.policy.access import decide
 
 _PUT = frozenset({"create", "update", "update_conditional", "patch", "patch_conditional"})
@@ -84,6 +84,8 @@ def read_item(call: Call, index: int, entry: dict[str, Any]) -> Item:
     if made.interaction == "bundle":
         raise Invalid("a transaction cannot contain a Bundle to process", "request.url")
     made.restriction = decide(made.type, made.interaction)
+    if made.interaction == "create":
+        require_no_criteria(made)
     if made.interaction in ("create", "update", "update_conditional"):
         validate(made.resource, made.type)
     if made.interaction == "update" and made.resource.get("id") != made.id:
