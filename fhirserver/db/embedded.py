@@ -29,6 +29,8 @@ from fhirserver.settings import Settings
 
 START_TIMEOUT_S = 600.0  # recovery of max_wal_size after a crash on a slow disk
 STOP_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 5.0
+_TLS_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 LEFTOVER_TIMEOUT_S = 10.0  # backends of a killed postmaster need a moment to notice
 SOCKET_BYTES_MAX = 103  # sun_path holds 108 bytes on Linux, 104 on macOS, with the final zero
 LOG_BYTES_MAX = 10 * 1024**2
@@ -295,9 +297,19 @@ def _await_ready(pgdata: Path, process: subprocess.Popen[bytes] | None) -> bool:
 
 
 def _answers(socket_dir: Path) -> bool:
-    """Whether somebody listens on the socket; a postmaster that is being killed no longer does."""
+    """Whether a postmaster answers on the socket: one that is being killed still accepts, but says nothing.
+
+    The question is whether it speaks TLS, which needs no account:
+    https://www.postgresql.org/docs/18/protocol-flow.html#PROTOCOL-FLOW-SSL
+    """
     with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(str(socket_dir / SOCKET)) == 0
+        client.settimeout(ANSWER_TIMEOUT_S)
+        try:
+            client.connect(str(socket_dir / SOCKET))
+            client.sendall(_TLS_REQUEST)
+            return client.recv(1) in (b"N", b"S")
+        except OSError:
+            return False
 
 
 def _check_version(pgdata: Path, binaries: Path) -> None:
