@@ -9,18 +9,18 @@ import asyncio
 import base64
 import re
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from fhirserver.errors import Invalid, TooCostly, UnsupportedMediaType
+from fhirserver.errors import Invalid, UnsupportedMediaType
 from fhirserver.fhir import json, xml
 from fhirserver.http import negotiate
 from fhirserver.http.negotiate import Format
 from fhirserver.http.wanted import BINARY
 from fhirserver.interactions.call import Params
+from fhirserver.interactions.query import decoded
 from fhirserver.interactions.table import Target
 
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -41,29 +41,13 @@ async def read(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
-def parameters(form: bytes, maximum: int) -> Params:
-    """Form-encoded parameters of a URL or body, decoded. Raises TooCostly beyond `maximum`.
-
-    URLs are in UTF-8 (https://hl7.org/fhir/R4/http.html#root); anything else is Invalid.
-    """
-    if form.count(b"&") >= maximum:
-        raise TooCostly(f"more than {maximum} parameters")
-    try:
-        pairs = parse_qsl(form.decode(), keep_blank_values=True, errors="strict")
-    except UnicodeDecodeError:
-        raise Invalid("the parameters are not percent-encoded UTF-8") from None
-    if any("\0" in name or "\0" in value for name, value in pairs):
-        raise Invalid("a parameter holds the character U+0000")
-    return tuple(pairs)
-
-
 def search_form(content_type: str | None, body: bytes, maximum: int) -> Params:
     """https://hl7.org/fhir/R4/search.html#Introduction: POST _search takes its parameters as a form."""
     if not body:
         return ()
     if negotiate.body_type(content_type) != _FORM:
         raise UnsupportedMediaType(f"_search takes its parameters as {_FORM}")
-    return parameters(body, maximum)
+    return decoded(body, maximum)
 
 
 async def patch(content_type: str | None, body: bytes, depth_max: int) -> tuple[str, Any]:

@@ -14,6 +14,7 @@ from fhirserver.errors import TooCostly
 from fhirserver.http import content, negotiate
 from fhirserver.http.base import PATH, public_base
 from fhirserver.interactions.call import Call, Params, Services
+from fhirserver.interactions.query import decoded
 from fhirserver.interactions.table import Target
 from fhirserver.search.parse import CURSOR
 
@@ -52,7 +53,7 @@ def query_of(scope: Scope, services: Services) -> Params:
     most = PAGE_LINK_BYTES_MAX if _CURSOR in raw else settings.url_bytes_max
     if len(raw) + len(_raw_path(scope)) > most:
         raise TooCostly(f"the URL is longer than {most} bytes; search by POST to _search")
-    return content.parameters(raw, settings.params_max) if raw else ()
+    return decoded(raw, settings.params_max) if raw else ()
 
 
 def path_of(scope: Scope) -> str:

@@ -58,7 +58,7 @@ CASES = [
     Case(400, "structure", "POST", "/Patient", b'{"resourceType":"Observation","x":1}', [AS_JSON]),
     Case(400, "invalid", "POST", "/Patient", b"", [AS_JSON]),
     Case(400, "invalid", "PUT", "/Patient/other", P, [AS_JSON]),
-    Case(400, "invalid", "PUT", "/Patient/p", P, [AS_JSON, ("if-match", "3")]),
+    Case(400, "invalid", "PUT", "/Patient/p", P, [AS_JSON, ("if-match", 'W/"3')]),
     Case(400, "invalid", "POST", "/Patient", P, [AS_JSON, ("if-none-exist", "")]),
     Case(400, "invalid", "PUT", "/Patient", P, [AS_JSON]),
     Case(400, "invalid", "DELETE", "/Patient"),
