@@ -283,10 +283,9 @@ def create(data_dir: Path, who: Account, options: Mapping[str, str]) -> Path:
     final = place(data_dir, who)
     if final.parent != data_dir:
         final.parent.chmod(0o711)
-    unfinished = final.with_name("postgres.new")
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
-    unfinished.mkdir()
+    for left in final.parent.glob("postgres.new*"):
+        shutil.rmtree(left, ignore_errors=True)  # of a killed start, whose initdb may be writing still
+    unfinished = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=final.parent))
     who.give(unfinished)
     binaries = programs(who)
     unsynced = ["--no-sync"] if options.get("fsync") == "off" else []

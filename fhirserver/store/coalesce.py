@@ -76,6 +76,8 @@ class Gatherer(Generic[Asked, Given]):
         """Too late only for those that still wait; what a statement has taken gets its answer."""
         with suppress(ValueError):
             self._waiting.remove((asked, future))
+            if future.done():  # its caller has left
+                return
             future.set_exception(unavailable("the database is busy; try again"))
 
     async def _work(self) -> None:

@@ -158,12 +158,12 @@ def test_a_path_too_long_for_a_socket(data_dir: Path) -> None:
 
 
 def test_an_interrupted_creation_is_begun_again(data_dir: Path) -> None:
-    (data_dir / "postgres.new" / "base").mkdir(parents=True)
+    (data_dir / "postgres.new-x" / "base").mkdir(parents=True)
     data_dir.chmod(0o711)
-    (data_dir / "postgres.new" / "PG_VERSION").write_text("18\n")
+    (data_dir / "postgres.new-x" / "PG_VERSION").write_text("18\n")
     with Embedded.start(data_dir, SMALL) as server:
         assert setting(server.dsn, "server_encoding") == "UTF8"
-    assert not (data_dir / "postgres.new").exists()
+    assert not list(data_dir.glob("postgres.new*"))
 
 
 def test_data_of_another_major_version_are_left_alone(data_dir: Path) -> None:
