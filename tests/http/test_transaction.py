@@ -364,7 +364,7 @@ INVALID = observation(status="nonsense")
         (400, entry("GET", "Patient?" + "&".join(["name=x"] * 101)), ""),
         (400, entry("GET", "Patient?name=" + "x" * 9000), ""),
         (412, entry("PUT", "Patient/none", patient(id="none"), ifMatch='W/"1"'), ""),
-        (400, entry("PUT", "Patient/none", patient(id="none"), ifMatch="one"), ""),
+        (400, entry("PUT", "Patient/none", patient(id="none"), ifMatch='W/"1'), ""),
         (412, entry("DELETE", "Patient/none", ifMatch='W/"1"'), ""),
         (404, entry("PATCH", "Patient/none", json_patch()), ""),
         (404, entry("PATCH", "Patient?identifier=none-at-all", json_patch()), ""),
