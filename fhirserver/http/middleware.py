@@ -5,8 +5,8 @@ Plain ASGI, for each layer of `BaseHTTPMiddleware` would cost more than a read t
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
@@ -178,7 +178,7 @@ def identify(scope: Scope) -> tuple[str, bytes | None]:
     adopted = sent is not None and _REQUEST_ID.fullmatch(sent)
     called = called or (None if adopted else sent)
     known = called if called is not None and _CORRELATION_ID.fullmatch(called) else None
-    return sent.decode() if sent is not None and adopted else secrets.token_hex(8), known
+    return sent.decode() if sent is not None and adopted else f"{random.getrandbits(64):016x}", known
 
 
 def route_shape(path: str) -> str:

@@ -72,7 +72,9 @@ class Response:
 
 def _header_value(value: str) -> bytes:
     """A value that cannot end its header."""
-    return value.translate({10: " ", 13: " "}).encode("latin-1", "replace")
+    if "\n" in value or "\r" in value:
+        value = value.replace("\r", " ").replace("\n", " ")
+    return value.encode("latin-1", "replace")
 
 
 def respond(call: Call, answer: Answer, wanted: Wanted) -> Response:
