@@ -101,12 +101,6 @@ class Conflict(FhirError):
     code = "conflict"
 
 
-class Duplicate(Conflict):
-    """Something with this identity exists already (409)."""
-
-    code = "duplicate"
-
-
 class Gone(FhirError):
     """The resource was deleted, or the page has expired (410)."""
 
@@ -146,13 +140,6 @@ class Unprocessable(FhirError):
 
     status = 422
     code = "business-rule"
-
-
-class Throttled(FhirError):
-    """Too many requests from one client (429)."""
-
-    status = 429
-    code = "throttled"
 
 
 class Unavailable(FhirError):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -74,9 +74,6 @@ class Call:
     if_none_exist: str | None = None
     restriction: Restriction = EVERYTHING
     path: str = ""
-
-    def with_(self, **changes: Any) -> Call:
-        return replace(self, **changes)
 
     @property
     def resource_type(self) -> str:
