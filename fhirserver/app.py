@@ -22,7 +22,7 @@ from fhirserver.db.pool import Pool
 from fhirserver.errors import FhirError, MethodNotAllowed, NotFound
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import Resource
-from fhirserver.http import explorer, middleware, operations
+from fhirserver.http import explorer, middleware, probes
 from fhirserver.http.base import PATH
 from fhirserver.http.pipeline import Pipeline, error_response
 from fhirserver.http.remembered import Remembered
@@ -83,7 +83,7 @@ class Application:
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         services = await open_services(self._settings)
         sweeper = asyncio.create_task(janitor.run(services.pool, self._settings.index_retention_s))
-        app.router.routes.extend(operations.routes(services))
+        app.router.routes.extend(probes.routes(services))
         app.router.routes.extend(explorer.routes(services))
         self._pipeline = Remembered(Pipeline(services), services)
         try:

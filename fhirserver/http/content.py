@@ -22,6 +22,7 @@ from fhirserver.http.wanted import BINARY
 from fhirserver.interactions.call import Params
 from fhirserver.interactions.query import decoded
 from fhirserver.interactions.table import Target
+from fhirserver.settings import Settings
 
 _FORM: Final = "application/x-www-form-urlencoded"
 THREAD_BYTES: Final = 512 * 1024
@@ -48,6 +49,22 @@ def search_form(content_type: str | None, body: bytes, maximum: int) -> Params:
     if negotiate.body_type(content_type) != _FORM:
         raise UnsupportedMediaType(f"_search takes its parameters as {_FORM}")
     return decoded(body, maximum)
+
+
+async def inputs(
+    content_type: str | None, body: bytes, query: Params, settings: Settings
+) -> tuple[Params, Any]:
+    """The parameters of an operation: those of the URL and of a form, and the resource in the body, if any.
+
+    https://hl7.org/fhir/R4/operations.html#request
+    """
+    if not body:
+        return query, None
+    if negotiate.body_type(content_type) == _FORM:
+        return query + decoded(body, settings.params_max), None
+    if content_type is None:
+        raise UnsupportedMediaType("the body has no Content-Type; use application/fhir+json")
+    return query, await _decoded(negotiate.request_format(content_type), body, settings.json_depth_max)
 
 
 async def patch(content_type: str | None, body: bytes, depth_max: int) -> tuple[str, Any]:

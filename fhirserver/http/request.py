@@ -79,7 +79,9 @@ async def call_of(
         content_type = headers.get(b"content-type")
         body = await content.read(receive)
         large = len(body) > content.THREAD_BYTES
-        if interaction.name == "search":
+        if interaction.operation is not None:
+            query, resource = await content.inputs(content_type, body, query, settings)
+        elif interaction.name == "search":
             query += content.search_form(content_type, body, settings.params_max)
         elif interaction.method == "PATCH":
             patch_type, resource = await content.patch(content_type, body, settings.json_depth_max)
@@ -105,4 +107,5 @@ async def call_of(
         if_modified_since=negotiate.http_date(headers.get(b"if-modified-since")),
         if_none_exist=headers.get(b"if-none-exist"),
         path=path_of(scope),
+        operation=interaction.operation,
     )

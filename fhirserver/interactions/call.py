@@ -14,6 +14,7 @@ from fhirserver.db.pool import Pool
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.headers import Prefer
+from fhirserver.interactions.operations.definition import Operation
 from fhirserver.params.entries import Entries
 from fhirserver.params.registry import Registry
 from fhirserver.policy.restriction import EVERYTHING, Restriction
@@ -52,6 +53,7 @@ class Call:
     `base` is the public FHIR base without a slash at its end, `now` the instant of the request in
     UTC. `resource` is the decoded body (for patch the patch document, with its media type in
     `patch_type`); `query` are the parameters of the URL and of a form body.
+    `operation` is set when the interaction is `operation`; `resource` is what its body holds then.
     `large` says that work on the resource is long enough to be done in a thread.
     """
 
@@ -74,6 +76,7 @@ class Call:
     if_none_exist: str | None = None
     restriction: Restriction = EVERYTHING
     path: str = ""
+    operation: Operation | None = None
 
     @property
     def resource_type(self) -> str:

@@ -25,6 +25,7 @@ from fhirserver.settings import Settings
 from fhirserver.store.version import instant
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_BODILESS = frozenset({"search", "operation"})
 _STATUS = {int(status): f"{int(status)} {status.phrase}" for status in HTTPStatus}
 
 
@@ -71,7 +72,7 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
     path, query = split_url(url, (call.base, *call.services.own_bases), call.services.settings)
     target = resolve(method, path)
     resource = entry.get("resource")
-    if method in _WITH_BODY and target.interaction.name != "search" and resource is None:
+    if method in _WITH_BODY and target.interaction.name not in _BODILESS and resource is None:
         raise Invalid(f"{method} needs a resource in the entry", "resource")
     patch_type = None
     if method == "PATCH":
@@ -95,6 +96,7 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
         if_none_exist=request.get("ifNoneExist"),
         restriction=call.restriction,
         path=path.strip("/"),
+        operation=target.interaction.operation,
     )
 
 

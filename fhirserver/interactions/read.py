@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from fhirserver import settings as configuration
 from fhirserver.db.pool import Connection
 from fhirserver.errors import Gone, NotFound
 from fhirserver.interactions.answer import version_headers
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import unchanged
+from fhirserver.interactions.operations.definitions import definition
 from fhirserver.search.restrict import compile_restriction
 from fhirserver.store import read as store
 from fhirserver.store.version import Version
@@ -21,13 +23,21 @@ async def read(connection: Connection, call: Call) -> Answer:
         call.resource_id,
         compile_restriction(call.restriction),
     )
-    return answer(call, version, f"{call.type}/{call.id}")
+    return _answer(call, version)
 
 
 async def read_shared(call: Call) -> Answer:
     """The same without a connection of its own: reads that come together share a statement."""
     restriction = compile_restriction(call.restriction)
-    version = await call.services.reads.latest(call.resource_type, call.resource_id, restriction)
+    return _answer(call, await call.services.reads.latest(call.resource_type, call.resource_id, restriction))
+
+
+def _answer(call: Call, version: Version | None) -> Answer:
+    """The answer about what is stored, or the definition of an operation of the server's own."""
+    if version is None and call.type == "OperationDefinition":
+        own = definition(call.resource_id, configuration.version())
+        if own is not None:
+            return Answer(200, own)
     return answer(call, version, f"{call.type}/{call.id}")
 
 

@@ -14,6 +14,7 @@ from fhirserver.interactions.capabilities import capabilities, capabilities_in_b
 from fhirserver.interactions.create import create, create_shared, is_plain
 from fhirserver.interactions.delete import delete, delete_conditional
 from fhirserver.interactions.history import history
+from fhirserver.interactions.operations.run import operate
 from fhirserver.interactions.patch import patch, patch_conditional
 from fhirserver.interactions.read import read, read_shared
 from fhirserver.interactions.search import search
@@ -30,6 +31,7 @@ HANDLERS: dict[str, Handler] = {
     "delete": delete,
     "delete_conditional": delete_conditional,
     "history": history,
+    "operation": operate,
     "patch": patch,
     "patch_conditional": patch_conditional,
     "read": read,

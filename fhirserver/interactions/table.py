@@ -14,6 +14,8 @@ from fhirserver.errors import MethodNotAllowed, NotFound
 from fhirserver.fhir.reference import is_id
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
+from fhirserver.interactions.operations.definition import Operation
+from fhirserver.interactions.operations.definitions import OPERATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,16 @@ class Interaction:
     shape: str
     code: str | None
     title: str
+    operation: Operation | None = None
+
+    def is_of(self, resource_type: str | None) -> bool:
+        """Whether a type (None: the system) has this row, compartments aside."""
+        if self.shape.startswith(":type") != (resource_type is not None):
+            return False
+        return self.operation is None or not self.operation.types or resource_type in self.operation.types
 
 
-TABLE: tuple[Interaction, ...] = (
+_INTERACTIONS: tuple[Interaction, ...] = (
     Interaction("capabilities", "GET", "metadata", None, "The capabilities of this server"),
     Interaction("search", "GET", "", "search-system", "Search across types"),
     Interaction("search", "POST", "_search", "search-system", "Search across types by form"),
@@ -56,9 +65,19 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("search", "POST", ":type/:id/:type/_search", None, "Search a compartment by form"),
 )
 
-_SHAPES: dict[str, dict[str, Interaction]] = {}
+TABLE: tuple[Interaction, ...] = (
+    *_INTERACTIONS,
+    *(
+        Interaction("operation", method, level, None, operation.title, operation)
+        for operation in OPERATIONS
+        for level in operation.levels
+        for method in operation.methods
+    ),
+)
+
+_SHAPES: dict[str, list[Interaction]] = {}
 for _row in TABLE:
-    _SHAPES.setdefault(_row.shape, {})[_row.method] = _row
+    _SHAPES.setdefault(_row.shape, []).append(_row)
 
 _WORDS = frozenset({"_history", "_search", "metadata", "*"})
 
@@ -102,10 +121,28 @@ def _methods(path: str) -> tuple[list[str], dict[str, Interaction]]:
     """The decoded segments of a path, and its rows by their methods."""
     segments = [unquote(segment) for segment in path.strip("/").split("/")] if path.strip("/") else []
     shape = "/".join(_shape(segments, index) for index in range(len(segments)))
-    methods = _SHAPES.get(shape)
-    if methods is None:
-        raise NotFound(f"no such path: {shortened(path)}")
+    named = segments[0] if shape.startswith(":type") else None
+    methods = {row.method: row for row in _SHAPES.get(shape, ()) if row.operation is None or row.is_of(named)}
+    if not methods:
+        raise _no_operation(segments) if "$" in shape else NotFound(f"no such path: {shortened(path)}")
     return segments, methods
+
+
+def _no_operation(segments: list[str]) -> NotFound:
+    """The refusal of an operation that does not stand where it was called; where it does is said."""
+    code = segments[-1].removeprefix("$")
+    near = nearest(code, {one.code for one in OPERATIONS})
+    known = [level for one in OPERATIONS if one.code in near for level in _places(one)]
+    return NotFound(
+        f"no such operation here: {shortened('/'.join(segments))}"
+        + (f"; there is {', '.join(known)}" if known else "")
+    )
+
+
+def _places(operation: Operation) -> list[str]:
+    """`Patient/[id]/$everything` and the like."""
+    type_ = "|".join(operation.types) or "[type]"
+    return [level.replace(":type", type_).replace(":id", "[id]") for level in operation.levels]
 
 
 def _with_head(methods: Iterable[str]) -> list[str]:
@@ -114,7 +151,7 @@ def _with_head(methods: Iterable[str]) -> list[str]:
 
 def _shape(segments: list[str], index: int) -> str:
     segment = segments[index]
-    if segment in _WORDS:
+    if segment in _WORDS or segment.startswith("$"):
         return segment
     if index in (0, 2):
         return ":type"

@@ -1,110 +1,102 @@
-"""Alive, ready and measured: what orchestrators and Prometheus see."""
+"""Operations through the door: https://hl7.org/fhir/R4/operations.html"""
 
-import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
-import psycopg
 import pytest
 import pytest_asyncio
-from prometheus_client.parser import text_string_to_metric_families
 
-from fhirserver.db.migrate import revisions
-from tests.conftest import NewDatabase
-from tests.support import postgres
+from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.fhir.validate import issues
+from fhirserver.interactions.operations.definitions import OPERATIONS
+from fhirserver.interactions.operations.run import HANDLERS
+from fhirserver.interactions.table import resolve
 from tests.support.server import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ROOT = "http://test"
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def root(database: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of everything beside the FHIR base."""
+async def http(database: str) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(database) as client:
-        client.base_url = httpx.URL(ROOT)
         yield client
 
 
-async def test_ready_says_what_was_looked_at(root: httpx.AsyncClient) -> None:
-    response = await root.get("/readyz")
-    assert response.status_code == 200 and response.headers["cache-control"] == "no-store"
-    found = response.json()
-    assert found["ready"] is True
-    assert {name: check["ok"] for name, check in found["checks"].items()} == dict.fromkeys(
-        ("database", "migrations", "pool", "definitions"), True
+def outcome(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["issue"][0]["diagnostics"]
+
+
+async def test_versions(http: httpx.AsyncClient) -> None:
+    by_get, by_post = await http.get("/$versions"), await http.post("/$versions")
+    assert by_get.status_code == by_post.status_code == 200
+    assert by_get.json() == by_post.json()
+    values = {part["name"]: part["valueCode"] for part in by_get.json()["parameter"]}
+    assert values == {"version": "4.0", "default": "4.0"}
+    assert (await http.get("/$versions", params={"_format": "xml"})).text.startswith("<")
+
+
+async def test_as_an_entry_of_bundles(http: httpx.AsyncClient) -> None:
+    for kind in ("batch", "transaction"):
+        entries = [
+            {"request": {"method": "GET", "url": "$versions"}},
+            {"request": {"method": "POST", "url": "$versions"}},
+        ]
+        sent = {"resourceType": "Bundle", "type": kind, "entry": entries}
+        answer = (await http.post("", json=sent)).json()
+        assert [entry["response"]["status"] for entry in answer["entry"]] == ["200 OK", "200 OK"]
+        assert all(entry["resource"]["resourceType"] == "Parameters" for entry in answer["entry"])
+
+
+async def test_what_is_not_known_is_refused_with_what_is(http: httpx.AsyncClient) -> None:
+    status, text = outcome(await http.get("/$version"))
+    assert status == 404 and "$versions" in text
+    assert outcome(await http.get("/Patient/$versions"))[0] == 404
+    assert outcome(await http.get("/Patient/1/$nothing-like-it"))[0] == 404
+    assert (await http.put("/$versions", json={})).headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    status, text = outcome(await http.get("/$versions?speed=9"))
+    assert status == 400 and "no parameter 'speed'" in text
+    body = {"resourceType": "Parameters", "parameter": [{"name": "speed", "valueString": "9"}]}
+    answer = await http.post("/$versions", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["issue"][0]["expression"] == ["Parameters.parameter[0].name"]
+    assert (await http.get("/$versions?speed=9", headers={"Prefer": "handling=lenient"})).status_code == 200
+    assert outcome(await http.post("/$versions", json={"resourceType": "Patient"}))[0] == 400
+    assert (
+        outcome(await http.post("/$versions", content=b"{", headers={"Content-Type": "text/css"}))[0] == 415
     )
-    assert found["checks"]["migrations"]["revision"] == revisions()[-1]
-    assert found["checks"]["definitions"]["types"] == 145
-    assert found["checks"]["definitions"]["search_parameters"] == 1706
-    assert 0 < found["checks"]["database"]["latency_ms"] < 3000
 
 
-async def test_it_looks_with_the_role_of_requests_afterwards(root: httpx.AsyncClient) -> None:
-    await root.get("/readyz")
-    async with asyncio.timeout(10):
-        answers = await asyncio.gather(*(root.get("/fhir/Patient") for _ in range(5)))
-    assert {answer.status_code for answer in answers} == {200}
+async def test_the_statement_announces_what_stands_there(http: httpx.AsyncClient) -> None:
+    rest: dict[str, Any] = (await http.get("/metadata")).json()["rest"][0]
+    places = {None: rest, **{resource["type"]: resource for resource in rest["resource"]}}
+    for type_, described in places.items():
+        announced = {one["name"]: one["definition"] for one in described.get("operation", ())}
+        expected = {
+            one.code: one.url
+            for one in OPERATIONS
+            if (
+                one.system
+                if type_ is None
+                else (one.type or one.instance) and type_ in (one.types or ENDPOINT_TYPES)
+            )
+        }
+        assert announced == expected, type_
 
 
-async def test_another_schema_is_not_ready(new_database: NewDatabase) -> None:
-    with new_database() as dsn:
-        async with serving(dsn) as client:
-            for revision, reason in (("9999", "newer"), (None, "fhirserver migrate")):
-                with psycopg.connect(dsn, autocommit=True) as connection:
-                    connection.execute("DELETE FROM alembic_version")
-                    if revision:
-                        connection.execute("INSERT INTO alembic_version VALUES (%s)", (revision,))
-                response = await client.get(f"{ROOT}/readyz")
-                assert response.status_code == 503
-                found = response.json()
-                assert found["ready"] is False and found["checks"]["database"]["ok"] is True
-                assert found["checks"]["migrations"]["ok"] is False
-                assert reason in found["checks"]["migrations"]["reason"]
+async def test_own_definitions_are_read_where_their_ids_say(http: httpx.AsyncClient) -> None:
+    for one in OPERATIONS:
+        answer = await http.get(f"/OperationDefinition/{one.id}")
+        assert answer.status_code == (404 if one.defined else 200)
+        if not one.defined:
+            assert answer.json()["url"] == one.url and not issues(answer.json(), "OperationDefinition")
 
 
-async def test_without_the_database_it_is_alive_but_not_ready(new_database: NewDatabase) -> None:
-    with new_database() as dsn:
-        async with serving(dsn, pool_timeout_s=1) as client:
-            assert (await client.get(f"{ROOT}/readyz")).status_code == 200
-            name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
-            with psycopg.connect(postgres.admin(), autocommit=True) as connection:
-                connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-                connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
-                )
-                assert (await client.get(f"{ROOT}/livez")).status_code == 200
-                await asyncio.sleep(0.1)
-                response = await client.get(f"{ROOT}/readyz")
-                assert response.status_code == 503, response.text
-                checks = response.json()["checks"]
-                assert not checks["database"]["ok"] and not checks["migrations"]["ok"]
-                assert name not in response.text
-                connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-            assert (await client.get(f"{ROOT}/readyz")).status_code == 200
-
-
-async def test_alive_asks_nobody(root: httpx.AsyncClient) -> None:
-    response = await root.get("/livez")
-    assert (response.status_code, response.text) == (200, "ok\n")
-    assert (await root.head("/livez")).status_code == 200
-    refused = await root.post("/livez")
-    assert refused.status_code == 405 and refused.json()["resourceType"] == "OperationOutcome"
-
-
-async def test_metrics_show_requests_and_the_pool(root: httpx.AsyncClient) -> None:
-    await root.get("/fhir/Patient/unknown")
-    response = await root.get("/metrics")
-    assert response.headers["content-type"].startswith("text/plain")
-    samples = {
-        (sample.name, *sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(response.text)
-        for sample in family.samples
-    }
-    assert samples[("http_requests_total", ("method", "GET"), ("status", "404"))] >= 1
-    key = ("fhir_operations_total", ("interaction", "read"), ("status", "404"), ("type", "Patient"))
-    assert samples[key] >= 1
-    assert samples[("db_pool_max",)] >= samples[("db_pool_size",)] >= samples[("db_pool_idle",)] >= 0
-    assert samples[("db_pool_size",)] >= 1
-    assert [name for name, *_ in samples if name == "fhirserver_build_info"]
+async def test_every_operation_has_its_work_and_its_path() -> None:
+    assert set(HANDLERS) == set(OPERATIONS)
+    assert len({one.id for one in OPERATIONS}) == len(OPERATIONS)
+    for one in OPERATIONS:
+        for level in one.levels:
+            path = level.replace(":type", next(iter(one.types), "Patient")).replace(":id", "1")
+            for method in one.methods:
+                assert resolve(method, path).interaction.operation is one

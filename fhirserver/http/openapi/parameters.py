@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.interactions.capabilities import searches
+from fhirserver.interactions.operations.definition import Parameter as Input
 from fhirserver.params import modifiers
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.params.text import PREFIXES
@@ -111,6 +112,12 @@ def for_search(registry: Registry, resource_type: str | None) -> list[str]:
 def compartment_type(members: list[str]) -> Parameter:
     """The type in the path of a compartment search."""
     return _path("type", "The type to search in the compartment.", {"enum": members})
+
+
+def of_input(known: Input) -> Parameter:
+    """A primitive input of an operation."""
+    found = _query(known.name, known.documentation, {"type": "string"})
+    return found | {"required": known.min > 0}
 
 
 HEADERS: Final = {

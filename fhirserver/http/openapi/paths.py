@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
+from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES, is_primitive
 from fhirserver.http.openapi import parameters, schemas
 from fhirserver.interactions.capabilities.statement import wired
 from fhirserver.interactions.patch import JSON_PATCH
@@ -61,7 +61,7 @@ def rows(resource_type: str | None) -> list[Interaction]:
     return [
         row
         for row in TABLE
-        if row.shape.startswith(":type") == (resource_type is not None)
+        if row.is_of(resource_type)
         and (row.shape not in _COMPARTMENT or resource_type in COMPARTMENTS)
         and wired(row.name)
     ]
@@ -90,7 +90,7 @@ def _operation(registry: Registry, row: Interaction, resource_type: str | None) 
         "tags": [resource_type or SYSTEM],
         "x-fhir-interaction": row.name,
         "parameters": _parameters(registry, row, resource_type),
-        **({"requestBody": {"required": True, "content": body}} if body else {}),
+        **({"requestBody": {"required": row.operation is None, "content": body}} if body else {}),
         "responses": _responses(row, resource_type),
     }
 
@@ -98,6 +98,9 @@ def _operation(registry: Registry, row: Interaction, resource_type: str | None) 
 def identifier(row: Interaction, resource_type: str | None) -> str:
     """A name that no other operation has: `Patient-search-type`, `Patient-search-compartment-all-form`."""
     name = row.code or row.name.replace("_", "-")
+    if row.operation is not None:
+        level = "instance" if ":id" in row.shape else "type" if ":type" in row.shape else "system"
+        name = f"{row.operation.code}-{level}-{row.method.lower()}"
     if row.shape in _COMPARTMENT:
         name += "-compartment" + ("" if row.shape.count(":type") == 2 else "-all")
     if row.name == "search" and row.method == "POST":
@@ -112,6 +115,8 @@ def _parameters(registry: Registry, row: Interaction, resource_type: str | None)
         inline.append(
             parameters.compartment_type(sorted(ENDPOINT_TYPES & COMPARTMENTS[resource_type].keys()))
         )
+    if row.operation is not None and row.method == "GET":
+        inline += [parameters.of_input(one) for one in row.operation.inputs if is_primitive(one.type)]
     names += _query(registry, row, resource_type)
     names += _HEADERS.get(row.name, ())
     return [*inline, *map(parameters.ref, names)]
@@ -131,6 +136,8 @@ def _query(registry: Registry, row: Interaction, resource_type: str | None) -> I
             return ("mode", *parameters.SHAPING)
         case "update_conditional" | "patch_conditional" | "delete_conditional":
             return ("criteria",)
+        case "operation":
+            return (*(("criteria",) if row.operation and row.operation.open else ()), *parameters.SHAPING)
         case "read" | "vread":
             return parameters.SHAPING
         case _:
@@ -144,6 +151,8 @@ def _body(row: Interaction, resource_type: str | None) -> dict[str, Any]:
             return _resource("Bundle")
         case "create" | "update" | "update_conditional":
             return _resource(resource_type or "Resource")
+        case "operation" if row.method == "POST":
+            return _resource("Resource")
         case "patch" | "patch_conditional":
             return {JSON_PATCH: {"schema": schemas.ref("JsonPatch")}}
         case "search" if row.method == "POST":
@@ -166,7 +175,7 @@ def _answered(row: Interaction, resource_type: str | None) -> str:
         return "Bundle"
     if row.name in _OF_ONE and resource_type:
         return resource_type
-    return "Resource" if row.name == "capabilities" else "OperationOutcome"
+    return "Resource" if row.name in ("capabilities", "operation") else "OperationOutcome"
 
 
 def _resource(name: str) -> dict[str, Any]:

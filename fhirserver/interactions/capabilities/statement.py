@@ -141,7 +141,7 @@ def rest(offer: Offer, registry: Registry) -> dict[str, Any]:
         "documentation": _REST,
         "security": security(offer),
         "resource": [resource(offer, registry, name, reverse[name]) for name in sorted(ENDPOINT_TYPES)],
-        "interaction": _interactions(row for row in TABLE if not row.shape.startswith(":type")),
+        "interaction": _interactions(row for row in TABLE if row.is_of(None)),
         "searchParam": [
             *map(_search_param, searches.common(registry)),
             *({"name": name, "type": type_} for name, type_ in searches.CONTROLS.items()),
@@ -150,7 +150,7 @@ def rest(offer: Offer, registry: Registry) -> dict[str, Any]:
             f"{_DEFINITIONS}/CompartmentDefinition/{name[0].lower()}{name[1:]}"
             for name in sorted(COMPARTMENTS)
         ],
-    }
+    } | _operations(None)
 
 
 def security(offer: Offer) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def resource(offer: Offer, registry: Registry, name: str, reverse: list[str]) ->
     described: dict[str, Any] = {
         "type": name,
         "profile": f"{_DEFINITIONS}/StructureDefinition/{name}",
-        "interaction": _interactions(row for row in TABLE if row.shape.startswith(":type")),
+        "interaction": _interactions(row for row in TABLE if row.is_of(name)),
         "versioning": "versioned-update",
         "readHistory": wired("vread"),
         "updateCreate": offer.update_create,
@@ -184,7 +184,17 @@ def resource(offer: Offer, registry: Registry, name: str, reverse: list[str]) ->
         described |= {"searchInclude": ["*", *included]} if included else {}
         described |= {"searchRevInclude": reverse} if reverse else {}
         described["searchParam"] = [*map(_search_param, searches.announced(registry, name))]
-    return described
+    return described | _operations(name)
+
+
+def _operations(name: str | None) -> dict[str, Any]:
+    """CapabilityStatement.rest.operation and rest.resource.operation: what stands there, each once."""
+    found = {row.operation: None for row in TABLE if row.operation is not None and row.is_of(name)}
+    if not found or not wired("operation"):
+        return {}
+    return {
+        "operation": [{"name": one.code, "definition": one.url, "documentation": one.title} for one in found]
+    }
 
 
 def _interactions(rows: Iterable[Interaction]) -> list[dict[str, str]]:

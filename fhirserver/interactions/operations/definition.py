@@ -1,0 +1,109 @@
+"""What an operation is, without what it does: https://hl7.org/fhir/R4/operations.html
+
+The table of interactions makes rows of these definitions, the CapabilityStatement announces them, and
+`inputs` reads a request by them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fhirserver.fhir.structure import Resource, is_primitive
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """OperationDefinition.parameter. `type` is a FHIR type, or `Resource`; `max` None is `*`."""
+
+    name: str
+    type: str
+    min: int = 0
+    max: int | None = 1
+    documentation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """OperationDefinition: where an operation stands, what it takes and what it gives.
+
+    `id` is unique and the end of its canonical URL; `defined` that URL where others defined it. `types` are
+    those at whose `type` or `instance` level it stands, none meaning all. `open`: other parameters are
+    those of a search of the type.
+    """
+
+    id: str
+    code: str
+    title: str
+    description: str
+    inputs: tuple[Parameter, ...] = ()
+    outputs: tuple[Parameter, ...] = ()
+    types: tuple[str, ...] = ()
+    system: bool = False
+    type: bool = False
+    instance: bool = False
+    affects_state: bool = False
+    open: bool = False
+    defined: str | None = None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """GET as well where nothing changes and a URL can carry what is needed.
+
+        https://hl7.org/fhir/R4/operations.html#request
+        """
+        carried = all(one.min == 0 or is_primitive(one.type) for one in self.inputs)
+        return ("POST",) if self.affects_state or not carried else ("GET", "POST")
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Where it stands, as shapes of the table of interactions."""
+        return (
+            *([f"${self.code}"] if self.system else []),
+            *([f":type/${self.code}"] if self.type else []),
+            *([f":type/:id/${self.code}"] if self.instance else []),
+        )
+
+    @property
+    def url(self) -> str:
+        """The canonical URL of the definition: the same wherever the server is reached."""
+        return self.defined or f"urn:fhirserver:OperationDefinition:{self.id}"
+
+    def resource(self, version: str) -> Resource:
+        """The OperationDefinition, read at its id: https://hl7.org/fhir/R4/operationdefinition.html"""
+        return {
+            "resourceType": "OperationDefinition",
+            "id": self.id,
+            "url": self.url,
+            "version": version,
+            "name": "".join(part.capitalize() for part in self.id.split("-")),
+            "title": self.title,
+            "status": "active",
+            "kind": "operation",
+            "description": self.description,
+            "affectsState": self.affects_state,
+            "code": self.code,
+            **({"resource": list(self.types or ("Resource",))} if self.type or self.instance else {}),
+            "system": self.system,
+            "type": self.type,
+            "instance": self.instance,
+            **({"parameter": parameters} if (parameters := self._parameters()) else {}),
+        }
+
+    def _parameters(self) -> list[dict[str, Any]]:
+        both = [("in", one) for one in self.inputs] + [("out", one) for one in self.outputs]
+        return [
+            {
+                "name": one.name,
+                "use": use,
+                "min": one.min,
+                "max": "*" if one.max is None else str(one.max),
+                **({"documentation": one.documentation} if one.documentation else {}),
+                "type": one.type,
+            }
+            for use, one in both
+        ]
+
+
+OFFICIAL: Final = "http://hl7.org/fhir/OperationDefinition/"
+"""Where R4's own operations are defined."""

@@ -1,0 +1,28 @@
+"""From an operation's call to its answer: the inputs checked, then the module of the operation.
+
+https://hl7.org/fhir/R4/operations.html#3.2.0.1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from fhirserver.db.pool import Connection
+from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.operations import definitions
+from fhirserver.interactions.operations.definition import Operation
+from fhirserver.interactions.operations.inputs import Inputs, inputs_of
+from fhirserver.interactions.operations.versions import versions
+
+Handler = Callable[[Connection, Call, Inputs], Awaitable[Answer]]
+
+HANDLERS: Final[dict[Operation, Handler]] = {
+    definitions.VERSIONS: versions,
+}
+
+
+async def operate(connection: Connection, call: Call) -> Answer:
+    """Do what the operation of the call does, with its inputs checked. Raises FhirError."""
+    assert call.operation is not None
+    return await HANDLERS[call.operation](connection, call, inputs_of(call, call.operation))
