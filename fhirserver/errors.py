@@ -66,6 +66,17 @@ class NotSupported(FhirError):
     code = "not-supported"
 
 
+class Unauthorized(FhirError):
+    """No access token, or one that is not or no longer valid (401 with WWW-Authenticate, RFC 6750)."""
+
+    status = 401
+    code = "login"
+
+    def __init__(self, diagnostics: str, error: str | None = "invalid_token") -> None:
+        challenge = f'Bearer error="{error}"' if error else "Bearer"
+        super().__init__(diagnostics, headers={"WWW-Authenticate": challenge})
+
+
 class Forbidden(FhirError):
     """The caller may not do this (403)."""
 

@@ -17,6 +17,7 @@ from fhirserver.interactions.headers import Prefer
 from fhirserver.interactions.operations.definition import Operation
 from fhirserver.params.entries import Entries
 from fhirserver.params.registry import Registry
+from fhirserver.policy.principal import OPEN, Principal
 from fhirserver.policy.restriction import EVERYTHING, Restriction
 from fhirserver.settings import Settings
 from fhirserver.store.coalesce import Creates, Reads
@@ -54,7 +55,8 @@ class Call:
     UTC. `resource` is the decoded body (for patch the patch document, with its media type in
     `patch_type`); `query` are the parameters of the URL and of a form body.
     `operation` is set when the interaction is `operation`; `resource` is what its body holds then.
-    `large` says that work on the resource is long enough to be done in a thread.
+    `principal` asks, under `restriction`, which `run` sets. `large` says that work on the resource is long
+    enough to be done in a thread.
     """
 
     services: Services
@@ -74,6 +76,7 @@ class Call:
     if_none_match: str | None = None
     if_modified_since: datetime | None = None
     if_none_exist: str | None = None
+    principal: Principal = OPEN
     restriction: Restriction = EVERYTHING
     path: str = ""
     operation: Operation | None = None
@@ -95,7 +98,8 @@ class Answer:
     """Status, headers and the JSON text of the resource in the body, if any.
 
     `version` is set when the answer is about one version, so that a Bundle entry can repeat its
-    location, ETag and instant. `gzip` is `body` compressed, where it is constant and was so beforehand.
+    location, ETag and instant. `is_empty`: no row was shown, for whatever reason. `gzip` is `body`
+    compressed, where it is constant and was so beforehand.
     """
 
     status: int
@@ -103,3 +107,4 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     version: Version | None = None
     gzip: bytes | None = None
+    is_empty: bool = False

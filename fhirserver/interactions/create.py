@@ -10,13 +10,16 @@ from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.draft import draft, new_id
 from fhirserver.interactions.integrity import require_resolved, verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match, require_no_criteria
+from fhirserver.interactions.permission import is_restricted, require_permitted
 from fhirserver.store import write as store
 from fhirserver.store.version import Version
 
 
 def is_plain(call: Call) -> bool:
-    """Whether the create depends on nothing that is stored."""
-    return call.if_none_exist is None and not call.services.settings.referential_integrity
+    """Whether the create depends on nothing that is stored, and nobody has to look at it."""
+    return not (
+        call.if_none_exist is not None or call.services.settings.referential_integrity or is_restricted(call)
+    )
 
 
 async def create_shared(call: Call) -> Answer:
@@ -45,6 +48,7 @@ async def create(connection: Connection, call: Call) -> Answer:
                     return exists(call, existing)
             await verify_targets(connection, call, [made])
             version = await store.insert(connection, call.services.tenant, made)
+            await require_permitted(connection, call, [(made.type, made.id)], "c")
         return written(call, version, 201, "created")
 
     return await retrying(once)

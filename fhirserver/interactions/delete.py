@@ -11,8 +11,9 @@ from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.headers import Return
 from fhirserver.interactions.integrity import verify_unreferenced
 from fhirserver.interactions.matching import criteria, lock_criteria, matches
+from fhirserver.interactions.permission import require_permitted
+from fhirserver.interactions.searching import allowed
 from fhirserver.interactions.turns import in_turn
-from fhirserver.search.restrict import compile_restriction
 from fhirserver.store import read
 from fhirserver.store import write as store
 from fhirserver.store.version import Version
@@ -31,7 +32,7 @@ async def delete(connection: Connection, call: Call) -> Answer:
                 call.services.tenant,
                 call.resource_type,
                 call.resource_id,
-                compile_restriction(call.restriction),
+                allowed(call, "d"),
             )
             require_match(call, current)
             if current is None or current.deleted:
@@ -59,6 +60,7 @@ async def delete_conditional(connection: Connection, call: Call) -> Answer:
             for version in found:
                 require_match(call, version)
             matched[:] = [(version.type, version.id) for version in found]
+            await require_permitted(connection, call, matched, "d")
             return await _bury(connection, call, found)
 
     return await in_turn(connection, call, lambda: matched, once)
@@ -80,5 +82,5 @@ def gone(call: Call, count: int) -> Answer:
     """204, or 200 with an OperationOutcome for those who prefer one."""
     if call.prefer.returns is Return.OPERATION_OUTCOME:
         text = f"{count} resource{'' if count == 1 else 's'} deleted"
-        return Answer(200, outcome(Issue("information", "informational", text)))
-    return Answer(204)
+        return Answer(200, outcome(Issue("information", "informational", text)), is_empty=not count)
+    return Answer(204, is_empty=not count)

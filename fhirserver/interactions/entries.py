@@ -94,7 +94,7 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
         if_none_match=request.get("ifNoneMatch"),
         if_modified_since=_instant(request.get("ifModifiedSince")),
         if_none_exist=request.get("ifNoneExist"),
-        restriction=call.restriction,
+        principal=call.principal,
         path=path.strip("/"),
         operation=target.interaction.operation,
     )

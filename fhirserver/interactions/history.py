@@ -15,7 +15,8 @@ from fhirserver.fhir.suggest import nearest
 from fhirserver.interactions.bundle import Entry, Link, bundle, history_entry
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Handling
-from fhirserver.search.restrict import compile_restriction
+from fhirserver.interactions.searching import allowed
+from fhirserver.policy.access import action_of
 from fhirserver.store import history as store
 from fhirserver.store import read
 from fhirserver.store.history import Row, Window
@@ -38,7 +39,7 @@ async def history(connection: Connection, call: Call) -> Answer:
         links.append(Link("next", _url(call, given, _cursor(page[-1], window))))
     entries: list[Entry] = [history_entry(call.base, row.version) for row in page]
     body = bundle("history", entries, links, updated=window.until and instant(window.until))
-    return Answer(200, body)
+    return Answer(200, body, is_empty=not page)
 
 
 def _given(call: Call) -> dict[str, str]:
@@ -90,8 +91,13 @@ def _range(name: str, text: str) -> tuple[datetime, datetime]:
         raise Invalid(f"{name} is an instant such as 2026-11-20T10:00:00Z, not {text[:60]!r}") from None
 
 
+def _action(call: Call) -> str:
+    """The versions of one resource are read, those of many are searched."""
+    return action_of("history", call.id is not None)
+
+
 async def _rows(connection: Connection, call: Call, given: dict[str, str], window: Window) -> list[Row]:
-    tenant, restriction = call.services.tenant, compile_restriction(call.restriction)
+    tenant, restriction = call.services.tenant, allowed(call, _action(call))
     if call.id is not None:
         return await store.of_instance(connection, tenant, call.resource_type, call.id, window, restriction)
     types = [call.type] if call.type else _types(given.get("_type"))
@@ -114,7 +120,7 @@ async def _require_known(connection: Connection, call: Call) -> None:
         call.services.tenant,
         call.resource_type,
         call.resource_id,
-        compile_restriction(call.restriction),
+        allowed(call, _action(call)),
     )
     if version is None:
         raise NotFound(f"{call.type}/{call.id} is not known")

@@ -14,8 +14,9 @@ from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.draft import draft_of_change
 from fhirserver.interactions.integrity import verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
+from fhirserver.interactions.permission import require_permitted
+from fhirserver.interactions.searching import allowed
 from fhirserver.interactions.turns import in_turn
-from fhirserver.search.restrict import compile_restriction
 from fhirserver.store import read
 from fhirserver.store import write as store
 from fhirserver.store.version import Version
@@ -33,7 +34,7 @@ async def patch(connection: Connection, call: Call) -> Answer:
                 call.services.tenant,
                 call.resource_type,
                 call.resource_id,
-                compile_restriction(call.restriction),
+                allowed(call, "u"),
             )
             return await _write(connection, call, current)
 
@@ -52,6 +53,7 @@ async def patch_conditional(connection: Connection, call: Call) -> Answer:
             if current is None:
                 raise NotFound(f"no {call.type} matches the criteria")
             matched[:] = [(current.type, current.id)]
+            await require_permitted(connection, call, matched, "u")
             return await _write(connection, call, current)
 
     return await in_turn(connection, call, lambda: matched, once)
@@ -70,6 +72,7 @@ async def _write(connection: Connection, call: Call, current: Version | None) ->
     version = await store.replace(connection, call.services.tenant, made)
     if version is None:
         raise Again
+    await require_permitted(connection, call, [(made.type, made.id)], "u")
     return written(call, version, 200, "patched")
 
 

@@ -9,7 +9,7 @@ from fhirserver.interactions.answer import version_headers
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import unchanged
 from fhirserver.interactions.operations.definitions import definition
-from fhirserver.search.restrict import compile_restriction
+from fhirserver.interactions.searching import allowed
 from fhirserver.store import read as store
 from fhirserver.store.version import Version
 
@@ -21,14 +21,14 @@ async def read(connection: Connection, call: Call) -> Answer:
         call.services.tenant,
         call.resource_type,
         call.resource_id,
-        compile_restriction(call.restriction),
+        allowed(call, "r"),
     )
     return _answer(call, version)
 
 
 async def read_shared(call: Call) -> Answer:
     """The same without a connection of its own: reads that come together share a statement."""
-    restriction = compile_restriction(call.restriction)
+    restriction = allowed(call, "r")
     return _answer(call, await call.services.reads.latest(call.resource_type, call.resource_id, restriction))
 
 

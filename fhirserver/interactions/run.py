@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from fhirserver.db.pool import Connection
+from fhirserver.errors import FhirError
 from fhirserver.interactions.batch import process
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.capabilities import capabilities, capabilities_in_bundle
@@ -16,11 +17,11 @@ from fhirserver.interactions.delete import delete, delete_conditional
 from fhirserver.interactions.history import history
 from fhirserver.interactions.operations.run import operate
 from fhirserver.interactions.patch import patch, patch_conditional
+from fhirserver.interactions.permission import decided, require_granted, told_apart
 from fhirserver.interactions.read import read, read_shared
 from fhirserver.interactions.search import search
 from fhirserver.interactions.update import update, update_conditional
 from fhirserver.interactions.vread import vread
-from fhirserver.policy.access import decide
 
 Handler = Callable[[Connection, Call], Awaitable[Answer]]
 
@@ -45,18 +46,39 @@ HANDLERS: dict[str, Handler] = {
 
 async def run(connection: Connection, call: Call) -> Answer:
     """Decide, then do, on the connection of a Bundle. Raises FhirError."""
-    call.restriction = decide(call.type, call.interaction)
-    return await HANDLERS[call.interaction](connection, call)
+    decided(call)
+    return await _done(connection, call)
 
 
 async def run_alone(call: Call) -> Answer:
     """The same for a request of its own, which takes a connection only if it needs one to itself."""
-    call.restriction = decide(call.type, call.interaction)
+    decided(call)
     if call.interaction == "read":
-        return await read_shared(call)
+        return await _read_alone(call)
     if call.interaction == "create" and is_plain(call):
         return await create_shared(call)
     if call.interaction == "capabilities":
         return capabilities(call)
     async with call.services.pool.acquire() as connection:
-        return await HANDLERS[call.interaction](connection, call)
+        return await _done(connection, call)
+
+
+async def _done(connection: Connection, call: Call) -> Answer:
+    """The answer. That a grant is over is asked only where there is none, or one that shows nothing."""
+    try:
+        answer = await HANDLERS[call.interaction](connection, call)
+    except FhirError as error:
+        raise await told_apart(connection, call, error) from error
+    if answer.is_empty:
+        await require_granted(connection, call)
+    return answer
+
+
+async def _read_alone(call: Call) -> Answer:
+    try:
+        return await read_shared(call)
+    except FhirError as error:
+        if call.principal.grant is None:
+            raise
+        async with call.services.pool.acquire() as connection:
+            raise await told_apart(connection, call, error) from error

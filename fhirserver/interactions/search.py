@@ -16,6 +16,7 @@ from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.bundle import Entry, Link, bundle, outcome_entry, search_entry
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Handling
+from fhirserver.interactions.permission import is_restricted
 from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.search import compile as compiled
 from fhirserver.search import include, page
@@ -48,15 +49,15 @@ async def search(connection: Connection, call: Call) -> Answer:
     if len(query.types) > TYPES_PLANNED_MAX:
         query = query.only(await _types(connection, call, query))
     path = call.path.removesuffix("_search").strip("/")
-    bound = page.binding(call.type, query.applied, principal="", path=path)
+    bound = page.binding(call.type, query.applied, call.principal.id, path)
     if query.counts_only:
         body = bundle(
             "searchset",
             _remarks(query.warnings),
             [Link("self", page.link(call.base, path, query.applied))],
-            total=await _count(connection, call, query, None),
+            total=(total := await _count(connection, call, query, None)),
         )
-        return Answer(200, body)
+        return Answer(200, body, is_empty=not total)
     cursor = _cursor(call, query, bound)
     rows = await _rows(connection, call, query, cursor)
     total = cursor.total if cursor else await _total(connection, call, query, rows)
@@ -72,7 +73,7 @@ async def search(connection: Connection, call: Call) -> Answer:
         _links(call, query, path, bound, found),
         total=total,
     )
-    return Answer(200, body)
+    return Answer(200, body, is_empty=not versions)
 
 
 async def _types(connection: Connection, call: Call, query: SearchQuery) -> list[str]:
@@ -108,11 +109,11 @@ async def _total(connection: Connection, call: Call, query: SearchQuery, rows: S
         return None
     if len(rows) <= query.count:
         return len(rows)
-    if query.total == "estimate":
+    if query.total == "estimate" and not is_restricted(call):  # the planner knows of hidden rows, too
         text, args = compiled.estimate_statement(query, context_of(call)).numbered()
         plan: Any = await connection.fetchval(text, *args)
         return max(compiled.estimated(orjson.loads(plan)), len(rows))
-    if query.total == "accurate":
+    if query.total in ("accurate", "estimate"):
         return await _count(connection, call, query, None)
     count = await _count(connection, call, query, TOTAL_CHEAP_MAX + 1)
     return count if count <= TOTAL_CHEAP_MAX else None

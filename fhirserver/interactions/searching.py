@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from fhirserver.db.sql import Fragment
 from fhirserver.fhir.dates import micros
 from fhirserver.interactions.call import Call, Services
+from fhirserver.params.kinds import Reading
 from fhirserver.search.context import Context
 from fhirserver.search.parse import Limits
+from fhirserver.search.restrict import permitted
 
 
 @lru_cache(maxsize=8)
@@ -17,4 +20,17 @@ def limits_of(services: Services) -> Limits:
 
 def context_of(call: Call, snapshot: str | None = None) -> Context:
     services = call.services
-    return Context(services.registry, services.keys, micros(call.now), call.restriction, snapshot)
+    return Context(
+        services.registry, services.keys, micros(call.now), call.restriction, snapshot, reading_of(services)
+    )
+
+
+@lru_cache(maxsize=8)
+def reading_of(services: Services) -> Reading:
+    limits = limits_of(services)
+    return Reading(limits.zone, limits.own_bases)
+
+
+def allowed(call: Call, action: str) -> Fragment:
+    """Whether the caller may do `action` on the row `r` of the call's type, or of any when it has none."""
+    return permitted(context_of(call), call.type, action=action)

@@ -13,8 +13,9 @@ from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.draft import draft, draft_of_change, labelled, new_id
 from fhirserver.interactions.integrity import verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
+from fhirserver.interactions.permission import is_restricted, may_choose_ids, require_permitted
+from fhirserver.interactions.searching import allowed
 from fhirserver.interactions.turns import in_turn
-from fhirserver.search.restrict import compile_restriction
 from fhirserver.store import read
 from fhirserver.store import write as store
 from fhirserver.store.version import Version
@@ -26,7 +27,7 @@ async def update(connection: Connection, call: Call) -> Answer:
 
     async def once() -> Answer:
         current = await _latest(connection, call, call.resource_id)
-        if not call.services.settings.referential_integrity:
+        if not (call.services.settings.referential_integrity or is_restricted(call)):
             return await _put(connection, call, resource, call.resource_id, current)
         async with connection.transaction():
             return await _put(connection, call, resource, call.resource_id, current)
@@ -45,6 +46,8 @@ async def update_conditional(connection: Connection, call: Call) -> Answer:
         async with connection.transaction():
             await lock_criteria(connection, [searched])
             current = await one_match(connection, call, searched)
+            if current is not None:
+                await require_permitted(connection, call, [(current.type, current.id)], "u")
             id_ = chosen_id(call, resource, current) or id_
             if current is None:
                 current = await _latest(connection, call, id_)
@@ -55,7 +58,7 @@ async def update_conditional(connection: Connection, call: Call) -> Answer:
 
 
 async def _latest(connection: Connection, call: Call, id_: str) -> Version | None:
-    restriction = compile_restriction(call.restriction)
+    restriction = allowed(call, "u")
     return await read.latest(connection, call.services.tenant, call.resource_type, id_, restriction)
 
 
@@ -96,20 +99,22 @@ async def _put(
         version = await store.replace(connection, services.tenant, made)
         if version is None:
             raise Again
+        await require_permitted(connection, call, [(made.type, made.id)], "u")
         return written(call, version, 200, "updated")
     require_free_choice(call, resource, current)
     made = await worked(call, lambda: draft(services, resource, id_, "PUT", current))
     await verify_targets(connection, call, [made])
-    return written(call, await store.insert(connection, services.tenant, made), 201, "created")
+    version = await store.insert(connection, services.tenant, made)
+    await require_permitted(connection, call, [(made.type, made.id)], "c")
+    return written(call, version, 201, "created")
 
 
 def require_free_choice(call: Call, resource: Resource, current: object | None) -> None:
     """Raise MethodNotAllowed where only the server gives ids and the resource carries one that never
     existed. A conditional update may carry none; then the server gives it."""
     id_ = resource.get("id")
-    if current is None and id_ is not None and not call.services.settings.update_create:
+    if current is None and id_ is not None and not may_choose_ids(call):
         raise MethodNotAllowed(
-            f"{call.type}/{id_} does not exist, and this server does not create by update: POST to"
-            f" {call.type}",
+            f"there is no {call.type}/{id_} to update, and ids are not yours to choose: POST to {call.type}",
             headers={"Allow": "GET, HEAD, OPTIONS"},
         )

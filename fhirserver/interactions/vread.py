@@ -5,7 +5,7 @@ from __future__ import annotations
 from fhirserver.db.pool import Connection
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.read import answer
-from fhirserver.search.restrict import compile_restriction
+from fhirserver.interactions.searching import allowed
 from fhirserver.store import read as store
 
 VERSION_MAX = 2**31 - 1
@@ -25,6 +25,6 @@ async def vread(connection: Connection, call: Call) -> Answer:
         call.resource_type,
         call.resource_id,
         number,
-        compile_restriction(call.restriction),
+        allowed(call, "r"),
     )
     return answer(call, version, path)

@@ -1,17 +1,19 @@
-"""What a caller may see, as a value that `search/restrict` compiles into every statement.
+"""What a caller may see and do, as a value that `search/restrict` compiles into every statement.
 
-Today every caller may see everything of the tenant; scopes, compartments, consent and labels add
-their own cases here, and no interaction changes for it.
+A restriction is a union of permits; a permit pairs what may be done with where it may be done, so that one
+scope's context never serves another scope. https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fhirserver.fhir.structure import COMPARTMENTS
+
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """No restriction beyond the tenant."""
+    """No restriction beyond the tenant: nobody has to sign in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,122 @@ class Nothing:
     """No row at all."""
 
 
-Restriction = Everything | Nothing
+@dataclass(frozen=True, slots=True)
+class Compartment:
+    """The rows in the compartment of a resource, and of types in no compartment those that are shared."""
+
+    type: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CareTeams:
+    """The compartments of the patients in whose active CareTeam the member, a Practitioner or
+    PractitionerRole, takes part."""
+
+    member: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unowned:
+    """The rows that name no patient: of a type that is somebody's record or nobody's, as Device is."""
+
+
+Place = Compartment | CareTeams | Unowned
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """`actions` on the rows of `types` that lie in all of `places` and fulfil `criteria`,
+    search parameters with their values, all of which must hold."""
+
+    types: frozenset[str]
+    actions: frozenset[str]
+    places: tuple[Place, ...] = ()
+    criteria: tuple[tuple[str, str], ...] = ()
+
+    def covers(self, resource_type: str, action: str) -> bool:
+        return action in self.actions and resource_type in self.types
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it leaves out rows of the types it is about."""
+        return bool(self.places or self.criteria)
+
+
+@dataclass(frozen=True, slots=True)
+class Permits:
+    """Any of the permits, as long as the grant (its number) is neither revoked nor over."""
+
+    permits: tuple[Permit, ...]
+    grant: int | None = None
+
+    def of(self, resource_type: str, action: str) -> tuple[Permit, ...]:
+        return tuple(permit for permit in self.permits if permit.covers(resource_type, action))
+
+
+Restriction = Everything | Nothing | Permits
 
 EVERYTHING = Everything()
 NOTHING = Nothing()
+
+
+def is_narrow(restriction: Restriction, resource_type: str) -> bool:
+    """Whether a caller may create or update some of a type only."""
+    match restriction:
+        case Everything():
+            return False
+        case Nothing():
+            return True
+        case Permits(permits):
+            whole = {a for p in permits if not p.is_narrow for a in p.actions if p.covers(resource_type, a)}
+            return not whole.issuperset("cu")
+
+
+SHARED = frozenset(
+    {
+        *("ActivityDefinition", "CodeSystem", "ConceptMap", "Endpoint", "HealthcareService", "Location"),
+        *("Medication", "MedicationKnowledge", "NamingSystem", "ObservationDefinition"),
+        *("OperationDefinition", "Organization", "OrganizationAffiliation", "PlanDefinition", "Practitioner"),
+        *("PractitionerRole", "Questionnaire", "SearchParameter", "SpecimenDefinition"),
+        *("StructureDefinition", "Substance", "ValueSet"),
+    }
+)
+"""Types that hold nobody's record and that records refer to: a patient's app may read them.
+
+An explicit list: a type in no compartment that is not here (Group, Basic, Binary, Bundle, ...) stays closed.
+"""
+
+OWNED = frozenset({"Device"})
+"""Types outside the Patient compartment of R4 that name the patient whose they are, if they are anybody's.
+
+https://hl7.org/fhir/R4/device-definitions.html#Device.patient
+"""
+
+
+MANY = frozenset({"Group"})
+"""Types in the Patient compartment that are about many patients at once: what one of them may see of
+them would show the others."""
+
+
+def in_compartment(compartment: str, resource_type: str) -> bool:
+    """Whether rows of a type can lie in such a compartment and be shown to whoever's it is."""
+    if compartment == "Patient" and resource_type in MANY:
+        return False
+    if resource_type == compartment or bool(COMPARTMENTS[compartment].get(resource_type)):
+        return True
+    return compartment == "Patient" and resource_type in OWNED
+
+
+def narrowed_to(
+    types: frozenset[str], actions: frozenset[str], place: Place, criteria: tuple[tuple[str, str], ...] = ()
+) -> list[Permit]:
+    """`actions` on types within a Patient compartment; of what is nobody's record, reading alone."""
+    reading = actions & frozenset("rs")
+    inside = frozenset(type_ for type_ in types if in_compartment("Patient", type_))
+    found = [Permit(inside, actions, (place,), criteria)] if inside else []
+    if reading and (shared := types & SHARED):
+        found.append(Permit(shared, reading, (), criteria))
+    if reading and (owned := types & OWNED):
+        found.append(Permit(owned, reading, (Unowned(),), criteria))
+    return found

@@ -15,11 +15,11 @@ from fhirserver.errors import NotSupported
 from fhirserver.params.condition import Ids, Patients, Scope, Span, Tokens
 from fhirserver.search import query as asked
 from fhirserver.search.conditions import compile_all
-from fhirserver.search.context import Context
+from fhirserver.search.context import ROW, Context
 from fhirserver.search.page import Cursor
 from fhirserver.search.plan import candidates
 from fhirserver.search.query import SearchQuery
-from fhirserver.search.restrict import ROW
+from fhirserver.search.restrict import visible
 from fhirserver.search.sort import NAMES, Order, Place, order_of
 from fhirserver.search.sources import best, sources
 
@@ -148,7 +148,7 @@ def estimate_statement(query: SearchQuery, context: Context) -> Fragment:
     for type_ in query.types:
         scope = context.scope(type_)
         tests = [c.filter for c in compile_all(context, scope, query.conditions[type_])]
-        where = join(" AND ", [context.current(ROW), context.visible(scope), *tests])
+        where = join(" AND ", [context.current(ROW), visible(context, scope), *tests])
         parts.append(sql("SELECT 1 FROM {} r WHERE {}", table(type_), where))
     return sql("EXPLAIN (FORMAT JSON) {}", join(" UNION ALL ", parts))
 

@@ -6,24 +6,26 @@ from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from fhirserver.db.sql import TRUE, not_, sql
-from fhirserver.params import composite, plain, presence, quantity, reference, special
-from fhirserver.params.condition import Condition, Driver, Ids, Patients, Rank, Scope, Tokens
+from fhirserver.params import composite, plain, presence, quantity, special
+from fhirserver.params.condition import Condition, Rank, Scope, Tokens
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
 from fhirserver.params.index import PATIENT_CODED, patient_code_key
 from fhirserver.params.kinds import CompositeValue, Value
 from fhirserver.params.reference import ReferenceValue
-from fhirserver.params.registry import SearchParam, compartment_params
+from fhirserver.params.registry import SearchParam
 from fhirserver.params.token import TokenValue
 from fhirserver.search import chain, query
 from fhirserver.search.context import Context
+from fhirserver.search.restrict import narrowing, within
 
 
 def compile_all(
     context: Context, scope: Scope, conditions: Sequence[query.Condition], depth: int = 0
 ) -> list[Condition]:
-    """All conditions on a row, and those drivers that only two of them together have."""
+    """All conditions on a row, those drivers that only two of them together have, and those that what the
+    caller may see has."""
     compiled = [compile_one(context, scope, condition, depth) for condition in conditions]
-    return [*compiled, *_together(scope, conditions)]
+    return [*compiled, *_together(scope, conditions), *narrowing(context, scope)]
 
 
 def compile_one(context: Context, scope: Scope, condition: query.Condition, depth: int) -> Condition:
@@ -39,7 +41,7 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
         case query.Updated(values):
             return special.compile_updated(scope, values, scope.resource_type not in CLINICAL_DATES)
         case query.Within(compartment, id_):
-            return _within(context, scope, compartment, id_)
+            return within(context, scope, compartment, id_)
         case query.Has(source, param, inner):
             of = context.scope(source, depth + 1)
             found = compile_one(context, of, inner, depth + 1)
@@ -78,26 +80,6 @@ def _union(
     ]
     merged = chain.either(found)
     return Condition(sql("NOT ({})", merged.filter)) if modifier == "not" else merged
-
-
-def _within(context: Context, scope: Scope, compartment: str, id_: str) -> Condition:
-    """https://hl7.org/fhir/R4/compartmentdefinition.html; the resource itself is in its compartment."""
-    target = scope.keys.target(compartment, id_)
-    filter_ = sql("{}.compartments @> {}::bigint[]", scope.alias, [target])
-    drivers: list[Driver] = [Ids((id_,))] if compartment == scope.resource_type else []
-    tokens: list[int] = []
-    for code in compartment_params(compartment, scope.resource_type):
-        param = context.registry.get(scope.resource_type, code)
-        if param is None:
-            continue
-        if compartment == "Patient" and is_patient(param, scope.resource_type):
-            drivers.append(Patients((target,)))
-        else:
-            tokens.append(reference.salt_of(scope.keys, scope.resource_type, code) ^ target)
-    if tokens:
-        drivers.append(Tokens(tuple(dict.fromkeys(tokens))))
-    rank = Rank.PATIENT if compartment == "Patient" else Rank.COMPARTMENT
-    return Condition(filter_, tuple(dict.fromkeys(drivers)), rank)
 
 
 # -- drivers of two conditions

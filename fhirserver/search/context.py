@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Final
 
-from fhirserver.db.sql import Fragment, and_, or_, sql
+from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.fhir.keys import Keys
 from fhirserver.params.condition import Scope
+from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry
 from fhirserver.policy.restriction import EVERYTHING, Restriction
-from fhirserver.search.restrict import ROW, compile_restriction
+
+ROW: Final = sql("r")
+"""The alias under which `store` and `search` read rows."""
 
 _INNER: Final = (
     sql("i1"),
@@ -25,6 +29,9 @@ _INNER: Final = (
 )
 
 
+_UTC: Final = Reading(UTC, ())
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """`now` is in microseconds. `snapshot` (`pg_current_snapshot()::text`) is that of the first page;
@@ -35,6 +42,7 @@ class Context:
     now: int
     restriction: Restriction = EVERYTHING
     snapshot: str | None = None
+    reading: Reading = _UTC
 
     @property
     def tenant(self) -> int:
@@ -43,13 +51,6 @@ class Context:
     def scope(self, resource_type: str, depth: int = 0) -> Scope:
         """Where conditions on the row at a depth of chaining are compiled."""
         return Scope(self.keys, resource_type, ROW if depth == 0 else _INNER[depth - 1], self.now)
-
-    def visible(self, scope: Scope) -> Fragment:
-        """What every row must fulfil wherever it is looked at: tenant and restriction."""
-        return and_(
-            sql("{}.tenant = {}", scope.alias, self.tenant),
-            compile_restriction(self.restriction, scope.resource_type, scope.alias),
-        )
 
     def current(self, alias: Fragment) -> Fragment:
         """Of the rows that are current now: those that already were in the snapshot.

@@ -21,9 +21,9 @@ from fhirserver.params.facts import is_canonical, is_patient, unanswered
 from fhirserver.params.reference import ReferenceValue
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search.clauses import UnknownParameter, alike, defined, require_followed
-from fhirserver.search.context import Context
+from fhirserver.search.context import ROW, Context
 from fhirserver.search.query import Include
-from fhirserver.search.restrict import ROW
+from fhirserver.search.restrict import visible
 from fhirserver.search.sources import sources
 
 Targets = dict[str, list[str]]
@@ -161,7 +161,7 @@ def _by_ids(context: Context, type_: str, ids: Sequence[str]) -> Fragment:
         _ROW,
         table(type_),
         list(ids),
-        context.visible(scope),
+        visible(context, scope),
     )
 
 

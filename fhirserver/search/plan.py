@@ -19,6 +19,7 @@ from fhirserver.db.sql import TRUE, Fragment, and_, join, sql, table, whole
 from fhirserver.params.condition import Condition, Driver, Patients, Rids, Scope, Span, Tokens
 from fhirserver.params.entries import ORD_ABSENT
 from fhirserver.search.context import Context
+from fhirserver.search.restrict import visible
 from fhirserver.search.sort import NAMES, Index, Order, Place
 from fhirserver.search.sources import Source, best, by_rid, reach, scans
 
@@ -105,9 +106,9 @@ def candidates(
     """
     chosen = best(conditions)
     drivers = chosen.drivers if chosen else (Span(),)
-    visible = context.visible(scope)
-    test = and_(visible, *(condition.filter for condition in conditions))
-    further = and_(visible, *(one.filter for one in conditions if not (one is chosen and one.exact)))
+    seen = visible(context, scope)
+    test = and_(seen, *(condition.filter for condition in conditions))
+    further = and_(seen, *(one.filter for one in conditions if not (one is chosen and one.exact)))
     job = _Job(context, scope, test, further, order, place, limit)
     rids = [driver.select for driver in drivers if isinstance(driver, Rids)]
     parts = [_driven(job, driver) for driver in drivers if not isinstance(driver, Rids)]

@@ -6,21 +6,192 @@ Every statement over `resource` carries it, for the rows that are sought and for
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
 
-from fhirserver.db.sql import FALSE, TRUE, Fragment, sql
-from fhirserver.policy.restriction import Everything, Nothing, Restriction
+from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, or_, sql, table
+from fhirserver.errors import FhirError
+from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.params import composite, date, kinds, plain, reference, special
+from fhirserver.params import text as syntax
+from fhirserver.params.condition import Condition, Driver, Ids, Patients, Rank, Scope, Tokens
+from fhirserver.params.facts import CLINICAL_DATES, is_patient
+from fhirserver.params.registry import SearchParam, compartment_params
+from fhirserver.policy.restriction import (
+    OWNED,
+    CareTeams,
+    Compartment,
+    Everything,
+    Nothing,
+    Permit,
+    Permits,
+    Place,
+    Unowned,
+)
+from fhirserver.search.context import ROW, Context
 
-ROW: Final = sql("r")
-"""The alias under which `store` and `search` read rows."""
+SEARCH = "s"
+"""The action that every row has to permit unless it is read by its id."""
 
 
-def compile_restriction(
-    restriction: Restriction, resource_type: str | None = None, alias: Fragment = ROW
+def visible(context: Context, scope: Scope, action: str = SEARCH) -> Fragment:
+    """What every row must fulfil wherever it is looked at: tenant and restriction."""
+    return and_(
+        sql("{}.tenant = {}", scope.alias, context.tenant),
+        permitted(context, scope.resource_type, scope.alias, action),
+    )
+
+
+def permitted(
+    context: Context, resource_type: str | None, alias: Fragment = ROW, action: str = SEARCH
 ) -> Fragment:
-    """Whether the row under `alias` may be seen. `resource_type` None: of whatever type it is."""
+    """Whether the caller may do `action` on the row under `alias`. `resource_type` None: of whatever type."""
+    restriction = context.restriction
     match restriction:
         case Everything():
             return TRUE
         case Nothing():
             return FALSE
+        case Permits():
+            if resource_type is not None:
+                rows = _of_type(context, restriction, resource_type, alias, action)
+            else:
+                rows = _of_types(context, restriction, alias, action)
+            return and_(_granted(restriction), rows)
+
+
+def _granted(restriction: Permits) -> Fragment:
+    """Evaluated once per statement, in the snapshot that the rows are read in: a grant that was revoked
+    before shows nothing."""
+    if restriction.grant is None:
+        return TRUE
+    return sql("(SELECT granted({}))", restriction.grant)
+
+
+def _of_type(
+    context: Context, restriction: Permits, resource_type: str, alias: Fragment, action: str
+) -> Fragment:
+    scope = Scope(context.keys, resource_type, alias, context.now)
+    tests = [_permit(context, scope, permit) for permit in restriction.of(resource_type, action)]
+    return or_(*dict.fromkeys(tests)) if tests else FALSE
+
+
+def _of_types(context: Context, restriction: Permits, alias: Fragment, action: str) -> Fragment:
+    """Types under the same permits share their test, unless the permits look at parameters of the type."""
+    groups: dict[tuple[Permit, ...], list[str]] = {}
+    for type_ in sorted(ENDPOINT_TYPES):
+        permits = restriction.of(type_, action)
+        if permits:
+            groups.setdefault(permits, []).append(type_)
+    tests: list[Fragment] = []
+    for permits, types in groups.items():
+        alike = not any(permit.criteria for permit in permits) and not OWNED.intersection(types)
+        for some in [types] if alike else [[type_] for type_ in types]:
+            rows = _of_type(context, restriction, some[0], alias, action)
+            tests.append(and_(sql("{}.type = any({}::text[])", alias, some), rows))
+    return or_(*tests) if tests else FALSE
+
+
+def _permit(context: Context, scope: Scope, permit: Permit) -> Fragment:
+    return and_(
+        *(_place(scope, place) for place in permit.places),
+        *(_criterion(context, scope, name, value) for name, value in permit.criteria),
+    )
+
+
+def _place(scope: Scope, place: Place) -> Fragment:
+    alias = scope.alias
+    match place:
+        case Unowned():
+            return sql("{}.ptk IS NULL", alias)
+        case Compartment(type_, id_) if scope.resource_type in OWNED:
+            return sql("{}.ptk = {}", alias, scope.keys.target(type_, id_))
+        case Compartment(type_, id_):
+            return sql("{}.compartments @> {}::bigint[]", alias, [scope.keys.target(type_, id_)])
+        case CareTeams(member):
+            patients = _patients_of_teams(scope, member)
+            if scope.resource_type in OWNED:
+                return sql("{}.ptk = any({})", alias, patients)
+            return sql("{}.compartments && {}", alias, patients)
+
+
+def _patients_of_teams(scope: Scope, member: tuple[str, str]) -> Fragment:
+    """The keys of the patients in whose active care teams the member takes part: an array, made once."""
+    key = reference.salt_of(scope.keys, "CareTeam", "participant") ^ scope.keys.target(*member)
+    active = [scope.keys.of("tok", "CareTeam", "status", "active")]
+    return sql(
+        "ARRAY(SELECT c.ptk FROM tok x JOIN {} c ON c.rid = x.rid WHERE x.key = {} AND c.died IS NULL"
+        " AND c.tenant = {} AND c.ptk IS NOT NULL AND c.keys @> {}::bigint[] AND c.keys @> {}::bigint[])",
+        table("CareTeam"),
+        key,
+        scope.keys.tenant,
+        [key],
+        active,
+    )
+
+
+def _criterion(context: Context, scope: Scope, name: str, value: str) -> Fragment:
+    """A search parameter of a scope. What cannot be understood of a type permits nothing of it."""
+    try:
+        return criterion(context, scope, name, value).filter
+    except FhirError:
+        return FALSE
+
+
+def criterion(context: Context, scope: Scope, name: str, value: str) -> Condition:
+    """A plain parameter without modifier; its values are alternatives. Raises FhirError."""
+    param = context.registry.get(scope.resource_type, name)
+    if param is None:
+        raise FhirError(f"{scope.resource_type} has no search parameter '{name}'")
+    parts = [part for part in syntax.split(value, ",") if part]
+    if name == "_id":
+        return special.compile_ids(scope, [special.parse_id(part) for part in parts])
+    if name == "_lastUpdated":
+        moments = [date.parse(part, context.reading.zone) for part in parts]
+        return special.compile_updated(scope, moments, scope.resource_type not in CLINICAL_DATES)
+    values = [kinds.parse(param, scope.resource_type, None, part, context.reading) for part in parts]
+    return _clause(context, scope, param, values)
+
+
+def _clause(context: Context, scope: Scope, param: SearchParam, values: Sequence[kinds.Value]) -> Condition:
+    if param.type == "composite":
+        whole = [value for value in values if isinstance(value, kinds.CompositeValue)]
+        return composite.compile(scope, context.registry, param, None, whole)
+    return plain.compile(scope, param, None, values)
+
+
+# -- the shortest way to what a caller may see
+
+
+def narrowing(context: Context, scope: Scope) -> list[Condition]:
+    """The driver that the restriction offers: where all is of one patient, only that one's rows are read."""
+    restriction = context.restriction
+    if not isinstance(restriction, Permits):
+        return []
+    places = {permit.places for permit in restriction.of(scope.resource_type, SEARCH)}
+    if len(places) != 1:
+        return []
+    return [
+        within(context, scope, place.type, place.id)
+        for place in next(iter(places))
+        if isinstance(place, Compartment) and scope.resource_type not in OWNED
+    ][:1]
+
+
+def within(context: Context, scope: Scope, compartment: str, id_: str) -> Condition:
+    """https://hl7.org/fhir/R4/compartmentdefinition.html; the resource itself is in its compartment."""
+    target = scope.keys.target(compartment, id_)
+    filter_ = sql("{}.compartments @> {}::bigint[]", scope.alias, [target])
+    drivers: list[Driver] = [Ids((id_,))] if compartment == scope.resource_type else []
+    tokens: list[int] = []
+    for code in compartment_params(compartment, scope.resource_type):
+        param = context.registry.get(scope.resource_type, code)
+        if param is None:
+            continue
+        if compartment == "Patient" and is_patient(param, scope.resource_type):
+            drivers.append(Patients((target,)))
+        else:
+            tokens.append(reference.salt_of(scope.keys, scope.resource_type, code) ^ target)
+    if tokens:
+        drivers.append(Tokens(tuple(dict.fromkeys(tokens))))
+    rank = Rank.PATIENT if compartment == "Patient" else Rank.COMPARTMENT
+    return Condition(filter_, tuple(dict.fromkeys(drivers)), rank)

@@ -25,6 +25,7 @@ from fhirserver.params.condition import (
     Tokens,
 )
 from fhirserver.search.context import Context
+from fhirserver.search.restrict import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def sources(
     if drivers is None:
         drivers = chosen.drivers if chosen else (Span(),)
     vouched = chosen if chosen is not None and chosen.exact else None
-    test = and_(context.visible(scope), *(one.filter for one in conditions if one is not vouched))
+    test = and_(visible(context, scope), *(one.filter for one in conditions if one is not vouched))
     return [source for driver in drivers for source in _sources(context, scope, driver, test)]
 
 

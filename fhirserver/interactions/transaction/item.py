@@ -11,7 +11,7 @@ from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.draft import new_id
 from fhirserver.interactions.entries import entry_call, located, relocated
 from fhirserver.interactions.matching import Criteria, criteria, require_no_criteria
-from fhirserver.policy.access import decide
+from fhirserver.interactions.permission import decided
 
 _PUT = frozenset({"create", "update", "update_conditional", "patch", "patch_conditional"})
 _DELETES = frozenset({"delete", "delete_conditional"})
@@ -83,7 +83,7 @@ def read_item(call: Call, index: int, entry: dict[str, Any]) -> Item:
     made = entry_call(call, entry)
     if made.interaction == "bundle":
         raise Invalid("a transaction cannot contain a Bundle to process", "request.url")
-    made.restriction = decide(made.type, made.interaction)
+    decided(made)
     if made.interaction == "create":
         require_no_criteria(made)
     if made.interaction in ("create", "update", "update_conditional"):

@@ -17,6 +17,7 @@ from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.create import exists
 from fhirserver.interactions.delete import DELETED_MAX, gone
 from fhirserver.interactions.matching import matches, require_one
+from fhirserver.interactions.permission import permitted_rids
 from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.update import chosen_id
 from fhirserver.store import write as store
@@ -125,10 +126,29 @@ async def lock_all(
         )
         if any(row.overtaken for row in found.values()):
             raise Again
+        found = await _seen_by(connection, writes, resource_type, found)
         latest |= {(resource_type, id_): row for id_, row in found.items()}
     if any(identity not in latest or latest[identity].version != seen[identity] for identity in seen):
         raise Again
     return latest
+
+
+async def _seen_by(
+    connection: Connection, writes: Sequence[Item], resource_type: str, found: dict[str, Latest]
+) -> dict[str, Latest]:
+    """Without those that an entry's caller may not change or delete: to them they are not there."""
+    kept = dict(found)
+    for action, deletes in (("u", False), ("d", True)):
+        items = [item for item in writes if item.deletes is deletes and item.identities]
+        ids = {id_ for item in items for type_, id_ in item.identities if type_ == resource_type}
+        rids = [row.rid for id_, row in found.items() if id_ in ids]
+        if not rids:
+            continue
+        permitted = await permitted_rids(connection, items[0].call, resource_type, rids, action)
+        for id_ in ids & kept.keys():
+            if kept[id_].rid not in permitted:
+                del kept[id_]
+    return kept
 
 
 def verify_identities(writes: Sequence[Item]) -> None:

@@ -19,6 +19,7 @@ from fhirserver.interactions.create import exists
 from fhirserver.interactions.draft import draft, draft_of_change, labelled
 from fhirserver.interactions.integrity import missing_targets, verify_unreferenced
 from fhirserver.interactions.patch import patched
+from fhirserver.interactions.permission import require_permitted
 from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.transaction.links import Links, find
 from fhirserver.interactions.transaction.resolve import Identity, LatestOf
@@ -53,6 +54,10 @@ async def write_all(
         await _resolve(connection, call, later, links, write)
         made += await write(later)
     _answer_echoes(writes)
+    for item, version in made:
+        action = "c" if item.identity not in current else "u"
+        with item.located():
+            await require_permitted(connection, item.call, [(version.type, version.id)], action)
     await _verify(connection, call, writes, made)
 
 

@@ -1,0 +1,105 @@
+"""What a caller may write, looked at where it is written: by the predicate that restricts reading, too.
+
+https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html. A version must lie within what
+the caller may write before it is changed and after: so nothing moves in or out of another's record.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from fhirserver.db.pool import Connection
+from fhirserver.db.sql import sql, table
+from fhirserver.errors import FhirError, Forbidden, Unauthorized
+from fhirserver.interactions.call import Call
+from fhirserver.interactions.searching import context_of
+from fhirserver.policy.access import decide, operation_action, required_actions
+from fhirserver.policy.restriction import Everything, is_narrow
+from fhirserver.search.restrict import permitted
+
+
+def decided(call: Call) -> None:
+    """Give the call its restriction. Raises Forbidden, and Unauthorized where nobody is signed in."""
+    principal = call.principal
+    if principal.is_open:
+        return
+    conditional = call.if_none_exist is not None
+    actions = (
+        (operation_action(call.operation.affects_state),)
+        if call.operation is not None
+        else required_actions(call.interaction, call.id is not None, conditional)
+    )
+    call.restriction = decide(principal, call.type, None)
+    for action in actions:
+        call.restriction = decide(principal, call.type, action)
+
+
+def is_restricted(call: Call) -> bool:
+    """Whether what the call writes has to be looked at again in its transaction."""
+    return not isinstance(call.restriction, Everything)
+
+
+def may_choose_ids(call: Call) -> bool:
+    """Whether a PUT to an unknown id creates: for who cannot see everything of a type, an unknown id and one
+    that is hidden must be the same."""
+    return call.services.settings.update_create and not is_narrow(call.restriction, call.resource_type)
+
+
+async def permitted_rids(
+    connection: Connection, call: Call, resource_type: str, rids: Iterable[int], action: str
+) -> set[int]:
+    """Those of the rows on which the caller may do `action`."""
+    wanted = sorted(set(rids))
+    if not is_restricted(call) or not wanted:
+        return set(wanted)
+    text, args = sql(
+        "SELECT r.rid FROM {} r WHERE r.rid = any({}::bigint[]) AND r.tenant = {} AND {}",
+        table(resource_type),
+        wanted,
+        call.services.tenant,
+        permitted(context_of(call), resource_type, action=action),
+    ).numbered()
+    return {record[0] for record in await connection.fetch(text, *args)}
+
+
+async def require_permitted(
+    connection: Connection, call: Call, identities: Sequence[tuple[str, str]], action: str
+) -> None:
+    """Raise Forbidden unless the caller may do `action` on the current versions of all of them.
+
+    Called before what exists is changed and after something was written, in the same transaction.
+    """
+    if not is_restricted(call):
+        return
+    ids: dict[str, set[str]] = defaultdict(set)
+    for type_, id_ in identities:
+        ids[type_].add(id_)
+    for type_ in sorted(ids):
+        text, args = sql(
+            "SELECT r.id FROM {} r WHERE r.tenant = {} AND r.id = any({}::text[]) AND r.died IS NULL AND {}",
+            table(type_),
+            call.services.tenant,
+            sorted(ids[type_]),
+            permitted(context_of(call), type_, action=action),
+        ).numbered()
+        found = {record[0] for record in await connection.fetch(text, *args)}
+        if found != ids[type_]:
+            await require_granted(connection, call)
+            raise Forbidden(f"the {type_} would lie, or lies, outside of what was granted to be written")
+
+
+async def require_granted(connection: Connection, call: Call) -> None:
+    """Raise Unauthorized if what the caller was granted is over: why a statement showed nothing."""
+    grant = call.principal.grant
+    if grant is not None and not await connection.fetchval("SELECT granted($1)", grant):
+        raise Unauthorized("the access token was revoked or its grant is over; sign in again")
+
+
+async def told_apart(connection: Connection, call: Call, error: FhirError) -> FhirError:
+    """What kept the caller from an answer: the error, unless the grant is over."""
+    try:
+        await require_granted(connection, call)
+    except Unauthorized as over:
+        return over
+    return error
