@@ -23,6 +23,7 @@ from fhirserver.errors import FhirError, MethodNotAllowed, NotFound
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import Resource
 from fhirserver.http import explorer, middleware, probes
+from fhirserver.http.authenticate import Authenticate, by_token, everybody
 from fhirserver.http.base import PATH
 from fhirserver.http.pipeline import Pipeline, error_response
 from fhirserver.http.remembered import Remembered
@@ -33,6 +34,8 @@ from fhirserver.observe import log
 from fhirserver.params.entries import Entries
 from fhirserver.params.index import indexer
 from fhirserver.params.registry import r4
+from fhirserver.policy.roles import roles
+from fhirserver.policy.token import Tokens
 from fhirserver.settings import Settings
 from fhirserver.store.coalesce import Creates, Reads
 
@@ -54,7 +57,7 @@ def build_app(settings: Settings) -> ASGIApp:
     log.configure(settings.log_level, settings.log_format)
     options = middleware.Options(
         body_bytes_max=settings.body_bytes_max,
-        process_time=settings.process_time_header,
+        process_time=settings.process_time_header and not settings.sign_in,
         cors_origins=settings.cors_origins,
     )
     return middleware.wrap(Application(settings), options, error_response)
@@ -85,7 +88,7 @@ class Application:
         sweeper = asyncio.create_task(janitor.run(services.pool, self._settings.index_retention_s))
         app.router.routes.extend(probes.routes(services))
         app.router.routes.extend(explorer.routes(services))
-        self._pipeline = Remembered(Pipeline(services), services)
+        self._pipeline = Remembered(Pipeline(services, _authentication(services)), services)
         try:
             yield
         finally:
@@ -93,6 +96,14 @@ class Application:
             with suppress(asyncio.CancelledError):
                 await sweeper
             await services.pool.close()
+
+
+def _authentication(services: Services) -> Authenticate:
+    """By tokens, or nobody's business where nobody has to sign in."""
+    settings = services.settings
+    if not settings.sign_in:
+        return everybody
+    return by_token(Tokens.of(services.token_secret, roles(settings.roles)))
 
 
 async def open_services(settings: Settings) -> Services:
@@ -125,6 +136,7 @@ async def open_services(settings: Settings) -> Services:
             settings, keys, own_bases, indexer(registry, keys, own_bases, ZoneInfo(settings.time_zone))
         ),
         link_secret=secrets["link_secret"],
+        token_secret=secrets["token_secret"],
         own_bases=own_bases,
         own_bases_bytes=tuple(base.encode() for base in own_bases),
     )

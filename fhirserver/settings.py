@@ -98,10 +98,15 @@ class Settings(BaseSettings):
     auth: Literal["off", "smart", "auto"] = Field(
         "auto",
         description="`smart`: every request needs a SMART on FHIR token. `off`: none does. "
-        "`auto`: `smart` where it is set up, else `off`.",
+        "`auto`: `off` on loopback, `smart` on any other address.",
     )
     insecure: bool = Field(
         False, description="Allow an address other than loopback although nobody has to sign in."
+    )
+    roles: str = Field(
+        "{}",
+        description='Roles as JSON, `{"nurse": ["user/*.rs", "user/Observation.crus"]}`: SMART scopes that '
+        "say what their holders may do at most. They come beside, or instead of, the built-in ones.",
     )
     trusted_proxies: Networks = Field(
         (),
@@ -237,6 +242,11 @@ class Settings(BaseSettings):
 
     def _base_at(self, host: str) -> str:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/fhir"
+
+    @property
+    def sign_in(self) -> bool:
+        """Whether every request needs a token."""
+        return self.auth == "smart" or (self.auth == "auto" and not self.loopback and not self.insecure)
 
     @property
     def loopback(self) -> bool:

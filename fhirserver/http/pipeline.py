@@ -1,4 +1,4 @@
-"""The way of a FHIR request: parse, decide, run, render.
+"""The way of a FHIR request: parse, authenticate, decide, run, render.
 
 https://hl7.org/fhir/R4/http.html
 """
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.errors import FhirError
 from fhirserver.http.attended import Attended
+from fhirserver.http.authenticate import Authenticate
 from fhirserver.http.render import Response, refuse, respond
 from fhirserver.http.request import Headers, call_of, path_of, query_of
 from fhirserver.http.wanted import verify, wanted_of
@@ -21,6 +22,7 @@ from fhirserver.interactions.failures import translated
 from fhirserver.interactions.patch import JSON_PATCH
 from fhirserver.interactions.run import run_alone
 from fhirserver.interactions.table import offers, resolve
+from fhirserver.policy.principal import OPEN
 
 _THREAD_BYTES: Final = 512 * 1024
 """Larger answers are rendered in a thread, so that other requests go on."""
@@ -29,8 +31,9 @@ _THREAD_BYTES: Final = 512 * 1024
 class Pipeline:
     """The ASGI application of everything below the FHIR base."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, authenticate: Authenticate) -> None:
         self._services = services
+        self._authenticate = authenticate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -51,7 +54,10 @@ class Pipeline:
                 return _options(path_of(scope))
             target = resolve(method, path_of(scope))
             verify(wanted, query, target)
-            call = await call_of(scope, receive, self._services, headers, query, target)
+            principal = OPEN
+            if target.interaction.name != "capabilities":
+                principal = await self._authenticate(headers.get(b"authorization"))
+            call = await call_of(scope, receive, self._services, headers, query, target, principal)
             if call.query is not query:  # a form says it as well as a URL
                 wanted = wanted_of(accept, call.query, method)
                 verify(wanted, call.query, target)

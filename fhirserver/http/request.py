@@ -16,6 +16,7 @@ from fhirserver.http.base import PATH, public_base
 from fhirserver.interactions.call import Call, Params, Services
 from fhirserver.interactions.query import decoded
 from fhirserver.interactions.table import Target
+from fhirserver.policy.principal import Principal
 from fhirserver.search.parse import CURSOR
 
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
@@ -67,7 +68,13 @@ def _raw_path(scope: Scope) -> bytes:
 
 
 async def call_of(
-    scope: Scope, receive: Receive, services: Services, headers: Headers, query: Params, target: Target
+    scope: Scope,
+    receive: Receive,
+    services: Services,
+    headers: Headers,
+    query: Params,
+    target: Target,
+    principal: Principal,
 ) -> Call:
     """The call that the request asks for, its body read and decoded. Raises FhirError."""
     interaction = target.interaction
@@ -106,6 +113,7 @@ async def call_of(
         if_none_match=headers.get(b"if-none-match"),
         if_modified_since=negotiate.http_date(headers.get(b"if-modified-since")),
         if_none_exist=headers.get(b"if-none-exist"),
+        principal=principal,
         path=path_of(scope),
         operation=interaction.operation,
     )

@@ -39,6 +39,7 @@ class Services:
     keys: Keys
     index: Callable[[str, str, Resource], Entries]
     link_secret: bytes
+    token_secret: bytes
     own_bases: tuple[str, ...]
     own_bases_bytes: tuple[bytes, ...]
 

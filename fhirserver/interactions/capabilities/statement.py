@@ -63,7 +63,7 @@ class Offer:
             conditional_delete=settings.conditional_delete,
             referential_integrity=settings.referential_integrity,
             cors=bool(settings.cors_origins),
-            sign_in=settings.auth == "smart",
+            sign_in=settings.sign_in,
         )
 
 

@@ -1,0 +1,132 @@
+-- Secrets, grants and what is used once: never in history, search or export. Durable facts about people
+-- (Person, PractitionerRole, CareTeam) are FHIR resources. Of secrets that a client or browser holds only
+-- SHA-256 hashes are kept here, of passwords argon2id.
+CREATE SCHEMA auth;
+
+-- OAuth clients: RFC 7591 metadata.
+CREATE TABLE auth.client (
+    tenant   int         NOT NULL,
+    id       text        NOT NULL,
+    status   text        NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'approved', 'disabled')),
+    metadata jsonb       NOT NULL,
+    secret   bytea,                                        -- SHA-256 of 256 random bits
+    created  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    registration bytea,                                    -- SHA-256 of the registration access token, RFC 7592
+    PRIMARY KEY (tenant, id)
+);
+
+-- Who signs in; `person` is the id of the Person resource that says who that is.
+CREATE TABLE auth.account (
+    id       bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    tenant   int         NOT NULL,
+    login    text        NOT NULL,                         -- lower case, NFKC
+    person   text        NOT NULL,
+    password text,                                         -- argon2id, or a legacy hash until the next sign-in
+    totp     bytea,
+    totp_at  bigint,                                       -- the last time step that was used
+    disabled boolean     NOT NULL DEFAULT false,
+    must_change boolean  NOT NULL DEFAULT false,
+    failures int         NOT NULL DEFAULT 0,
+    failed   timestamptz,
+    seen     timestamptz,                                  -- last sign-in
+    created  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (tenant, login)
+);
+
+CREATE TABLE auth.session (
+    hash    bytea       PRIMARY KEY,
+    account bigint      NOT NULL REFERENCES auth.account ON DELETE CASCADE,
+    created timestamptz NOT NULL DEFAULT clock_timestamp(),
+    used    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires timestamptz NOT NULL
+);
+CREATE INDEX session_account ON auth.session (account);
+
+-- What somebody let a client do, or what a backend client may: every token belongs to one.
+CREATE TABLE auth.grant_ (
+    id      bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    tenant  int         NOT NULL,
+    client  text        NOT NULL,
+    account bigint      REFERENCES auth.account ON DELETE CASCADE,
+    session bytea       REFERENCES auth.session ON DELETE CASCADE,  -- set for online access: ends with it
+    scopes  text[]      NOT NULL,
+    context jsonb       NOT NULL DEFAULT '{}',             -- patient, encounter, fhirContext, intent, nonce, ...
+    consent text,                                          -- id of the Consent resource that records it
+    created timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires timestamptz NOT NULL,
+    revoked timestamptz,
+    FOREIGN KEY (tenant, client) REFERENCES auth.client ON DELETE CASCADE
+);
+CREATE INDEX grant_account ON auth.grant_ (account);
+CREATE INDEX grant_client ON auth.grant_ (tenant, client);
+
+-- Authorization codes: kept as long as their grant, so that using one again is recognised.
+CREATE TABLE auth.code (
+    hash         bytea       PRIMARY KEY,
+    grant_       bigint      NOT NULL REFERENCES auth.grant_ ON DELETE CASCADE,
+    redirect_uri text        NOT NULL,
+    challenge    text        NOT NULL,                     -- S256
+    expires      timestamptz NOT NULL,
+    used         timestamptz
+);
+CREATE INDEX code_grant ON auth.code (grant_);
+
+-- Refresh tokens: each is used once; one that comes again revokes its grant.
+CREATE TABLE auth.refresh (
+    hash    bytea       PRIMARY KEY,
+    grant_  bigint      NOT NULL REFERENCES auth.grant_ ON DELETE CASCADE,
+    issued  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires timestamptz NOT NULL,
+    used    timestamptz
+);
+CREATE INDEX refresh_grant ON auth.refresh (grant_);
+
+-- What is used once and then remembered until it would have expired: assertion ids, launches, password
+-- resets, invitations. `kind` and `value` say what for.
+CREATE TABLE auth.once (
+    kind    text        NOT NULL,
+    hash    bytea       NOT NULL,
+    tenant  int         NOT NULL,
+    value   jsonb       NOT NULL DEFAULT '{}',
+    expires timestamptz NOT NULL,
+    used    timestamptz,
+    PRIMARY KEY (kind, hash)
+);
+CREATE INDEX once_expires ON auth.once (expires);
+
+-- Signing keys of id tokens: `private` is a JWK, encrypted with a secret of the table `server`.
+CREATE TABLE auth.key (
+    kid     text        PRIMARY KEY,
+    alg     text        NOT NULL,
+    private bytea       NOT NULL,
+    created timestamptz NOT NULL DEFAULT clock_timestamp(),
+    retired timestamptz
+);
+
+-- Seals access tokens and encrypts signing keys.
+INSERT INTO server VALUES ('token_secret', uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
+
+-- Whether what was granted still holds; one look-up, made inside the statements that read data.
+CREATE FUNCTION granted(bigint) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+    SELECT EXISTS (
+        SELECT FROM auth.grant_ g
+        JOIN auth.client c ON c.tenant = g.tenant AND c.id = g.client
+        LEFT JOIN auth.account a ON a.id = g.account
+        LEFT JOIN auth.session s ON s.hash = g.session
+        WHERE g.id = $1 AND g.revoked IS NULL AND g.expires > statement_timestamp()
+          AND c.status = 'approved' AND NOT coalesce(a.disabled, false)
+          AND (g.session IS NULL OR s.expires > statement_timestamp())
+    )
+$$;
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'fhirserver_app') THEN
+        GRANT USAGE ON SCHEMA auth TO fhirserver_app;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA auth TO fhirserver_app;
+        GRANT USAGE ON ALL SEQUENCES IN SCHEMA auth TO fhirserver_app;
+        GRANT EXECUTE ON FUNCTION granted(bigint) TO fhirserver_app;
+    END IF;
+END
+$$;
