@@ -9,6 +9,8 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
+from benchmarks import scale
+from benchmarks.page import markdown
 from benchmarks.run import Plan, run
 
 RESOURCES_PER_PATIENT = 145
@@ -37,6 +39,8 @@ def main() -> int:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--patients", type=int, help="how many patients to ingest")
     size.add_argument("--resources", type=int, help="how many resources to ingest, about")
+    size.add_argument("--scale", type=int, nargs="*", help="searches alone, at these sizes (300000 3000000)")
+    parser.add_argument("--page", type=Path, help="where --scale writes its tables as Markdown")
     parser.add_argument("--workers", type=int, default=1, help="server processes (1)")
     parser.add_argument("--seed", type=int, default=1, help="another number makes other data")
     parser.add_argument("--quick", action="store_true", help="about a minute, less exact")
@@ -48,6 +52,12 @@ def main() -> int:
     if not console.is_terminal:
         console = Console(width=WIDTH)  # a log has no edge to wrap at
     try:
+        if arguments.scale is not None:
+            sizes = arguments.scale or [300_000, 3_000_000]
+            found = uvloop.run(scale.run(plan(arguments), sizes, console))
+            if arguments.page is not None:
+                arguments.page.write_text(markdown(found))
+            return 0
         results = uvloop.run(run(plan(arguments), console))
     except (RuntimeError, OSError) as error:
         console.print(str(error), style="red", markup=False, highlight=False)

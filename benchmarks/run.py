@@ -66,8 +66,8 @@ async def run(plan: Plan, console: Console) -> Results:
     """Everything, on a server and a database made for it. Raises RuntimeError if they do not start."""
     results = Results(plan.workers)
     results.facts["seed"] = plan.seed
-    with _server(plan) as (process, port, folder):
-        dsn = _dsn(folder)
+    with server(plan) as (process, port, folder):
+        dsn = dsn_of(folder)
         bench = Bench(plan, port, process, dsn, results, console)
         await ingest(bench)
         await database.analyze(dsn)
@@ -80,7 +80,7 @@ async def run(plan: Plan, console: Console) -> Results:
 
 
 @contextmanager
-def _server(plan: Plan) -> Iterator[tuple[psutil.Process, int, Path]]:
+def server(plan: Plan) -> Iterator[tuple[psutil.Process, int, Path]]:
     with tempfile.TemporaryDirectory(prefix="fhirserver-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o711)  # PostgreSQL may run under an account of its own
@@ -91,7 +91,7 @@ def _server(plan: Plan) -> Iterator[tuple[psutil.Process, int, Path]]:
             yield process, port, folder / "data"
 
 
-def _dsn(data_dir: Path) -> str:
+def dsn_of(data_dir: Path) -> str:
     """The server's own PostgreSQL, or the one that DATABASE_URL names."""
     from fhirserver.db.embedded import attach
 
