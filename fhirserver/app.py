@@ -34,6 +34,7 @@ from fhirserver.observe import log
 from fhirserver.params.entries import Entries
 from fhirserver.params.index import indexer
 from fhirserver.params.registry import r4
+from fhirserver.policy.rates import UNLIMITED, Rates
 from fhirserver.policy.roles import roles
 from fhirserver.policy.token import Tokens
 from fhirserver.settings import Settings
@@ -55,19 +56,23 @@ def create_app() -> ASGIApp:
 def build_app(settings: Settings) -> ASGIApp:
     """The ASGI application; `settings.database_url` must name a migrated database."""
     log.configure(settings.log_level, settings.log_format)
+    rates = Rates.of(settings)
     options = middleware.Options(
         body_bytes_max=settings.body_bytes_max,
         process_time=settings.process_time_header and not settings.sign_in,
         cors_origins=settings.cors_origins,
+        rates=rates,
+        trusted_proxies=settings.trusted_proxies,
     )
-    return middleware.wrap(Application(settings), options, error_response)
+    return middleware.wrap(Application(settings, rates), options, error_response)
 
 
 class Application:
     """Opens the database when the server starts and closes it when it stops; dispatches by path."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, rates: Rates) -> None:
         self._settings = settings
+        self._rates = rates
         self._pipeline: ASGIApp | None = None
         self._beside = Starlette(lifespan=self._lifespan, exception_handlers={HTTPException: _routing_error})
 
@@ -84,7 +89,7 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        services = await open_services(self._settings)
+        services = await open_services(self._settings, self._rates)
         sweeper = asyncio.create_task(janitor.run(services.pool, self._settings.index_retention_s))
         app.router.routes.extend(probes.routes(services))
         app.router.routes.extend(explorer.routes(services))
@@ -106,7 +111,7 @@ def _authentication(services: Services) -> Authenticate:
     return by_token(Tokens.of(services.token_secret, roles(settings.roles)))
 
 
-async def open_services(settings: Settings) -> Services:
+async def open_services(settings: Settings, rates: Rates = UNLIMITED) -> Services:
     """Connect, read what the processes of this database share, and make what interactions stand on."""
     dsn = settings.database_url
     assert dsn is not None, "serve starts the embedded PostgreSQL and sets DATABASE_URL"
@@ -139,6 +144,7 @@ async def open_services(settings: Settings) -> Services:
         token_secret=secrets["token_secret"],
         own_bases=own_bases,
         own_bases_bytes=tuple(base.encode() for base in own_bases),
+        rates=rates,
     )
 
 

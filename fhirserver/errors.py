@@ -139,6 +139,13 @@ class TooLarge(FhirError):
     code = "too-long"
 
 
+class UriTooLong(FhirError):
+    """The address of the request is longer than the server reads (414, RFC 9110 section 15.5.15)."""
+
+    status = 414
+    code = "too-long"
+
+
 class UnsupportedMediaType(FhirError):
     """The body's media type is not one this server reads (415)."""
 
@@ -151,6 +158,17 @@ class Unprocessable(FhirError):
 
     status = 422
     code = "business-rule"
+
+
+class TooMany(FhirError):
+    """More requests than one client or address may send (429 with Retry-After, RFC 6585 section 4)."""
+
+    status = 429
+    code = "throttled"
+
+    def __init__(self, wait_s: int) -> None:
+        seconds = "1 second" if wait_s == 1 else f"{wait_s} seconds"
+        super().__init__(f"too many requests; try again in {seconds}", headers={"Retry-After": str(wait_s)})
 
 
 class Unavailable(FhirError):

@@ -24,6 +24,9 @@ PACKAGE = Path(__file__).resolve().parent
 _ANY = ("0.0.0.0", "::")
 """To listen on, not to connect to."""
 
+RATE = r"^(?:[1-9]\d{0,8}/(?:[1-9]\d{0,4})?[smh]|off)$"
+"""So many requests in so many seconds, minutes or hours: `1000/10s`, `60/m`."""
+
 Origin = Literal["default", "environment", ".env", "flag"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -148,6 +151,31 @@ class Settings(BaseSettings):
     chain_depth_max: int = Field(3, ge=0, le=8, description="Hops in a chained parameter or `_has`.")
     includes_max: int = Field(10, ge=0, description="`_include` and `_revinclude` parameters in a request.")
 
+    # -- how often somebody may ask; each worker machine counts for itself, its processes together
+    rate_limits: Literal["on", "off", "auto"] = Field(
+        "auto",
+        description="Answer 429 to whoever asks more often than the rates below. `auto`: where somebody has "
+        "to sign in or other machines can reach the server.",
+    )
+    rate_client: str = Field(
+        "1000/10s",
+        pattern=RATE,
+        description="Requests of one client and user with a token: so many at once, and again so many spread "
+        "over the time. `off` for any number.",
+    )
+    rate_address: str = Field(
+        "5000/10s",
+        pattern=RATE,
+        description="Requests from one address (IPv6: from one /64 network). Behind a proxy, addresses are "
+        "told apart with `trusted_proxies` only.",
+    )
+    rate_sign_in: str = Field(
+        "60/m", pattern=RATE, description="Tries to sign in, or to reset a password, from one address."
+    )
+    rate_token: str = Field(
+        "600/m", pattern=RATE, description="Requests for tokens and registrations from one address."
+    )
+
     # -- the database
     statement_timeout_s: float = Field(30, gt=0, description="Longest single SQL statement.")
     pool_min: int = Field(2, ge=0, description="Connections a worker keeps open.")
@@ -247,6 +275,13 @@ class Settings(BaseSettings):
     def sign_in(self) -> bool:
         """Whether every request needs a token."""
         return self.auth == "smart" or (self.auth == "auto" and not self.loopback and not self.insecure)
+
+    @property
+    def limit_rates(self) -> bool:
+        """Whether there is an end to how often somebody may ask."""
+        return self.rate_limits == "on" or (
+            self.rate_limits == "auto" and (self.sign_in or not self.loopback)
+        )
 
     @property
     def loopback(self) -> bool:

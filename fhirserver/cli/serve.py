@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
@@ -172,6 +173,12 @@ def _prepare(dsn: str, settings: Settings) -> None:
 def _hand_down(stack: ExitStack, settings: Settings, dsn: str, port: int) -> None:
     """Put what the application reads into the environment, which its processes inherit."""
     os.environ.update(settings.environment() | {"DATABASE_URL": dsn, "FHIRSERVER_PORT": str(port)})
+    if settings.workers > 1 and settings.limit_rates:
+        from fhirserver.policy import rates
+
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fhirserver-rates-"))
+        os.environ[rates.FILE] = f"{folder}/rates"
+        rates.create_file(Path(os.environ[rates.FILE]))
     if settings.workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fhirserver-metrics-"))
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder

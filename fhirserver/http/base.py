@@ -26,7 +26,8 @@ def public_base(scope: Scope, settings: Settings) -> str:
     if settings.base_url is not None:
         return settings.base_url
     headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _WANTED}
-    forwarded = headers if _is_trusted(scope, settings.trusted_proxies) else {}
+    client = scope.get("client")
+    forwarded = headers if client and is_trusted(client[0], settings.trusted_proxies) else {}
     host = _first(forwarded.get(b"x-forwarded-host")) or headers.get(b"host", "")
     if not _HOST.fullmatch(host):
         return settings.fhir_base
@@ -46,11 +47,12 @@ def _first(value: str | None) -> str:
     return value.partition(",")[0].strip() if value else ""
 
 
-def _is_trusted(scope: Scope, networks: Sequence[Network]) -> bool:
-    if not networks or not scope.get("client"):
+def is_trusted(peer: str, networks: Sequence[Network]) -> bool:
+    """Whether the address is that of a proxy whose `X-Forwarded-*` headers are believed."""
+    if not networks:
         return False
     try:
-        address = ipaddress.ip_address(scope["client"][0])
+        address = ipaddress.ip_address(peer)
     except ValueError:
         return False
     return any(address in network for network in networks)

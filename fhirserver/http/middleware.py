@@ -19,8 +19,11 @@ from structlog.contextvars import bind_contextvars
 from fhirserver.errors import FhirError, Forbidden
 from fhirserver.fhir.structure import RESOURCE_TYPES
 from fhirserver.http.bodies import ErrorResponse, RequestBodies, ResponseGzip
+from fhirserver.http.throttle import Throttle
 from fhirserver.interactions.failures import Unexpected
 from fhirserver.observe import log, metrics
+from fhirserver.policy.rates import UNLIMITED, Rates
+from fhirserver.settings import Network
 
 TYPE_KEY: Final = "fhir_type"
 INTERACTION_KEY: Final = "fhir_interaction"
@@ -70,6 +73,8 @@ class Options:
     body_bytes_max: int = 50 * 1024 * 1024
     process_time: bool = False
     cors_origins: tuple[str, ...] = ()
+    rates: Rates = UNLIMITED
+    trusted_proxies: tuple[Network, ...] = ()
     gzip_bytes_min: int = 1024
     access_log: bool = True
 
@@ -78,6 +83,7 @@ def wrap(app: ASGIApp, options: Options, error_response: ErrorResponse) -> ASGIA
     """The app with all layers around it; `error_response` renders what they refuse."""
     inner: ASGIApp = RequestBodies(app, options.body_bytes_max, error_response)
     inner = ResponseGzip(inner, options.gzip_bytes_min)
+    inner = Throttle(inner, options.rates, options.trusted_proxies, error_response)
     inner = Cors(inner, options.cors_origins, error_response)
     return Observed(inner, options, error_response)
 

@@ -57,6 +57,8 @@ class Pipeline:
             principal = OPEN
             if target.interaction.name != "capabilities":
                 principal = await self._authenticate(headers.get(b"authorization"))
+                if not principal.is_open:
+                    self._services.rates.take("client", principal.id)
             call = await call_of(scope, receive, self._services, headers, query, target, principal)
             if call.query is not query:  # a form says it as well as a URL
                 wanted = wanted_of(accept, call.query, method)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from starlette.types import Receive, Scope
 
-from fhirserver.errors import TooCostly
+from fhirserver.errors import UriTooLong
 from fhirserver.http import content, negotiate
 from fhirserver.http.base import PATH, public_base
 from fhirserver.interactions.call import Call, Params, Services
@@ -47,13 +47,13 @@ _CURSOR = f"{CURSOR}=".encode()
 
 
 def query_of(scope: Scope, services: Services) -> Params:
-    """The parameters of the URL, decoded. Raises TooCostly beyond the limits."""
+    """The parameters of the URL, decoded. Raises UriTooLong, and TooCostly for too many."""
     settings = services.settings
     raw: bytes = scope["query_string"]
     # A page link repeats a search that may have come as a form, which has no such limit.
     most = PAGE_LINK_BYTES_MAX if _CURSOR in raw else settings.url_bytes_max
     if len(raw) + len(_raw_path(scope)) > most:
-        raise TooCostly(f"the URL is longer than {most} bytes; search by POST to _search")
+        raise UriTooLong(f"the URL is longer than {most} bytes; search by POST to _search")
     return decoded(raw, settings.params_max) if raw else ()
 
 

@@ -18,6 +18,7 @@ from fhirserver.interactions.operations.definition import Operation
 from fhirserver.params.entries import Entries
 from fhirserver.params.registry import Registry
 from fhirserver.policy.principal import OPEN, Principal
+from fhirserver.policy.rates import Rates
 from fhirserver.policy.restriction import EVERYTHING, Restriction
 from fhirserver.settings import Settings
 from fhirserver.store.coalesce import Creates, Reads
@@ -42,6 +43,7 @@ class Services:
     token_secret: bytes
     own_bases: tuple[str, ...]
     own_bases_bytes: tuple[bytes, ...]
+    rates: Rates
 
     @property
     def tenant(self) -> int:

@@ -207,9 +207,9 @@ async def test_entries(small: Door, stored: Contents, kind: str) -> None:
 async def test_the_length_of_a_url(small: Door, stored: Contents) -> None:
     fits = "/Patient?family=".ljust(URL_MAX - len("/fhir") + 1, "x")
     assert (await small.ask("GET", fits)).status == 200
-    await refused(small, stored, 400, "too-costly", "GET", fits + "x")
-    await refused(small, stored, 400, "too-costly", "GET", "/Patient/" + "x" * URL_MAX)
-    await refused(small, stored, 400, "too-costly", "GET", "/Patient/" + "%41" * (URL_MAX // 3))
+    await refused(small, stored, 414, "too-long", "GET", fits + "x")
+    await refused(small, stored, 414, "too-long", "GET", "/Patient/" + "x" * URL_MAX)
+    await refused(small, stored, 414, "too-long", "GET", "/Patient/" + "%41" * (URL_MAX // 3))
     longer = f"{fits[9:]}&family={'y' * URL_MAX}".encode()
     assert (await small.ask("POST", "/Patient/_search", longer, AS_FORM)).status == 200
 
