@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -49,11 +50,52 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     data_dir: DataDir = None,
+    smart: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Check the SMART on FHIR server of this FHIR base instead of this machine."
+        ),
+    ] = None,
+    client_id: Annotated[str | None, typer.Option(help="--smart: a client registered there.")] = None,
+    client_secret: Annotated[str | None, typer.Option(help="--smart: its secret, if it has one.")] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="--smart: its private key (JWK or PEM); without --user as a backend service."),
+    ] = None,
+    redirect_uri: Annotated[
+        str | None, typer.Option(help="--smart: its redirect_uri, which is never called.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="--smart: who signs in there and lets the app in.")] = None,
+    password: Annotated[
+        str | None,
+        typer.Option(envvar="FHIRSERVER_SMART_PASSWORD", help="--smart: the password of --user."),
+    ] = None,
+    patient: Annotated[str | None, typer.Option(help="--smart: id of the patient to choose.")] = None,
+    scope: Annotated[str | None, typer.Option(help="--smart: scopes to ask for.")] = None,
+    launch: Annotated[
+        str | None, typer.Option(help="--smart: launch parameter of an EHR launch that was begun there.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="--smart: the findings as JSON.")] = False,
 ) -> None:
     """Check everything a server needs and say what to do about the rest.
 
     Ends with exit code 1 when something must be mended before [bold]serve[/] can work.
+
+    With [bold]--smart URL[/] it asks a running server what certification asks: discovery, errors, and with
+    a client, a key or a person also launches, tokens, scopes, refresh and backend services.
     """
+    if smart is not None:
+        from fhirserver.cli.smart import command
+
+        command.check(
+            smart,
+            command.client(client_id, client_secret, key, redirect_uri),
+            command.person(user, password, patient),
+            scopes=scope,
+            launch_context=launch,
+            as_json=as_json,
+        )
+        return
     settings = read_settings(data_dir=data_dir)
     failed = False
     for line in diagnose(settings):
