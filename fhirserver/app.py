@@ -10,6 +10,9 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,13 +30,14 @@ from fhirserver.http.authenticate import Authenticate, by_token, everybody
 from fhirserver.http.base import PATH
 from fhirserver.http.pipeline import Pipeline, error_response
 from fhirserver.http.remembered import Remembered
+from fhirserver.http.tenants import TENANTS, Only, Tenants, within
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.integrity import reference_keys
 from fhirserver.jobs import janitor
 from fhirserver.observe import log
 from fhirserver.params.entries import Entries
 from fhirserver.params.index import indexer
-from fhirserver.params.registry import r4
+from fhirserver.params.registry import Registry, r4
 from fhirserver.policy.rates import UNLIMITED, Rates
 from fhirserver.policy.roles import roles
 from fhirserver.policy.token import Tokens
@@ -74,33 +78,38 @@ class Application:
         self._settings = settings
         self._rates = rates
         self._pipeline: ASGIApp | None = None
+        self._others: Tenants | None = None
         self._beside = Starlette(lifespan=self._lifespan, exception_handlers={HTTPException: _routing_error})
 
         # A redirect would be made of the Host header, which anybody can write.
         self._beside.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._pipeline is not None:
-            path: str = scope["path"]
-            if path.startswith(PATH) and path[len(PATH) : len(PATH) + 1] in ("", "/"):
+        if scope["type"] == "http" and self._pipeline is not None and self._others is not None:
+            if within(scope, PATH):
                 await self._pipeline(scope, receive, send)
+                return
+            if within(scope, TENANTS):
+                await self._others(scope, receive, send)
                 return
         await self._beside(scope, receive, send)
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        services = await open_services(self._settings, self._rates)
-        sweeper = asyncio.create_task(janitor.run(services.pool, self._settings.index_retention_s))
+        common = await connect(self._settings, self._rates)
+        services = services_of(common, self._settings)
+        sweeper = asyncio.create_task(janitor.run(common.pool, self._settings.index_retention_s))
         app.router.routes.extend(probes.routes(services))
         app.router.routes.extend(explorer.routes(services))
-        self._pipeline = Remembered(Pipeline(services, _authentication(services)), services)
+        self._pipeline = _fhir(services)
+        self._others = Tenants(common.pool, self._settings.tenant, partial(_of_tenant, common))
         try:
             yield
         finally:
             sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await sweeper
-            await services.pool.close()
+            await common.pool.close()
 
 
 def _authentication(services: Services) -> Authenticate:
@@ -108,11 +117,37 @@ def _authentication(services: Services) -> Authenticate:
     settings = services.settings
     if not settings.sign_in:
         return everybody
-    return by_token(Tokens.of(services.token_secret, roles(settings.roles)))
+    return by_token(Tokens.of(services.token_secret, roles(settings.roles)), services.tenant)
 
 
-async def open_services(settings: Settings, rates: Rates = UNLIMITED) -> Services:
-    """Connect, read what the processes of this database share, and make what interactions stand on."""
+def _fhir(services: Services) -> ASGIApp:
+    """Everything below a FHIR base."""
+    return Remembered(Pipeline(services, _authentication(services)), services)
+
+
+def _of_tenant(common: Common, number: int, name: str) -> ASGIApp:
+    """What is served for another tenant: its FHIR base, at the path that `Tenants` leaves."""
+    return Only(PATH, _fhir(services_of(common, common.settings.of_tenant(number, name))), error_response)
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What all tenants share. `secrets` are those of the table `server`."""
+
+    settings: Settings
+    pool: Pool
+    registry: Registry
+    rates: Rates
+    secrets: dict[str, bytes]
+
+
+async def open_services(settings: Settings) -> Services:
+    """The services of the tenant of the settings, for what is reached through no door."""
+    return services_of(await connect(settings, UNLIMITED), settings)
+
+
+async def connect(settings: Settings, rates: Rates) -> Common:
+    """Connect, and read what the processes of this database share."""
     dsn = settings.database_url
     assert dsn is not None, "serve starts the embedded PostgreSQL and sets DATABASE_URL"
     first = Pool(dsn, size_max=1, timeout_s=10, statement_timeout_s=settings.statement_timeout_s)
@@ -122,14 +157,19 @@ async def open_services(settings: Settings, rates: Rates = UNLIMITED) -> Service
             row["name"]: row["value"] for row in await connection.fetch("SELECT name, value FROM server")
         }
     await first.close()
-    registry, keys = r4(), Keys(secrets["key_secret"], settings.tenant)
-    own_bases = settings.fhir_bases
     pool = Pool(
         dsn,
         size_max=settings.pool_limit(int(connections)),
         timeout_s=settings.pool_timeout_s,
         statement_timeout_s=settings.statement_timeout_s,
     )
+    return Common(settings, pool, r4(), rates, secrets)
+
+
+def services_of(common: Common, settings: Settings) -> Services:
+    """What the interactions of one tenant stand on."""
+    registry, keys = common.registry, Keys(common.secrets["key_secret"], settings.tenant)
+    own_bases, pool = settings.fhir_bases, common.pool.of(settings.tenant)
     return Services(
         settings=settings,
         pool=pool,
@@ -140,12 +180,17 @@ async def open_services(settings: Settings, rates: Rates = UNLIMITED) -> Service
         index=_indexing(
             settings, keys, own_bases, indexer(registry, keys, own_bases, ZoneInfo(settings.time_zone))
         ),
-        link_secret=secrets["link_secret"],
-        token_secret=secrets["token_secret"],
+        link_secret=_own(common.secrets["link_secret"], settings.tenant),
+        token_secret=common.secrets["token_secret"],
         own_bases=own_bases,
         own_bases_bytes=tuple(base.encode() for base in own_bases),
-        rates=rates,
+        rates=common.rates,
     )
+
+
+def _own(secret: bytes, tenant: int) -> bytes:
+    """A secret of one tenant's, so that what it signs is worth nothing at another's."""
+    return blake2b(str(tenant).encode(), key=secret, digest_size=32).digest()
 
 
 def _indexing(settings: Settings, keys: Keys, own_bases: tuple[str, ...], index: Any) -> Any:

@@ -72,6 +72,7 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
     _flags: frozenset[str] = PrivateAttr(default=frozenset())
+    _prefix: str = PrivateAttr(default="")
 
     # -- where things are
     database_url: str | None = Field(
@@ -95,7 +96,9 @@ class Settings(BaseSettings):
     base_url_aliases: Texts = Field(
         (), description="Further absolute bases whose references mean this server, such as a former address."
     )
-    tenant: int = Field(1, ge=1, le=2**31 - 1, description="Number of the tenant whose resources are served.")
+    tenant: int = Field(
+        1, ge=1, le=2**31 - 1, description="Number of the tenant at `/fhir`; others are at `/t/<name>/fhir`."
+    )
 
     # -- who may come in
     auth: Literal["off", "smart", "auto"] = Field(
@@ -255,6 +258,20 @@ class Settings(BaseSettings):
         settings._flags = frozenset(given)
         return settings
 
+    def of_tenant(self, number: int, name: str) -> Self:
+        """The same for another tenant, whose FHIR base is `/t/<name>/fhir` beside this one's."""
+        prefix = tenant_prefix(name)
+        root = self.base_url and self.base_url.removesuffix("/fhir")
+        other = self.model_copy(
+            update={
+                "tenant": number,
+                "base_url": f"{root}{prefix}/fhir" if root else None,
+                "base_url_aliases": (),
+            }
+        )
+        other._prefix = prefix
+        return other
+
     @property
     def fhir_base(self) -> str:
         """The public FHIR base without a trailing slash: `base_url`, or one made of host and port."""
@@ -269,7 +286,7 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys((self.fhir_base, *self.base_url_aliases, *local)))
 
     def _base_at(self, host: str) -> str:
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/fhir"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{self._prefix}/fhir"
 
     @property
     def sign_in(self) -> bool:
@@ -300,6 +317,11 @@ class Settings(BaseSettings):
         """The variables that make `Settings.load()` in a worker process give this value again."""
         values = {name: getattr(self, name) for name in self.model_fields_set}
         return {variables(name)[0]: _text(value) for name, value in values.items() if value is not None}
+
+
+def tenant_prefix(name: str) -> str:
+    """What stands before the paths of a tenant other than the one of the setting `tenant`."""
+    return f"/t/{name}"
 
 
 def _absolute(url: str) -> str:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import asyncpg
 
@@ -36,6 +38,9 @@ UNREACHABLE = (
 """What asyncpg raises when the database is away, restarting or out of room."""
 
 APPLICATION_ROLE = "fhirserver_app"
+JOBS_ROLE = "fhirserver_jobs"
+TENANT_SETTING = "fhirserver.tenant"
+"""What row-level security goes by: see migrations/sql/0006.sql."""
 STATEMENTS_MAX = 1_000
 CONNECT_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 2.0
@@ -48,17 +53,31 @@ def unavailable(diagnostics: str) -> Unavailable:
     return Unavailable(diagnostics, headers={"Retry-After": "2"})
 
 
+class _Session(asyncpg.Connection):
+    """A connection that remembers for whom it works: a tenant, None for all of them, -1 for nobody yet."""
+
+    __slots__ = ("works_for",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.works_for: int | None = -1
+
+
 class Pool:
-    """At most `size_max` connections; a caller waits at most `timeout_s` for one, then 503."""
+    """At most `size_max` connections; a caller waits at most `timeout_s` for one, then 503.
+
+    What is acquired here works for all tenants, and is for jobs; requests acquire from `of(tenant)`. The
+    connections are the same: one that goes from one tenant to another is told so, in a round trip.
+    """
 
     def __init__(self, dsn: str, *, size_max: int, timeout_s: float, statement_timeout_s: float) -> None:
         self._dsn = dsn
         self._size_max = size_max
         self._timeout_s = timeout_s
         self._statement_timeout_s = statement_timeout_s
-        self._idle: list[Connection] = []
-        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
-        self._role: str | None = None
+        self._idle: list[_Session] = []
+        self._waiting: deque[asyncio.Future[_Session | None]] = deque()
+        self._isolating: bool | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
         self.size = 0
@@ -80,8 +99,12 @@ class Pool:
         return self._size_max
 
     def acquire(self) -> Lease:
-        """`async with pool.acquire() as connection`; raises Unavailable."""
-        return Lease(self)
+        """`async with pool.acquire() as connection`, which sees all tenants; raises Unavailable."""
+        return Lease(self, None)
+
+    def of(self, tenant: int) -> TenantPool:
+        """The same connections, while they work for the tenant."""
+        return TenantPool(self, tenant)
 
     async def close(self) -> None:
         self._closed = True
@@ -89,9 +112,22 @@ class Pool:
             await self._end(self._idle.pop())
         await asyncio.gather(*self._ending)
 
-    async def take(self) -> Connection:
+    async def take(self, tenant: int | None) -> _Session:
+        """A connection that works for the tenant, or for all."""
+        connection = await self._free(tenant)
+        if connection.works_for != tenant and self._isolating:
+            await self._turn(connection, tenant)
+        return connection
+
+    async def _free(self, tenant: int | None) -> _Session:
+        """Any connection, rather one that works for the tenant already."""
         while self._idle:
-            connection = self._idle.pop()
+            place = len(self._idle) - 1
+            while place and self._idle[place].works_for != tenant:
+                place -= 1
+            if self._idle[place].works_for != tenant:
+                place = -1
+            connection = self._idle.pop(place)
             if not connection.is_closed():
                 return connection
             self._leave()
@@ -100,7 +136,23 @@ class Pool:
             return await self._connect()
         return await self._wait()
 
-    def give(self, connection: Connection, *, broken: bool) -> None:
+    async def _turn(self, connection: _Session, tenant: int | None) -> None:
+        """Let the connection work for another tenant. A failure takes it out of the pool."""
+        role, value = (JOBS_ROLE, "") if tenant is None else (APPLICATION_ROLE, str(tenant))
+        try:
+            connection.works_for = -1
+            await connection.execute(f"SET ROLE {role}; SET {TENANT_SETTING} = '{value}'")
+            connection.works_for = tenant
+        except asyncio.CancelledError:
+            self.abandon(connection)
+            raise
+        except BaseException as error:
+            self.give(connection, broken=True)
+            if isinstance(error, UNREACHABLE):
+                raise unavailable("the database cannot be reached") from error
+            raise
+
+    def give(self, connection: _Session, *, broken: bool) -> None:
         """Take back a connection; a broken one leaves the pool and makes room for a new one."""
         if broken or self._closed or connection.is_closed() or connection.is_in_transaction():
             connection.terminate()
@@ -108,13 +160,13 @@ class Pool:
         elif not self._hand_on(connection):
             self._idle.append(connection)
 
-    def abandon(self, connection: Connection) -> None:
+    def abandon(self, connection: _Session) -> None:
         """Take back a connection in the middle of its use; what it still does is stopped at the server."""
         task = asyncio.get_running_loop().create_task(self._end(connection))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def _end(self, connection: Connection) -> None:
+    async def _end(self, connection: _Session) -> None:
         """Close as PostgreSQL likes it, which cancels a running statement first; at the latest by force."""
         try:
             with suppress(Exception):
@@ -128,7 +180,7 @@ class Pool:
         if not self._hand_on(None):
             self.size -= 1
 
-    def _hand_on(self, connection: Connection | None) -> bool:
+    def _hand_on(self, connection: _Session | None) -> bool:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -136,8 +188,8 @@ class Pool:
                 return True
         return False
 
-    async def _wait(self) -> Connection:
-        waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+    async def _wait(self) -> _Session:
+        waiter: asyncio.Future[_Session | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -155,13 +207,14 @@ class Pool:
             raise
         return connection if connection is not None else await self._connect()
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> _Session:
         """Open a connection in a place that is counted in `size` already."""
-        opened: Connection | None = None
+        opened: _Session | None = None
         try:
             async with asyncio.timeout(max(self._timeout_s, CONNECT_TIMEOUT_S)):
                 opened = connection = await self._open()
-                await self._enter_role(connection)
+                if self._isolating is None:
+                    self._isolating = await _may_isolate(connection)
                 return connection
         except BaseException as error:
             if opened is not None:
@@ -171,9 +224,10 @@ class Pool:
                 raise unavailable("the database cannot be reached") from error
             raise
 
-    async def _open(self) -> Connection:
+    async def _open(self) -> _Session:
         return await asyncpg.connect(
             self._dsn,
+            connection_class=_Session,
             statement_cache_size=STATEMENTS_MAX,
             max_cached_statement_lifetime=0,
             command_timeout=self._statement_timeout_s + SILENCE_S,
@@ -191,30 +245,45 @@ class Pool:
             "plan_cache_mode": "force_generic_plan",
         }
 
-    async def _enter_role(self, connection: Connection) -> None:
-        """Work as the application's role where the migration could create it."""
-        if self._role is None:
-            may = await connection.fetchval(
-                "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1"
-                " AND pg_has_role(current_user, oid, 'MEMBER'))",
-                APPLICATION_ROLE,
-            )
-            self._role = APPLICATION_ROLE if may else ""
-        if self._role:
-            await connection.execute(f"SET ROLE {APPLICATION_ROLE}")
+
+async def _may_isolate(connection: Connection) -> bool:
+    """Whether there are the roles under which tenants do not see each other, and this login may take them."""
+    found: Any = await connection.fetchval(
+        "SELECT count(*) = 2 FROM pg_roles WHERE rolname = any($1::text[])"
+        " AND pg_has_role(current_user, oid, 'MEMBER')",
+        [APPLICATION_ROLE, JOBS_ROLE],
+    )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class TenantPool:
+    """A pool as one tenant sees it."""
+
+    pool: Pool
+    tenant: int
+
+    def acquire(self) -> Lease:
+        """`async with pool.acquire() as connection`, which sees this tenant alone; raises Unavailable."""
+        return Lease(self.pool, self.tenant)
+
+    @property
+    def timeout_s(self) -> float:
+        return self.pool.timeout_s
 
 
 class Lease:
     """One use of a connection; a plain class, since it stands in the path of every request."""
 
-    __slots__ = ("_connection", "_pool")
+    __slots__ = ("_connection", "_pool", "_tenant")
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, tenant: int | None) -> None:
         self._pool = pool
-        self._connection: Connection | None = None
+        self._tenant = tenant
+        self._connection: _Session | None = None
 
     async def __aenter__(self) -> Connection:
-        self._connection = await self._pool.take()
+        self._connection = await self._pool.take(self._tenant)
         return self._connection
 
     async def __aexit__(

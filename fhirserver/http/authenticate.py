@@ -35,10 +35,13 @@ async def everybody(_: str | None) -> Principal:
     return OPEN
 
 
-def by_token(tokens: Tokens) -> Authenticate:
-    """Where this server's own tokens are needed."""
+def by_token(tokens: Tokens, tenant: int) -> Authenticate:
+    """Where this server's own tokens are needed, those of the tenant."""
 
     async def authenticate(authorization: str | None) -> Principal:
-        return tokens.principal(bearer(authorization), time())
+        principal = tokens.principal(bearer(authorization), time())
+        if principal.tenant != tenant:
+            raise Unauthorized("the access token is not one of this FHIR base")
+        return principal
 
     return authenticate

@@ -17,6 +17,10 @@ from fhirserver.settings import Network, Settings
 PATH = "/fhir"
 """Where the FHIR base is, seen from this process."""
 
+TENANTS = "/t"
+"""Below it, by their names, the tenants other than the one at PATH."""
+
+_TENANT = re.compile(rf"{TENANTS}/[a-z][a-z0-9-]{{0,62}}(?=/|$)")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 
@@ -35,8 +39,19 @@ def public_base(scope: Scope, settings: Settings) -> str:
     prefix = _first(forwarded.get(b"x-forwarded-prefix")).rstrip("/")
     return (
         f"{scheme if scheme in ('http', 'https') else scope.get('scheme', 'http')}://{host}"
-        f"{prefix if _PREFIX.fullmatch(prefix) else ''}{PATH}"
+        f"{prefix if _PREFIX.fullmatch(prefix) else ''}{scope.get('root_path', '')}{PATH}"
     )
+
+
+def tenant_of(path: str) -> tuple[str, str]:
+    """The name of the tenant that a path begins with, and the path without it; the name may be empty."""
+    found = _TENANT.match(path)
+    return (found[0][len(TENANTS) + 1 :], path[found.end() :]) if found else ("", path)
+
+
+def local(path: str) -> str:
+    """The path as it is at whatever tenant."""
+    return tenant_of(path)[1]
 
 
 _WANTED = frozenset({b"host", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix"})

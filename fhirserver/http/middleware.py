@@ -38,7 +38,7 @@ _CORRELATION_ID = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 _OPERATION = re.compile(r"\$[a-z][a-z-]{0,39}")
 _WORDS: Final = frozenset(
     (
-        *("fhir", "metadata", "_history", "_search", ".well-known", "smart-configuration"),
+        *("fhir", "t", "metadata", "_history", "_search", ".well-known", "smart-configuration"),
         *("openid-configuration", "auth", "authorize", "token", "register", "introspect", "revoke", "jwks"),
         *("login", "logout", "launch", "livez", "readyz", "metrics", "docs", "ui", "static", "openapi.json"),
     )

@@ -44,7 +44,7 @@ def routes(services: Services) -> list[Route]:
         return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503, _NO_STORE)
 
     async def prometheus(request: Request) -> Response:
-        publish_pool(services.pool)
+        publish_pool(services.pool.pool)
         text, media_type = metrics.render()
         return Response(text, headers=_NO_STORE | {"Content-Type": media_type})
 
@@ -57,11 +57,11 @@ def routes(services: Services) -> list[Route]:
 
 async def readiness(services: Services, known: tuple[str, ...]) -> dict[str, Check]:
     """Each component's state. `known` are the revisions of this release, oldest first."""
-    database, migrations = await _database(services.pool, known)
+    database, migrations = await _database(services.pool.pool, known)
     return {
         "database": database,
         "migrations": migrations,
-        "pool": pool(services.pool),
+        "pool": pool(services.pool.pool),
         "definitions": definitions(services),
     }
 

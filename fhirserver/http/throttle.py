@@ -13,7 +13,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.errors import TooMany
-from fhirserver.http.base import is_trusted
+from fhirserver.http.base import is_trusted, local
 from fhirserver.http.bodies import ErrorResponse
 from fhirserver.policy.rates import Kind, Rates
 from fhirserver.settings import Network
@@ -47,7 +47,7 @@ class Throttle:
             who = scope.setdefault("state", {})[ADDRESS_KEY] = address(scope, self.trusted)
             try:
                 self.rates.take("address", who)
-                if scope["method"] == "POST" and (kind := _CLOSER.get(scope["path"])):
+                if scope["method"] == "POST" and (kind := _CLOSER.get(local(scope["path"]))):
                     self.rates.take(kind, who)
             except TooMany as error:
                 await self.error_response(error, scope)(scope, receive, send)

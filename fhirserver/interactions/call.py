@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from fhirserver.db.pool import Pool
+from fhirserver.db.pool import TenantPool
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.headers import Prefer
@@ -30,10 +30,10 @@ Params = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every interaction stands on; made once by `app.build_app`."""
+    """What every interaction stands on; made once for each tenant by `fhirserver.tenants`."""
 
     settings: Settings
-    pool: Pool
+    pool: TenantPool
     reads: Reads
     creates: Creates
     registry: Registry

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import asyncpg
 
-from fhirserver.db.pool import Connection, Pool, unavailable
+from fhirserver.db.pool import Connection, TenantPool, unavailable
 from fhirserver.db.sql import Fragment
 from fhirserver.store import write
 from fhirserver.store.read import latest_of
@@ -113,7 +113,7 @@ class Reads:
     Only reads of one type under one restriction are put together: nobody reads with another's rights.
     """
 
-    def __init__(self, pool: Pool, tenant: int) -> None:
+    def __init__(self, pool: TenantPool, tenant: int) -> None:
         self._pool = pool
         self._tenant = tenant
         self._groups: dict[Hashable, Gatherer[str, Version | None]] = {}
@@ -151,7 +151,7 @@ class Creates:
     it contains, each is tried by itself, so that it does not take the others down.
     """
 
-    def __init__(self, pool: Pool, tenant: int) -> None:
+    def __init__(self, pool: TenantPool, tenant: int) -> None:
         self._pool = pool
         self._tenant = tenant
         self._gatherer: Gatherer[Draft, Version | Exception] = Gatherer(

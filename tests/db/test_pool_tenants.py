@@ -1,0 +1,70 @@
+"""The pool's connections work for one tenant at a time, whoever had them before."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from fhirserver.db.pool import Connection, Pool
+from fhirserver.errors import Unavailable
+
+
+def made(dsn: str, size_max: int) -> Pool:
+    return Pool(dsn, size_max=size_max, timeout_s=1, statement_timeout_s=5)
+
+
+async def whose(connection: Connection) -> tuple[str, str]:
+    row = await connection.fetchrow("SELECT current_user::text, current_setting('fhirserver.tenant')")
+    assert row is not None
+    return tuple(row)
+
+
+async def test_one_connection_serves_all_in_turn(database: str) -> None:
+    pool = made(database, 1)
+    for tenant in (1, 1, 2, None, 2, 1, None):
+        async with pool.acquire() if tenant is None else pool.of(tenant).acquire() as connection:
+            role = "fhirserver_jobs" if tenant is None else "fhirserver_app"
+            assert await whose(connection) == (role, str(tenant or ""))
+    assert pool.size == 1
+    await pool.close()
+
+
+async def test_who_waited_gets_a_connection_of_its_own_tenant(database: str) -> None:
+    pool = made(database, 2)
+
+    async def ask(tenant: int) -> bool:
+        async with pool.of(tenant).acquire() as connection:
+            await asyncio.sleep(0.001)
+            return await whose(connection) == ("fhirserver_app", str(tenant))
+
+    assert all(await asyncio.gather(*(ask(number % 5 + 1) for number in range(60))))
+    assert pool.size == 2 and pool.idle == 2
+    await pool.close()
+
+
+async def test_a_connection_of_the_same_tenant_is_preferred(database: str) -> None:
+    pool = made(database, 2)
+    async with pool.of(1).acquire() as first, pool.of(2).acquire() as second:
+        pass
+    for _ in range(3):
+        async with pool.of(1).acquire() as connection:
+            assert connection is first
+        async with pool.of(2).acquire() as connection:
+            assert connection is second
+    await pool.close()
+
+
+async def test_what_cannot_be_turned_leaves_the_pool(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = made(database, 1)
+    async with pool.of(1).acquire() as connection:
+        process = await connection.fetchval("SELECT pg_backend_pid()")
+    killer = await asyncpg.connect(database)
+    await killer.execute("SELECT pg_terminate_backend($1)", process)
+    with pytest.raises(Unavailable):
+        async with pool.of(2).acquire() as connection:
+            pass
+    async with pool.of(2).acquire() as connection:
+        assert await whose(connection) == ("fhirserver_app", "2")
+    assert pool.size == 1
+    await killer.close()
+    await pool.close()
