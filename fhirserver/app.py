@@ -30,7 +30,7 @@ from fhirserver.http.authenticate import Authenticate, by_token, everybody
 from fhirserver.http.base import PATH
 from fhirserver.http.pipeline import Pipeline, error_response
 from fhirserver.http.remembered import Remembered
-from fhirserver.http.tenants import TENANTS, Only, Tenants, within
+from fhirserver.http.tenants import TENANTS, Tenants, within
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.integrity import reference_keys
 from fhirserver.jobs import janitor
@@ -77,22 +77,17 @@ class Application:
     def __init__(self, settings: Settings, rates: Rates) -> None:
         self._settings = settings
         self._rates = rates
-        self._pipeline: ASGIApp | None = None
+        self._place: Place | None = None
         self._others: Tenants | None = None
-        self._beside = Starlette(lifespan=self._lifespan, exception_handlers={HTTPException: _routing_error})
-
-        # A redirect would be made of the Host header, which anybody can write.
-        self._beside.router.redirect_slashes = False
+        self._beside = _routes(lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._pipeline is not None and self._others is not None:
-            if within(scope, PATH):
-                await self._pipeline(scope, receive, send)
-                return
-            if within(scope, TENANTS):
-                await self._others(scope, receive, send)
-                return
-        await self._beside(scope, receive, send)
+        if scope["type"] != "http" or self._place is None or self._others is None:
+            await self._beside(scope, receive, send)
+        elif within(scope, TENANTS):
+            await self._others(scope, receive, send)
+        else:
+            await self._place(scope, receive, send)
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -101,7 +96,7 @@ class Application:
         sweeper = asyncio.create_task(janitor.run(common.pool, self._settings.index_retention_s))
         app.router.routes.extend(probes.routes(services))
         app.router.routes.extend(explorer.routes(services))
-        self._pipeline = _fhir(services)
+        self._place = Place(services, app)
         self._others = Tenants(common.pool, self._settings.tenant, partial(_of_tenant, common))
         try:
             yield
@@ -120,14 +115,29 @@ def _authentication(services: Services) -> Authenticate:
     return by_token(Tokens.of(services.token_secret, roles(settings.roles)), services.tenant)
 
 
-def _fhir(services: Services) -> ASGIApp:
-    """Everything below a FHIR base."""
-    return Remembered(Pipeline(services, _authentication(services)), services)
+class Place:
+    """What is served for one tenant: everything below its FHIR base, and the routes beside it."""
+
+    def __init__(self, services: Services, beside: Starlette) -> None:
+        self._fhir = Remembered(Pipeline(services, _authentication(services)), services)
+        self._beside = beside
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._fhir if within(scope, PATH) else self._beside
+        await app(scope, receive, send)
 
 
 def _of_tenant(common: Common, number: int, name: str) -> ASGIApp:
-    """What is served for another tenant: its FHIR base, at the path that `Tenants` leaves."""
-    return Only(PATH, _fhir(services_of(common, common.settings.of_tenant(number, name))), error_response)
+    """What is served for another tenant, at the paths that `Tenants` leaves."""
+    return Place(services_of(common, common.settings.of_tenant(number, name)), _routes())
+
+
+def _routes(**options: Any) -> Starlette:
+    """Routes that are added later, whose errors are outcomes."""
+    routes = Starlette(exception_handlers={HTTPException: _routing_error}, **options)
+    # A redirect would be made of the Host header, which anybody can write.
+    routes.router.redirect_slashes = False
+    return routes
 
 
 @dataclass(frozen=True, slots=True)

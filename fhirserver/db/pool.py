@@ -267,6 +267,10 @@ class TenantPool:
         """`async with pool.acquire() as connection`, which sees this tenant alone; raises Unavailable."""
         return Lease(self.pool, self.tenant)
 
+    async def close(self) -> None:
+        """For a process that works for this tenant only: closes the pool."""
+        await self.pool.close()
+
     @property
     def timeout_s(self) -> float:
         return self.pool.timeout_s

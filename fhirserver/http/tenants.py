@@ -13,7 +13,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fhirserver.db.pool import Pool
 from fhirserver.errors import NotFound
 from fhirserver.http.base import TENANTS, tenant_of
-from fhirserver.http.bodies import ErrorResponse
 from fhirserver.store.tenants import number_of
 
 Open = Callable[[int, str], ASGIApp]
@@ -55,21 +54,6 @@ class Tenants:
         if number is None or number == self._elsewhere:
             return None
         return self._apps.setdefault(name, self._open(number, name))
-
-
-class Only:
-    """An app at one path and below; nothing beside it."""
-
-    def __init__(self, path: str, app: ASGIApp, error_response: ErrorResponse) -> None:
-        self._path = path
-        self._app = app
-        self._error_response = error_response
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._app
-        if not within(scope, self._path):
-            app = self._error_response(NotFound(f"no such path; the FHIR base is {self._path}"), scope)
-        await app(scope, receive, send)
 
 
 def within(scope: Scope, path: str) -> bool:
