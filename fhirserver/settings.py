@@ -108,6 +108,16 @@ class Settings(BaseSettings):
         description='Roles as JSON, `{"nurse": ["user/*.rs", "user/Observation.crus"]}`: SMART scopes that '
         "say what their holders may do at most. They come beside, or instead of, the built-in ones.",
     )
+    role_codes: str = Field(
+        "{}",
+        description="Codes of PractitionerRole.code that mean a role, as JSON: "
+        '`{"http://snomed.info/sct|224535009": "nurse"}`. A code that is itself the name of a role means it without being named here.',
+    )
+    registration: Literal["off", "approval", "open"] = Field(
+        "approval",
+        description="Who registers clients at `/auth/register`: nobody, anybody but they wait for approval, "
+        "or anybody at once. Clients with `system/` scopes always wait.",
+    )
     trusted_proxies: Networks = Field(
         (),
         description="Networks (CIDR) whose `X-Forwarded-*` headers are believed; others' are ignored.",

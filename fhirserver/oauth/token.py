@@ -1,0 +1,151 @@
+"""The token endpoint: RFC 6749 section 3.2, https://hl7.org/fhir/smart-app-launch/STU2.2/app-launch.html"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import time
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from fhirserver.db.pool import Connection
+from fhirserver.oauth import clients, grants, identity, keys
+from fhirserver.oauth import scopes as scoping
+from fhirserver.oauth.clients import Client
+from fhirserver.oauth.context import ACCESS_S, BACKEND_S, Server
+from fhirserver.oauth.discovery import GRANT_TYPES
+from fhirserver.oauth.errors import NO_STORE, OAuthError
+from fhirserver.oauth.form import form_of
+from fhirserver.oauth.grants import Grant
+from fhirserver.oauth.identity import Identity
+from fhirserver.policy.token import Claims, seal
+
+_SHOWN: Final = (
+    *("patient", "encounter", "fhirContext", "intent", "need_patient_banner", "smart_style_url"),
+    "tenant",
+)
+"""What of a grant's context the client is told."""
+
+
+async def token(request: Request, server: Server) -> JSONResponse:
+    """POST of a form: an access token, or an error of RFC 6749 section 5.2."""
+    form = await form_of(request)
+    async with server.services.pool.acquire() as connection:
+        client = await clients.authenticated(connection, server, request.headers.get("authorization"), form)
+        kind = form.get("grant_type")
+        if kind not in GRANT_TYPES:
+            raise OAuthError("unsupported_grant_type", f"grant_type is one of {', '.join(GRANT_TYPES)}")
+        # A refresh token is only ever given by a grant of the first kind.
+        needed = "authorization_code" if kind == "refresh_token" else kind
+        if needed not in client.grant_types:
+            raise OAuthError("unauthorized_client", f"the client is not registered for {kind}")
+        match kind:
+            case "authorization_code":
+                body = await _by_code(connection, server, client, form)
+            case "refresh_token":
+                body = await _by_refresh(connection, server, client, form)
+            case _:
+                body = await _by_credentials(connection, server, client, form)
+    return JSONResponse(body, headers=NO_STORE)
+
+
+async def _by_code(
+    connection: Connection, server: Server, client: Client, form: Mapping[str, str]
+) -> dict[str, Any]:
+    for name in ("code", "redirect_uri", "code_verifier"):
+        if not form.get(name):
+            raise OAuthError("invalid_request", f"{name} is missing")
+    grant = await grants.redeem(
+        connection, server, client, form["code"], form["redirect_uri"], form["code_verifier"]
+    )
+    return await _issued(connection, server, client, grant, grant.scopes)
+
+
+async def _by_refresh(
+    connection: Connection, server: Server, client: Client, form: Mapping[str, str]
+) -> dict[str, Any]:
+    if not form.get("refresh_token"):
+        raise OAuthError("invalid_request", "refresh_token is missing")
+    wanted = scoping.requested(form.get("scope", ""))
+    grant = await grants.refreshed(connection, server, client, form["refresh_token"])
+    given = scoping.narrowed(grant.scopes, wanted) if wanted else grant.scopes
+    return await _issued(connection, server, client, grant, given)
+
+
+async def _by_credentials(
+    connection: Connection, server: Server, client: Client, form: Mapping[str, str]
+) -> dict[str, Any]:
+    """https://hl7.org/fhir/smart-app-launch/STU2.2/backend-services.html"""
+    if client.method != "private_key_jwt":
+        raise OAuthError("unauthorized_client", "a backend service proves who it is with its own key")
+    wanted = scoping.requested(form.get("scope", ""))
+    if any(not one.startswith("system/") for one in wanted):
+        raise OAuthError("invalid_scope", "a backend service asks for system/ scopes alone")
+    given = scoping.registered(client, scoping.known(wanted, server.services.registry))
+    if not given:
+        raise OAuthError("invalid_scope", "none of the scopes is one that the client is registered for")
+    number = await grants.create(connection, server, client.id, given, BACKEND_S)
+    claims = Claims(number, server.tenant, client.id, int(time()) + BACKEND_S, tuple(given))
+    return {
+        "access_token": seal(claims, server.services.token_secret),
+        "token_type": "Bearer",
+        "expires_in": BACKEND_S,
+        "scope": " ".join(given),
+    }
+
+
+async def _issued(
+    connection: Connection, server: Server, client: Client, grant: Grant, scopes: Sequence[str]
+) -> dict[str, Any]:
+    """The token response of a grant that somebody gave."""
+    person = grant.context.get("person")
+    who = await identity.of_person(connection, server, person) if person else None
+    if who is None:
+        raise OAuthError("invalid_grant", "who gave the grant is not here any more")
+    lifetime = max(min(ACCESS_S, int(grant.expires.timestamp() - time())), 1)
+    claims = Claims(
+        grant.id,
+        server.tenant,
+        client.id,
+        int(time()) + lifetime,
+        tuple(scopes),
+        who.user,
+        grant.context.get("patient"),
+        who.own,
+        who.roles,
+    )
+    body: dict[str, Any] = {
+        "access_token": seal(claims, server.services.token_secret),
+        "token_type": "Bearer",
+        "expires_in": lifetime,
+        "scope": " ".join(scopes),
+        **{name: grant.context[name] for name in _SHOWN if grant.context.get(name) is not None},
+    }
+    if {"offline_access", "online_access"} & set(grant.scopes):
+        body["refresh_token"] = await grants.refresh_for(connection, grant)
+    if "openid" in scopes:
+        body["id_token"] = await keys.signed(
+            connection, server, _id_claims(server, client, grant, who, scopes)
+        )
+    return body
+
+
+def _id_claims(
+    server: Server, client: Client, grant: Grant, who: Identity, scopes: Sequence[str]
+) -> dict[str, Any]:
+    """OpenID Connect Core section 2, with SMART's fhirUser."""
+    moment = int(time())
+    claims: dict[str, Any] = {
+        "iss": server.base,
+        "sub": who.person,
+        "aud": client.id,
+        "iat": moment,
+        "exp": moment + ACCESS_S,
+        "auth_time": grant.context.get("auth_time", int(grant.created.timestamp())),
+    }
+    if grant.context.get("nonce"):
+        claims["nonce"] = grant.context["nonce"]
+    if {"fhirUser", "profile"} & set(scopes):
+        claims["fhirUser"] = claims["profile"] = f"{server.base}/{'/'.join(who.user)}"
+    return claims
