@@ -30,6 +30,10 @@ from fhirserver.http.remembered import Remembered
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.integrity import reference_keys
 from fhirserver.jobs import janitor
+from fhirserver.oauth.context import Server
+from fhirserver.oauth.origins import Origins
+from fhirserver.oauth.routes import WELL_KNOWN
+from fhirserver.oauth.routes import routes as authorization
 from fhirserver.observe import log
 from fhirserver.params.entries import Entries
 from fhirserver.params.index import indexer
@@ -55,12 +59,14 @@ def create_app() -> ASGIApp:
 def build_app(settings: Settings) -> ASGIApp:
     """The ASGI application; `settings.database_url` must name a migrated database."""
     log.configure(settings.log_level, settings.log_format)
+    app = Application(settings)
     options = middleware.Options(
         body_bytes_max=settings.body_bytes_max,
         process_time=settings.process_time_header and not settings.sign_in,
         cors_origins=settings.cors_origins,
+        origin_allowed=app.origin_allowed if settings.sign_in else None,
     )
-    return middleware.wrap(Application(settings), options, error_response)
+    return middleware.wrap(app, options, error_response)
 
 
 class Application:
@@ -69,6 +75,7 @@ class Application:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pipeline: ASGIApp | None = None
+        self._origins: middleware.OriginAllowed | None = None
         self._beside = Starlette(lifespan=self._lifespan, exception_handlers={HTTPException: _routing_error})
 
         # A redirect would be made of the Host header, which anybody can write.
@@ -78,9 +85,14 @@ class Application:
         if scope["type"] == "http" and self._pipeline is not None:
             path: str = scope["path"]
             if path.startswith(PATH) and path[len(PATH) : len(PATH) + 1] in ("", "/"):
-                await self._pipeline(scope, receive, send)
+                beside = path.startswith(WELL_KNOWN)
+                await (self._beside if beside else self._pipeline)(scope, receive, send)
                 return
         await self._beside(scope, receive, send)
+
+    async def origin_allowed(self, origin: str) -> bool:
+        """Whether browser apps of this origin may call because a client of theirs is approved."""
+        return self._origins is not None and await self._origins(origin)
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -88,6 +100,9 @@ class Application:
         sweeper = asyncio.create_task(janitor.run(services.pool, self._settings.index_retention_s))
         app.router.routes.extend(probes.routes(services))
         app.router.routes.extend(explorer.routes(services))
+        if self._settings.sign_in:
+            self._origins = Origins(services.pool, services.tenant)
+            app.router.routes.extend(authorization(Server.of(services)))
         self._pipeline = Remembered(Pipeline(services, _authentication(services)), services)
         try:
             yield

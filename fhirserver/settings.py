@@ -118,6 +118,11 @@ class Settings(BaseSettings):
         description="Who registers clients at `/auth/register`: nobody, anybody but they wait for approval, "
         "or anybody at once. Clients with `system/` scopes always wait.",
     )
+    outbound_networks: Networks = Field(
+        (),
+        description="Private networks (CIDR) to which addresses that clients give (`jwks_uri`) may lead, also "
+        "by plain http. Without, only public addresses are asked, by https.",
+    )
     trusted_proxies: Networks = Field(
         (),
         description="Networks (CIDR) whose `X-Forwarded-*` headers are believed; others' are ignored.",
@@ -249,6 +254,10 @@ class Settings(BaseSettings):
             () if self.base_url else tuple(self._base_at(name) for name in ("localhost", "127.0.0.1", "::1"))
         )
         return tuple(dict.fromkeys((self.fhir_base, *self.base_url_aliases, *local)))
+
+    def auth_url(self, name: str) -> str:
+        """The absolute address of an endpoint of the authorization server, beside the FHIR base."""
+        return f"{self.fhir_base.removesuffix('/fhir')}/auth/{name}"
 
     def _base_at(self, host: str) -> str:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/fhir"

@@ -17,12 +17,13 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from fhirserver.db.pool import Connection
-from fhirserver.oauth import jwks
 from fhirserver.oauth.context import Server, now
 from fhirserver.oauth.errors import invalid_client
+from fhirserver.oauth.jwks import KeySets
 
 ALGORITHMS: Final = ("RS384", "ES384")
 _KEY_TYPE: Final = {"RS384": "RSA", "ES384": "EC"}
+_CURVE: Final = "P-384"
 AHEAD_S: Final = 300
 SKEW_S: Final = 60
 LENGTH_MAX: Final = 16 * 1024
@@ -58,7 +59,7 @@ async def verify(
     """Everything that an assertion has to be, its `jti` used up. Raises invalid_client."""
     header, claims = _parts(text)
     _require_header(header)
-    key = await _key(header, metadata)
+    key = await _key(server.key_sets, header, metadata)
     try:
         jwt.decode(text, key, algorithms=list(ALGORITHMS))
     except (JoseError, ValueError):
@@ -78,7 +79,7 @@ def _require_header(header: Mapping[str, Any]) -> None:
         raise invalid_client("the client assertion carries no keys and no critical headers")
 
 
-async def _key(header: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
+async def _key(sets: KeySets, header: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
     """The one registered key of this kid and type, RFC 7515 section 4.1.4."""
     # `jku` may be there only when it repeats what was registered; keys are fetched from that in any case.
     if "jku" in header and header["jku"] != metadata.get("jwks_uri"):
@@ -89,13 +90,17 @@ async def _key(header: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
         return [
             key
             for key in found.get("keys", ())
-            if key.get("kid") == kid and key.get("kty") == type_ and "d" not in key
+            if isinstance(key, dict)
+            and (key.get("kid"), key.get("kty")) == (kid, type_)
+            and (type_ != "EC" or key.get("crv") == _CURVE)
+            and key.get("use", "sig") == "sig"
+            and "d" not in key
         ]
 
     uri = metadata.get("jwks_uri")
     keys = fitting(metadata.get("jwks") or {})
     if not keys and uri:
-        keys = fitting(await jwks.fetched(uri)) or fitting(await jwks.fetched(uri, afresh=True))
+        keys = fitting(await sets.fetched(uri)) or fitting(await sets.fetched(uri, afresh=True))
     if len(keys) != 1:
         raise invalid_client("the client has not exactly one registered key of this kid and type")
     try:

@@ -16,7 +16,8 @@ from fhirserver.oauth import assertion
 from fhirserver.oauth.context import Server, hashed
 from fhirserver.oauth.errors import OAuthError, invalid_client
 
-METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
+SECRET_METHODS: Final = ("client_secret_basic", "client_secret_post")
+METHODS: Final = (*SECRET_METHODS, "private_key_jwt")
 """Of confidential clients; `none` is that of public ones."""
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -58,6 +59,8 @@ class Client:
 
 async def find(connection: Connection, tenant: int, id_: str) -> Client | None:
     """A client by its id, whatever its status."""
+    if "\0" in id_:  # which PostgreSQL's text cannot hold
+        return None
     row = await connection.fetchrow(
         "SELECT id, status, metadata, secret FROM auth.client WHERE tenant = $1 AND id = $2", tenant, id_
     )
@@ -69,7 +72,8 @@ async def authenticated(
 ) -> Client:
     """Who calls the token endpoint or its like, proven by the method that the client registered.
 
-    Raises invalid_client (401); invalid_request where two methods are used at once.
+    A public client only says who it is; when it refreshes, not even that is needed: what it was given tells
+    (RFC 6749 section 6). Raises invalid_client (401); invalid_request where two methods are used at once.
     """
     basic = _basic(authorization)
     asserted = form.get("client_assertion")
@@ -81,8 +85,9 @@ async def authenticated(
         return await _by_assertion(connection, server, asserted, form.get("client_id"))
     id_, secret = basic or (form.get("client_id"), form.get("client_secret"))
     client = await find(connection, server.tenant, id_) if id_ else None
-    method = "none" if secret is None else "client_secret_basic" if basic else "client_secret_post"
-    known = client is not None and client.status == "approved" and client.method == method
+    # Both ways of sending a secret send the same; a client may use either, whichever it registered.
+    methods = SECRET_METHODS if secret is not None else ("none",)
+    known = client is not None and client.status == "approved" and client.method in methods
     # The comparison is made for unknown clients, too: how long it takes must not tell which are known.
     stored = (client.secret if client is not None else None) or hashed("")
     matches = hmac.compare_digest(stored, hashed(secret or ""))

@@ -9,6 +9,7 @@ from hashlib import sha256
 from secrets import token_urlsafe
 
 from fhirserver.interactions.call import Services
+from fhirserver.oauth.jwks import KeySets
 from fhirserver.policy.principal import Role
 from fhirserver.policy.roles import roles
 
@@ -28,10 +29,12 @@ class Server:
 
     services: Services
     roles: Mapping[str, Role]
+    key_sets: KeySets
 
     @classmethod
     def of(cls, services: Services) -> Server:
-        return cls(services, roles(services.settings.roles))
+        settings = services.settings
+        return cls(services, roles(settings.roles), KeySets(settings.outbound_networks))
 
     @property
     def base(self) -> str:
@@ -42,8 +45,8 @@ class Server:
         return self.services.tenant
 
     def url(self, name: str) -> str:
-        """The absolute address of an endpoint: `/auth/token` beside the FHIR base."""
-        return f"{self.base.removesuffix('/fhir')}/auth/{name}"
+        """The absolute address of an endpoint, such as `token`."""
+        return self.services.settings.auth_url(name)
 
     @property
     def token_url(self) -> str:

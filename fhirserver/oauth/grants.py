@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from fhirserver.db.pool import Connection
+from fhirserver.oauth import clients
 from fhirserver.oauth.clients import Client
 from fhirserver.oauth.context import CODE_S, Server, hashed, new_secret, now
 from fhirserver.oauth.errors import OAuthError
@@ -187,9 +188,21 @@ async def refreshed(connection: Connection, server: Server, client: Client, toke
 
 
 async def of_refresh(connection: Connection, server: Server, token: str) -> Grant | None:
-    """The grant that a refresh token stands for, unused; for introspection and revocation."""
+    """The grant that a refresh token stands for, as long as it is unused."""
     number = await connection.fetchval(
         "SELECT grant_ FROM auth.refresh WHERE hash = $1 AND used IS NULL AND expires > clock_timestamp()",
         hashed(token),
     )
     return None if number is None else await find(connection, server, number)
+
+
+async def client_of_refresh(connection: Connection, server: Server, token: str) -> Client | None:
+    """The approved client to which a refresh token was given, used or not."""
+    id_ = await connection.fetchval(
+        "SELECT g.client FROM auth.refresh r JOIN auth.grant_ g ON g.id = r.grant_"
+        " WHERE r.hash = $1 AND g.tenant = $2",
+        hashed(token),
+        server.tenant,
+    )
+    client = await clients.find(connection, server.tenant, str(id_)) if id_ else None
+    return client if client is not None and client.status == "approved" else None

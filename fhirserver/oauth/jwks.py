@@ -10,7 +10,8 @@ import asyncio
 import ipaddress
 import re
 import socket
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,7 +19,8 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
-from fhirserver.oauth.errors import invalid_client
+from fhirserver.oauth.errors import OAuthError, invalid_client
+from fhirserver.settings import Network
 
 TIMEOUT_S: Final = 5.0
 BYTES_MAX: Final = 128 * 1024
@@ -26,44 +28,63 @@ KEPT_S: Final = 300.0
 KEPT_MAX_S: Final = 3_600.0
 AFRESH_S: Final = 60.0
 """How often, at most, an unknown kid makes the server ask again."""
+FAILED_S: Final = 10.0
+"""How long an address that did not answer is left alone."""
 SETS_MAX: Final = 1_024
 _MAX_AGE: Final = re.compile(r"(?:^|,)\s*max-age=(\d{1,9})")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
-    keys: dict[str, Any]
-    fetched: float
-    until: float
+    """What is known of one address; times are those of the monotonic clock."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    keys: dict[str, Any] | None = None
+    error: OAuthError | None = None
+    asked: float = 0.0
+    until: float = 0.0
 
 
-_sets: dict[str, _Kept] = {}
-private_allowed = False
-"""Whether addresses that only this network can reach may be asked; set at start from the settings."""
+@dataclass(frozen=True, slots=True)
+class KeySets:
+    """Key sets by address. `networks` are those, otherwise private, that an address may lead to."""
 
+    networks: Sequence[Network] = ()
+    _kept: dict[str, _Kept] = field(default_factory=dict)
 
-async def fetched(uri: str, *, afresh: bool = False) -> dict[str, Any]:
-    """The key set at `uri`, perhaps from memory. Raises invalid_client when it cannot be had."""
-    kept = _sets.get(uri)
-    clock = monotonic()
-    if kept is not None and clock < kept.until and not (afresh and clock - kept.fetched > AFRESH_S):
+    async def fetched(self, uri: str, *, afresh: bool = False) -> dict[str, Any]:
+        """The key set at `uri`, perhaps from memory. Raises invalid_client when it cannot be had."""
+        if uri not in self._kept and len(self._kept) >= SETS_MAX:
+            self._kept.clear()
+        kept = self._kept.setdefault(uri, _Kept())
+        async with kept.lock:
+            clock = monotonic()
+            if clock >= kept.until or (afresh and clock - kept.asked > AFRESH_S):
+                await self._refresh(uri, kept)
+        if kept.keys is None:
+            raise kept.error or _unusable()
         return kept.keys
-    keys, seconds = await _ask(uri)
-    if len(_sets) >= SETS_MAX:
-        _sets.clear()
-    _sets[uri] = _Kept(keys, clock, clock + seconds)
-    return keys
 
+    async def _refresh(self, uri: str, kept: _Kept) -> None:
+        kept.asked = monotonic()
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                kept.keys, seconds = await self._ask(uri)
+            kept.until = kept.asked + seconds
+        except (OAuthError, httpx.HTTPError, ValueError, TimeoutError) as error:
+            # What was known stays in use no longer than it was good for.
+            kept.keys = kept.keys if monotonic() < kept.until else None
+            kept.error = error if isinstance(error, OAuthError) else _unusable()
+            kept.until = max(kept.until, kept.asked + FAILED_S)
 
-async def _ask(uri: str) -> tuple[dict[str, Any], float]:
-    address = await checked_address(uri)
-    parts = urlsplit(uri)
-    # The address that was looked at is the one that is asked: a name could mean another a moment later.
-    host = f"[{address}]" if ":" in address else address
-    port = f":{parts.port}" if parts.port else ""
-    url = parts._replace(netloc=f"{host}{port}").geturl()
-    headers = {"Host": parts.netloc, "Accept": "application/jwk-set+json, application/json"}
-    try:
+    async def _ask(self, uri: str) -> tuple[dict[str, Any], float]:
+        """The key set, and for how many seconds it is good."""
+        address = await self.address(uri)
+        parts = urlsplit(uri)
+        # The address that was looked at is the one that is asked: a name could mean another a moment later.
+        host = f"[{address}]" if ":" in address else address
+        url = parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host).geturl()
+        headers = {"Host": parts.netloc, "Accept": "application/jwk-set+json, application/json"}
         async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
             request = client.build_request("GET", url, headers=headers)
             request.extensions["sni_hostname"] = parts.hostname or ""
@@ -73,31 +94,47 @@ async def _ask(uri: str) -> tuple[dict[str, Any], float]:
                 body += chunk
                 if len(body) > BYTES_MAX:
                     raise invalid_client("the client's key set is too long")
-            if answer.status_code != 200:
-                raise invalid_client("the client's jwks_uri does not answer with a key set")
-            found = orjson.loads(body)
-    except (httpx.HTTPError, ValueError):
-        raise invalid_client("the client's jwks_uri does not answer with a key set") from None
-    if not isinstance(found, dict) or not isinstance(found.get("keys"), list):
-        raise invalid_client("the client's jwks_uri does not answer with a key set")
-    age = _MAX_AGE.search(answer.headers.get("cache-control", ""))
-    return found, min(float(age[1]) if age else KEPT_S, KEPT_MAX_S)
+        found = orjson.loads(body) if answer.status_code == 200 else None
+        if not isinstance(found, dict) or not isinstance(found.get("keys"), list):
+            raise _unusable()
+        age = _MAX_AGE.search(answer.headers.get("cache-control", ""))
+        return found, min(float(age[1]) if age else KEPT_S, KEPT_MAX_S)
+
+    async def address(self, uri: str) -> str:
+        """An address of the host, all of whose addresses may be asked. Raises invalid_client."""
+        parts = urlsplit(uri)
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.username is not None:
+            raise invalid_client("a jwks_uri is an https address without user name")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                parts.hostname, port, type=socket.SOCK_STREAM
+            )
+        except (OSError, UnicodeError):
+            raise invalid_client("the host of the jwks_uri is not known") from None
+        addresses = [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]
+        configured = all(any(one in network for network in self.networks) for one in addresses)
+        if not configured and not all(map(is_public, addresses)):
+            raise invalid_client("the jwks_uri leads to a private address")
+        if not configured and parts.scheme != "https":
+            raise invalid_client("a jwks_uri is an https address")
+        return str(addresses[0])
 
 
-async def checked_address(uri: str) -> str:
-    """An address of the host, all of whose addresses are public. Raises invalid_client."""
-    parts = urlsplit(uri)
-    if parts.scheme not in (("https", "http") if private_allowed else ("https",)) or not parts.hostname:
-        raise invalid_client("a jwks_uri is an https address")
-    if parts.username or parts.password:
-        raise invalid_client("a jwks_uri carries no user name")
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            parts.hostname, parts.port or 443, type=socket.SOCK_STREAM
-        )
-    except OSError:
-        raise invalid_client("the host of the jwks_uri is not known") from None
-    addresses = [str(one[4][0]).partition("%")[0] for one in found]
-    if not private_allowed and not all(ipaddress.ip_address(one).is_global for one in addresses):
-        raise invalid_client("the jwks_uri leads to a private address")
-    return addresses[0]
+def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is one of the open Internet's, also where another one hides in it."""
+    if isinstance(address, ipaddress.IPv6Address):
+        hidden = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if hidden is not None:
+            return is_public(hidden)
+        if address in _TRANSLATED:
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv4 addresses as seen from a network without IPv4: RFC 6052"""
+
+
+def _unusable() -> OAuthError:
+    return invalid_client("the client's jwks_uri does not answer with a key set")

@@ -6,71 +6,102 @@ https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Final
 
+from fhirserver.db.sql import sql
+from fhirserver.errors import FhirError
+from fhirserver.fhir.dates import micros
+from fhirserver.interactions.call import Services
+from fhirserver.interactions.searching import reading_of
 from fhirserver.oauth.clients import Client
 from fhirserver.oauth.errors import OAuthError
-from fhirserver.params.registry import Registry
-from fhirserver.policy.scopes import Scope, UnknownScope, parse
+from fhirserver.params.condition import Scope as Row
+from fhirserver.policy.scopes import Scope, UnknownScope, UnknownType, parse
+from fhirserver.search.context import Context
+from fhirserver.search.restrict import criterion
 
 OTHERS: Final = (
     *("openid", "profile", "fhirUser", "launch", "launch/patient", "launch/encounter", "offline_access"),
     "online_access",
 )
 """Those that are not about rows."""
-_PATIENT_CONTEXT: Final = frozenset({"launch", "launch/patient"})
 RESOURCES: Final = ("patient/", "user/", "system/")
+LENGTH_MAX: Final = 8_000
+"""Of all scopes together: they travel in every access token, and headers have their limits."""
 
 
 def requested(text: str) -> tuple[str, ...]:
     """The scopes of a request, each once. Raises OAuthError(invalid_scope) for what is malformed."""
-    found = tuple(dict.fromkeys(text.split()))
+    if len(text) > LENGTH_MAX:
+        raise OAuthError("invalid_scope", f"the scopes have at most {LENGTH_MAX} characters")
+    found = tuple(dict.fromkeys(text.split(" ")))
     for one in found:
         if one.startswith(RESOURCES):
-            _parsed(one)
-    return found
+            parsed(one)
+    return tuple(one for one in found if one)
 
 
-def _parsed(text: str) -> Scope:
+def parsed(text: str) -> Scope | None:
+    """The scope; None for one on a type of another version of FHIR. Raises OAuthError(invalid_scope)."""
     try:
         return parse(text)
+    except UnknownType:
+        return None
     except UnknownScope as error:
         raise OAuthError("invalid_scope", str(error)) from None
 
 
-def known(scopes: Iterable[str], registry: Registry) -> list[str]:
+def _of_rows(texts: Iterable[str]) -> list[Scope]:
+    return [scope for one in texts if one.startswith(RESOURCES) and (scope := parsed(one)) is not None]
+
+
+def known(scopes: Iterable[str], services: Services) -> list[str]:
     """Those that this server understands; others are left out, as OAuth allows (RFC 6749 section 3.3).
 
-    A parameter that the scope's type does not have would narrow to nothing: such a scope is left out, too.
+    Raises OAuthError(invalid_scope) for parameters that the search engine does not take of the type.
     """
-    return [
-        one for one in scopes if one in OTHERS or (one.startswith(RESOURCES) and _has_params(one, registry))
-    ]
+    found: list[str] = []
+    for one in scopes:
+        if one in OTHERS:
+            found.append(one)
+        elif one.startswith(RESOURCES) and (scope := parsed(one)) is not None:
+            _compile(scope, services)
+            found.append(one)
+    return found
 
 
-def _has_params(text: str, registry: Registry) -> bool:
-    scope = _parsed(text)
-    if not scope.params:
-        return True
-    type_ = "Resource" if scope.type == "*" else scope.type
-    return all(registry.get(type_, name) is not None for name, _ in scope.params)
+def _compile(scope: Scope, services: Services) -> None:
+    """Compile the parameters as they will be compiled into every statement."""
+    # A parameter that narrows all types has to be one that all types have; any of them shows whether it is.
+    type_ = "Basic" if scope.type == "*" else scope.type
+    moment = micros(datetime.now(UTC))
+    context = Context(services.registry, services.keys, moment, reading=reading_of(services))
+    for name, value in scope.params:
+        try:
+            if scope.type == "*" and not name.startswith("_"):
+                raise FhirError(f"not all types have a search parameter '{name}'")
+            criterion(context, Row(services.keys, type_, sql("r"), moment), name, value)
+        except FhirError as error:
+            raise OAuthError("invalid_scope", f"{scope.text[:80]!r}: {error}") from None
 
 
 def registered(client: Client, scopes: Iterable[str]) -> list[str]:
-    """Those of the scopes that the client's registration covers."""
+    """Those of the scopes that the client's registration covers; without any registered, all but
+    `system/`: those have nobody who would be asked."""
     allowed = client.scopes
     if not allowed:
-        return list(scopes)
-    wide = [_parsed(one) for one in allowed if one.startswith(RESOURCES)]
-    return [
-        one
-        for one in scopes
-        if one in allowed
-        or (one.startswith(RESOURCES) and any(_covers(wider, _parsed(one)) for wider in wide))
-    ]
+        return [one for one in scopes if not one.startswith("system/")]
+    wide = _of_rows(allowed)
+    return [one for one in scopes if one in allowed or _within(one, wide)]
 
 
-def _covers(wider: Scope, scope: Scope) -> bool:
+def _within(text: str, wide: Iterable[Scope]) -> bool:
+    scope = parsed(text) if text.startswith(RESOURCES) else None
+    return scope is not None and any(covers(wider, scope) for wider in wide)
+
+
+def covers(wider: Scope, scope: Scope) -> bool:
     """Whether all that `scope` allows is allowed by `wider`."""
     return (
         wider.context == scope.context
@@ -82,11 +113,9 @@ def _covers(wider: Scope, scope: Scope) -> bool:
 
 def narrowed(granted: Iterable[str], wanted: Iterable[str]) -> list[str]:
     """`wanted`, all of which must lie within what was granted: RFC 6749 section 6."""
-    held = list(granted)
-    wide = [_parsed(one) for one in held if one.startswith(RESOURCES)]
-    found = list(wanted)
+    held, found = list(granted), list(wanted)
+    wide = _of_rows(held)
     for one in found:
-        if one in held or (one.startswith(RESOURCES) and any(_covers(w, _parsed(one)) for w in wide)):
-            continue
-        raise OAuthError("invalid_scope", f"{one[:80]!r} was not granted")
+        if one not in held and not _within(one, wide):
+            raise OAuthError("invalid_scope", f"{one[:80]!r} was not granted")
     return found
