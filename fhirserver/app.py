@@ -37,6 +37,7 @@ from fhirserver.params.registry import r4
 from fhirserver.policy.roles import roles
 from fhirserver.policy.token import Tokens
 from fhirserver.settings import Settings
+from fhirserver.signin import routes as signin
 from fhirserver.store.coalesce import Creates, Reads
 
 
@@ -88,6 +89,9 @@ class Application:
         sweeper = asyncio.create_task(janitor.run(services.pool, self._settings.index_retention_s))
         app.router.routes.extend(probes.routes(services))
         app.router.routes.extend(explorer.routes(services))
+        if self._settings.sign_in:
+            app.state.services = services
+            app.router.routes.extend(signin.routes())
         self._pipeline = Remembered(Pipeline(services, _authentication(services)), services)
         try:
             yield
