@@ -41,6 +41,7 @@ from fhirserver.params.registry import r4
 from fhirserver.policy.roles import roles
 from fhirserver.policy.token import Tokens
 from fhirserver.settings import Settings
+from fhirserver.signin import routes as signin
 from fhirserver.store.coalesce import Creates, Reads
 
 
@@ -101,8 +102,10 @@ class Application:
         app.router.routes.extend(probes.routes(services))
         app.router.routes.extend(explorer.routes(services))
         if self._settings.sign_in:
+            app.state.services = services
             self._origins = Origins(services.pool, services.tenant)
             app.router.routes.extend(authorization(Server.of(services)))
+            app.router.routes.extend(signin.routes())
         self._pipeline = Remembered(Pipeline(services, _authentication(services)), services)
         try:
             yield

@@ -24,6 +24,9 @@ PACKAGE = Path(__file__).resolve().parent
 _ANY = ("0.0.0.0", "::")
 """To listen on, not to connect to."""
 
+_MASKED = frozenset({"database_url", "smtp_url"})
+"""Addresses that may hold a password."""
+
 Origin = Literal["default", "environment", ".env", "flag"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -111,7 +114,8 @@ class Settings(BaseSettings):
     role_codes: str = Field(
         "{}",
         description="Codes of PractitionerRole.code that mean a role, as JSON: "
-        '`{"http://snomed.info/sct|224535009": "nurse"}`. A code that is itself the name of a role means it without being named here.',
+        '`{"http://snomed.info/sct|224535009": "nurse"}`. A code that is itself the name of a role means it '
+        "without being named here.",
     )
     registration: Literal["off", "approval", "open"] = Field(
         "approval",
@@ -120,9 +124,34 @@ class Settings(BaseSettings):
     )
     outbound_networks: Networks = Field(
         (),
-        description="Private networks (CIDR) to which addresses that clients give (`jwks_uri`) may lead, also "
-        "by plain http. Without, only public addresses are asked, by https.",
+        description="Private networks (CIDR) to which addresses that clients give (`jwks_uri`) may lead, "
+        "also by plain http. Without, only public addresses are asked, by https.",
     )
+    site_name: str = Field("Health record", description="What the sign-in pages call this server.")
+    session_idle_s: int = Field(
+        3_600, ge=60, description="A person who did nothing on the sign-in pages for so long signs in again."
+    )
+    session_max_s: int = Field(
+        43_200, ge=60, description="A person signs in again after so long at the latest."
+    )
+    join: Literal["off", "invitation", "identifiers"] = Field(
+        "invitation",
+        description="Who makes an account at `/auth/join`: nobody, whoever has an invitation "
+        "(`fhirserver user invite`), or also a patient who knows an identifier, the family name and the "
+        "birth date of their record: the invitation then goes to the e-mail address in that record.",
+    )
+    join_systems: Texts = Field(
+        (),
+        description="Identifier systems by which a patient find their record when `join` is `identifiers`.",
+    )
+    smtp_url: str | None = Field(
+        None,
+        repr=False,
+        description="Mail server for links that reset passwords and invite: "
+        "`smtps://user:password@host:465`, or `smtp://` with STARTTLS. "
+        "Unset: no mail; with `development` the links stand in the log.",
+    )
+    mail_from: str | None = Field(None, description="Sender of those mails; unset: `no-reply@` and the host.")
     trusted_proxies: Networks = Field(
         (),
         description="Networks (CIDR) whose `X-Forwarded-*` headers are believed; others' are ignored.",
@@ -204,6 +233,13 @@ class Settings(BaseSettings):
     def _database_scheme(cls, url: str | None) -> str | None:
         if url is not None and urlsplit(url).scheme not in ("postgresql", "postgres"):
             raise ValueError("must start with postgresql://")
+        return url
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_scheme(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in ("smtp", "smtps") or not urlsplit(url).hostname):
+            raise ValueError("is smtp:// or smtps:// and a host")
         return url
 
     @field_validator("base_url")
@@ -344,5 +380,5 @@ def display(settings: Settings) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name in Settings.model_fields:
         value = getattr(settings, name)
-        shown[name] = "" if value is None else masked(value) if name == "database_url" else _text(value)
+        shown[name] = "" if value is None else masked(value) if name in _MASKED else _text(value)
     return shown

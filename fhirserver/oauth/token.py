@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from fhirserver.db.pool import Connection
-from fhirserver.oauth import clients, grants, identity, keys
+from fhirserver.oauth import clients, grants, keys
 from fhirserver.oauth import scopes as scoping
 from fhirserver.oauth.clients import Client
 from fhirserver.oauth.context import ACCESS_S, BACKEND_S, Server
@@ -18,7 +18,8 @@ from fhirserver.oauth.discovery import GRANT_TYPES
 from fhirserver.oauth.errors import NO_STORE, OAuthError, invalid_client
 from fhirserver.oauth.form import form_of
 from fhirserver.oauth.grants import Grant
-from fhirserver.oauth.identity import Identity
+from fhirserver.people import identity
+from fhirserver.people.identity import Identity
 from fhirserver.policy.token import Claims, seal
 
 REFRESHING: Final = frozenset({"offline_access", "online_access"})
@@ -128,7 +129,7 @@ async def _issued(
 ) -> dict[str, Any]:
     """The token response of a grant that somebody gave."""
     person = grant.context.get("person")
-    who = await identity.of_person(connection, server, person) if person else None
+    who = await identity.of_person(connection, server.services, person) if person else None
     if who is None:
         raise OAuthError("invalid_grant", "who gave the grant is not here any more")
     lifetime = max(min(ACCESS_S, int(grant.expires.timestamp() - time())), 1)

@@ -9,46 +9,46 @@ from fhirserver.db.pool import Connection
 from fhirserver.db.sql import TRUE
 from fhirserver.fhir import json
 from fhirserver.fhir.structure import Resource
-from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.call import Answer, Call, Services
 from fhirserver.interactions.run import run
 from fhirserver.interactions.searching import context_of, limits_of
-from fhirserver.oauth.context import Server
 from fhirserver.search.compile import versions_statement
 from fhirserver.search.parse import parse
 from fhirserver.store import read
 from fhirserver.store.version import COLUMNS, Version
 
 
-def _call(server: Server, interaction: str, type_: str, **more: Any) -> Call:
-    return Call(server.services, interaction, server.base, datetime.now(UTC), type=type_, **more)
+def _call(services: Services, interaction: str, type_: str, **more: Any) -> Call:
+    return Call(services, interaction, services.settings.fhir_base, datetime.now(UTC), type=type_, **more)
 
 
-async def stored(connection: Connection, server: Server, type_: str, id_: str) -> Resource | None:
+async def stored(connection: Connection, services: Services, type_: str, id_: str) -> Resource | None:
     """The current version of a resource; None when there is none."""
-    found = await read.latest(connection, server.tenant, type_, id_, TRUE)
+    found = await read.latest(connection, services.tenant, type_, id_, TRUE)
     return None if found is None or found.deleted else found.resource()
 
 
 async def search(
-    connection: Connection, server: Server, type_: str, *params: tuple[str, str], count: int = 100
+    connection: Connection, services: Services, type_: str, *params: tuple[str, str], count: int = 100
 ) -> list[Resource]:
     """Up to `count` resources that match, the newest first."""
-    services = server.services
     query = parse(services.registry, limits_of(services), type_, params)
-    context = context_of(_call(server, "search", type_))
+    context = context_of(_call(services, "search", type_))
     text, args = versions_statement(query, context, COLUMNS, count).numbered()
     return [Version.of(record).resource() for record in await connection.fetch(text, *args)]
 
 
-async def create(connection: Connection, server: Server, resource: Resource) -> Resource:
+async def create(connection: Connection, services: Services, resource: Resource) -> Resource:
     """The resource as it was stored, with its id."""
-    return _body(await run(connection, _call(server, "create", resource["resourceType"], resource=resource)))
+    return _body(
+        await run(connection, _call(services, "create", resource["resourceType"], resource=resource))
+    )
 
 
-async def update(connection: Connection, server: Server, resource: Resource) -> Resource:
+async def update(connection: Connection, services: Services, resource: Resource) -> Resource:
     """A new version of a resource under its id."""
     type_, id_ = resource["resourceType"], resource["id"]
-    return _body(await run(connection, _call(server, "update", type_, id=id_, resource=resource)))
+    return _body(await run(connection, _call(services, "update", type_, id=id_, resource=resource)))
 
 
 def _body(answer: Answer) -> Resource:

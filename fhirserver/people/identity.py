@@ -13,8 +13,9 @@ import orjson
 
 from fhirserver.db.pool import Connection
 from fhirserver.fhir.structure import Resource
-from fhirserver.oauth import resources
-from fhirserver.oauth.context import Server
+from fhirserver.interactions.call import Services
+from fhirserver.people import resources
+from fhirserver.policy.roles import roles as configured_roles
 
 PATIENT_ROLE: Final = "patient"
 RELATED_ROLE: Final = "related-person"
@@ -33,22 +34,22 @@ class Identity:
     roles: tuple[str, ...]
 
 
-async def of_person(connection: Connection, server: Server, person_id: str) -> Identity | None:
+async def of_person(connection: Connection, services: Services, person_id: str) -> Identity | None:
     """The identity of a Person; None where there is none, or one who is not active."""
-    person = await resources.stored(connection, server, "Person", person_id)
+    person = await resources.stored(connection, services, "Person", person_id)
     if person is None or person.get("active") is False:
         return None
     links = _links(person)
     user = next((links[type_][0] for type_ in _LINKED if links[type_]), ("Person", person_id))
     own = [id_ for _, id_ in links["Patient"]]
-    roles: list[str] = [PATIENT_ROLE] if own else []
+    roles = [PATIENT_ROLE] if own else []
     for _, id_ in links["RelatedPerson"]:
-        related = await resources.stored(connection, server, "RelatedPerson", id_)
+        related = await resources.stored(connection, services, "RelatedPerson", id_)
         if related is not None and related.get("active") is not False:
             own.append(related["patient"].get("reference", "").removeprefix("Patient/"))
             roles.append(RELATED_ROLE)
     for type_, id_ in links["Practitioner"]:
-        roles += await _practised(connection, server, f"{type_}/{id_}")
+        roles += await _practised(connection, services, f"{type_}/{id_}")
     return Identity(
         person_id,
         _name(person),
@@ -68,18 +69,19 @@ def _links(person: Resource) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-async def _practised(connection: Connection, server: Server, practitioner: str) -> list[str]:
+async def _practised(connection: Connection, services: Services, practitioner: str) -> list[str]:
     """The names of the roles that a Practitioner's active PractitionerRoles carry as codes."""
     held = await resources.search(
-        connection, server, "PractitionerRole", ("practitioner", practitioner), ("active", "true")
+        connection, services, "PractitionerRole", ("practitioner", practitioner), ("active", "true")
     )
-    names: dict[str, str] = orjson.loads(server.services.settings.role_codes)
+    known = configured_roles(services.settings.roles)
+    names: dict[str, str] = orjson.loads(services.settings.role_codes)
     found: list[str] = []
     for one in held:
         for coding in (coding for code in one.get("code", ()) for coding in code.get("coding", ())):
             system, code = coding.get("system", ""), coding.get("code", "")
             name = names.get(f"{system}|{code}") or names.get(code) or code
-            if name in server.roles:
+            if name in known:
                 found.append(name)
     return found
 
