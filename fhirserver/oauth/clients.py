@@ -52,6 +52,11 @@ class Client:
         return self.method == "none"
 
     @property
+    def is_ehr(self) -> bool:
+        """Whether it may open launches into other apps: the administrator's to say, not the client's."""
+        return self.metadata.get("ehr") is True
+
+    @property
     def scopes(self) -> tuple[str, ...]:
         """Those that it may ask for; none registered: whatever the user lets it have."""
         return tuple(str(self.metadata.get("scope", "")).split())

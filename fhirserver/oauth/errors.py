@@ -19,18 +19,18 @@ class OAuthError(Exception):
         self.description = description
         self.status = status
 
+    @property
+    def plain_description(self) -> str:
+        """What error_description may hold: printable ASCII without the double quote and the backslash."""
+        return "".join(char if " " <= char <= "~" and char not in '"\\' else "'" for char in self.description)
+
     def response(self) -> JSONResponse:
         """The error as the token endpoint and its like give it."""
         headers = dict(NO_STORE)
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Basic realm="fhirserver"'
-        body = {"error": self.error, "error_description": _ascii(self.description)}
+        body = {"error": self.error, "error_description": self.plain_description}
         return JSONResponse(body, self.status, headers)
-
-
-def _ascii(text: str) -> str:
-    """What error_description may hold: printable ASCII without the double quote and the backslash."""
-    return "".join(char if " " <= char <= "~" and char not in '"\\' else "'" for char in text)
 
 
 def invalid_client(description: str) -> OAuthError:

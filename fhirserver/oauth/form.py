@@ -1,10 +1,11 @@
-"""Form bodies of the OAuth endpoints: each parameter once, RFC 6749 section 3.2."""
+"""Bodies of the OAuth endpoints: forms with each parameter once (RFC 6749 section 3.2), and JSON objects."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
+import orjson
 from starlette.requests import Request
 
 from fhirserver.oauth.errors import OAuthError
@@ -37,3 +38,16 @@ def once(encoded: bytes) -> dict[str, str]:
             raise OAuthError("invalid_request", "a parameter holds the character U+0000")
         found[name] = value
     return {name: value for name, value in found.items() if value}
+
+
+async def json_of(request: Request, error: str = "invalid_request") -> dict[str, Any]:
+    """The JSON object of the body. Raises OAuthError of the code `error`."""
+    body = await request.body()
+    try:
+        # U+0000 is what PostgreSQL's text cannot hold.
+        found = orjson.loads(body) if len(body) <= BYTES_MAX and b"\\u0000" not in body else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise OAuthError(error, f"the body is a JSON object of at most {BYTES_MAX} bytes")
+    return found

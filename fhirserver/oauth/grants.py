@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from fhirserver.db.pool import Connection
-from fhirserver.oauth import clients
+from fhirserver.oauth import clients, record
 from fhirserver.oauth.clients import Client
 from fhirserver.oauth.context import CODE_S, Server, hashed, new_secret, now
 from fhirserver.oauth.errors import OAuthError
@@ -47,17 +47,19 @@ async def create(
     account: int | None = None,
     session: bytes | None = None,
     context: dict[str, Any] | None = None,
+    consent: str | None = None,
 ) -> int:
     """A new grant; its number. With `session` it ends when that does."""
     number: Any = await connection.fetchval(
-        "INSERT INTO auth.grant_ (tenant, client, account, session, scopes, context, expires)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
+        "INSERT INTO auth.grant_ (tenant, client, account, session, scopes, context, consent, expires)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
         server.tenant,
         client,
         account,
         session,
         list(scopes),
         orjson.dumps(context or {}).decode(),
+        consent,
         now() + timedelta(seconds=lifetime_s),
     )
     return number
@@ -85,11 +87,16 @@ async def find(connection: Connection, server: Server, number: int) -> Grant | N
     )
 
 
-async def revoke(connection: Connection, number: int) -> None:
-    """The grant and everything that stands for it end now, in every worker."""
-    await connection.execute(
-        "UPDATE auth.grant_ SET revoked = clock_timestamp() WHERE id = $1 AND revoked IS NULL", number
-    )
+async def revoke(connection: Connection, server: Server, number: int) -> None:
+    """The grant and everything that stands for it end now, in every worker; so does what records it."""
+    async with connection.transaction():
+        consent = await connection.fetchval(
+            "UPDATE auth.grant_ SET revoked = clock_timestamp() WHERE id = $1 AND revoked IS NULL"
+            " RETURNING consent",
+            number,
+        )
+        if consent is not None:
+            await record.end(connection, server, str(consent))
 
 
 # -- authorization codes
@@ -122,15 +129,15 @@ async def redeem(
     if row is None:
         used = await connection.fetchval("SELECT grant_ FROM auth.code WHERE hash = $1", hashed(code))
         if used is not None:
-            await revoke(connection, used)
+            await revoke(connection, server, used)
         raise refused
     grant = await find(connection, server, row["grant_"])
     fits = grant is not None and grant.client == client.id and grant.live and row["fresh"]
     if grant is None or not fits or not _proves(row["challenge"], verifier):
-        await revoke(connection, row["grant_"])
+        await revoke(connection, server, row["grant_"])
         raise refused
     if redirect_uri != row["redirect_uri"]:
-        await revoke(connection, row["grant_"])
+        await revoke(connection, server, row["grant_"])
         raise OAuthError("invalid_grant", "redirect_uri is not the one that the code was asked with")
     return grant
 
@@ -179,7 +186,7 @@ async def refreshed(connection: Connection, server: Server, client: Client, toke
             client.id,
         )
         if used is not None:
-            await revoke(connection, used)
+            await revoke(connection, server, used)
         raise refused
     grant = await find(connection, server, row["grant_"])
     if grant is None or not grant.live or not row["fresh"]:

@@ -75,7 +75,7 @@ async def revoke(request: Request, server: Server) -> Response:
         client = await clients.authenticated(connection, server, request.headers.get("authorization"), form)
         grant = await _own(connection, server, client, _token(form))
         if grant is not None:
-            await grants.revoke(connection, grant.id)
+            await grants.revoke(connection, server, grant.id)
     return Response(status_code=200, headers=NO_STORE)
 
 

@@ -9,7 +9,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fhirserver.oauth import discovery, introspect, register, token
+from fhirserver import pages
+from fhirserver.oauth import (
+    apps,
+    authorize,
+    consent,
+    discovery,
+    introspect,
+    launches,
+    picker,
+    register,
+    token,
+)
 from fhirserver.oauth.context import Server
 from fhirserver.oauth.errors import OAuthError
 
@@ -31,6 +42,12 @@ def routes(server: Server) -> list[Route]:
 
         return Route(path, answered, methods=list(methods))
 
+    def page(path: str, endpoint: Endpoint, *methods: str) -> Route:
+        async def shown(request: Request) -> Response:
+            return await endpoint(request, server)
+
+        return pages.page(path, shown, methods)
+
     return [
         program(f"{WELL_KNOWN}smart-configuration", discovery.smart_configuration, "GET"),
         program(f"{WELL_KNOWN}openid-configuration", discovery.openid_configuration, "GET"),
@@ -41,4 +58,9 @@ def routes(server: Server) -> list[Route]:
         program("/auth/revoke", introspect.revoke, "POST"),
         program("/auth/register", register.register, "POST"),
         program("/auth/register/{id}", register.manage, "GET", "PUT", "DELETE"),
+        program("/auth/launch", launches.open_launch, "POST"),
+        page("/auth/authorize", authorize.authorize, "GET", "POST"),
+        page("/auth/consent", consent.consent, "GET", "POST"),
+        page("/auth/patient", picker.patient, "GET", "POST"),
+        page("/auth/apps", apps.apps, "GET", "POST"),
     ]

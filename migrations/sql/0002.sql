@@ -59,6 +59,7 @@ CREATE TABLE auth.grant_ (
 );
 CREATE INDEX grant_account ON auth.grant_ (account);
 CREATE INDEX grant_client ON auth.grant_ (tenant, client);
+CREATE INDEX grant_consent ON auth.grant_ (tenant, consent) WHERE consent IS NOT NULL;
 
 -- Authorization codes: kept as long as their grant, so that using one again is recognised.
 CREATE TABLE auth.code (
@@ -119,6 +120,18 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
           AND (g.session IS NULL OR s.expires > statement_timestamp())
     )
 $$;
+
+-- A Consent that records a grant ends it when it is made inactive or deleted, by whatever way.
+CREATE FUNCTION consent_ends_grant() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    UPDATE auth.grant_ SET revoked = clock_timestamp()
+    WHERE tenant = NEW.tenant AND consent = NEW.id AND revoked IS NULL;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER consent_ends_grant AFTER INSERT ON resource_consent FOR EACH ROW
+WHEN (NEW.content IS NULL OR NEW.content->>'status' <> 'active') EXECUTE FUNCTION consent_ends_grant();
 
 DO $$
 BEGIN
