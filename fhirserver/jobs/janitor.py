@@ -38,6 +38,7 @@ async def sweep(connection: Connection, retention_s: float) -> int:
             await connection.execute(QUERIES["swept"], due["at"])
             await connection.execute(QUERIES["forget"], due["at"])
         await connection.execute(QUERIES["tick"])
+        await connection.execute(QUERIES["forget_grants"])
         return count
 
 

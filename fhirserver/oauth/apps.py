@@ -26,7 +26,7 @@ async def apps(request: Request, server: Server) -> Response:
             query = urlencode({"next": pages.path(server.services, "apps")})
             return pages.redirect(f"{pages.path(server.services, 'sign-in')}?{query}")
         if form is not None:
-            await _end(connection, server, session, form.get("client", ""))
+            await grants.revoke_of(connection, server, form.get("client", ""), session.account)
             return pages.redirect(pages.path(server.services, "apps"))
         who = await identity.of_person(connection, server.services, session.person)
         return pages.render(
@@ -68,16 +68,3 @@ async def _listed(connection: Connection, server: Server, session: Session) -> l
             }
         )
     return list(found.values())
-
-
-async def _end(connection: Connection, server: Server, session: Session, client: str) -> None:
-    if "\0" in client:
-        return
-    rows = await connection.fetch(
-        "SELECT id FROM auth.grant_ WHERE account = $1 AND tenant = $2 AND client = $3 AND revoked IS NULL",
-        session.account,
-        server.tenant,
-        client,
-    )
-    for row in rows:
-        await grants.revoke(connection, server, row["id"])

@@ -13,7 +13,7 @@ import orjson
 
 from fhirserver.db.pool import Connection
 from fhirserver.oauth import assertion
-from fhirserver.oauth.context import Server, hashed
+from fhirserver.oauth.context import Server, hashed, new_secret
 from fhirserver.oauth.errors import OAuthError, invalid_client
 
 SECRET_METHODS: Final = ("client_secret_basic", "client_secret_post")
@@ -70,6 +70,42 @@ async def find(connection: Connection, tenant: int, id_: str) -> Client | None:
         "SELECT id, status, metadata, secret FROM auth.client WHERE tenant = $1 AND id = $2", tenant, id_
     )
     return Client(row["id"], row["status"], orjson.loads(row["metadata"]), row["secret"]) if row else None
+
+
+async def all_of(connection: Connection, tenant: int) -> list[Client]:
+    """All clients, in the order in which they came."""
+    rows = await connection.fetch(
+        "SELECT id, status, metadata FROM auth.client WHERE tenant = $1 ORDER BY created, id", tenant
+    )
+    return [Client(row["id"], row["status"], orjson.loads(row["metadata"])) for row in rows]
+
+
+async def approve(connection: Connection, tenant: int, id_: str, *, ehr: bool = False) -> None:
+    """Let a client in; `ehr` also lets it open launches."""
+    await connection.execute(
+        "UPDATE auth.client SET status = 'approved',"
+        " metadata = metadata || CASE WHEN $3 THEN '{\"ehr\": true}'::jsonb ELSE '{}' END"
+        " WHERE tenant = $1 AND id = $2",
+        tenant,
+        id_,
+        ehr,
+    )
+
+
+async def disable(connection: Connection, tenant: int, id_: str) -> None:
+    """Let a client ask for nothing more."""
+    await connection.execute(
+        "UPDATE auth.client SET status = 'disabled' WHERE tenant = $1 AND id = $2", tenant, id_
+    )
+
+
+async def new_secret_of(connection: Connection, tenant: int, id_: str) -> str:
+    """A new secret instead of the client's; it is not kept."""
+    secret = new_secret()
+    await connection.execute(
+        "UPDATE auth.client SET secret = $3 WHERE tenant = $1 AND id = $2", tenant, id_, hashed(secret)
+    )
+    return secret
 
 
 async def authenticated(

@@ -99,6 +99,20 @@ async def revoke(connection: Connection, server: Server, number: int) -> None:
             await record.end(connection, server, str(consent))
 
 
+async def revoke_of(connection: Connection, server: Server, client: str, account: int | None = None) -> int:
+    """End all grants of a client, or those that one account gave it; how many there were."""
+    rows = await connection.fetch(
+        "SELECT id FROM auth.grant_ WHERE tenant = $1 AND client = $2 AND revoked IS NULL"
+        " AND ($3::bigint IS NULL OR account = $3) ORDER BY id",
+        server.tenant,
+        client,
+        account,
+    )
+    for row in rows:
+        await revoke(connection, server, row["id"])
+    return len(rows)
+
+
 # -- authorization codes
 
 

@@ -25,6 +25,7 @@ from fhirserver.oauth.clients import Client
 from fhirserver.oauth.context import Server, hashed, new_secret, now
 from fhirserver.oauth.errors import NO_STORE, OAuthError
 from fhirserver.oauth.form import json_of
+from fhirserver.people import identity
 from fhirserver.policy.token import Claims, unseal
 
 LIFETIME_S: Final = 300
@@ -77,6 +78,19 @@ def _user(given: object) -> str:
     if type_ not in _USERS or not is_id(id_):
         raise OAuthError("invalid_request", f"user is a reference to one of {', '.join(sorted(_USERS))}")
     return f"{type_}/{id_}"
+
+
+async def user_of(connection: Connection, server: Server, named: str) -> str:
+    """Type and id of a user given so, or by the login. Raises OAuthError where there is none."""
+    if "/" in named:
+        return _user(named)
+    person = await connection.fetchval(
+        "SELECT person FROM auth.account WHERE tenant = $1 AND login = $2", server.tenant, named.lower()
+    )
+    who = await identity.of_person(connection, server.services, person) if person else None
+    if who is None:
+        raise OAuthError("invalid_request", f"there is no account {named}")
+    return "/".join(who.user)
 
 
 def context_of(given: dict[str, Any]) -> dict[str, Any]:

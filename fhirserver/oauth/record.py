@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from fhirserver.db.pool import Connection
+from fhirserver.errors import PreconditionFailed
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.run import run
 from fhirserver.oauth.clients import Client
@@ -22,6 +23,7 @@ from fhirserver.people.identity import Identity
 from fhirserver.policy.scopes import parse
 
 _HL7: Final = "http://terminology.hl7.org/CodeSystem"
+ATTEMPTS: Final = 5
 POLICY: Final = "http://hl7.org/fhir/smart-app-launch"
 
 
@@ -108,10 +110,17 @@ async def _provision(
 
 
 async def end(connection: Connection, server: Server, consent_id: str) -> None:
-    """Make a Consent inactive, if it is there and active."""
-    stored = await resources.stored(connection, server.services, "Consent", consent_id)
-    if stored is not None and stored.get("status") == "active":
-        await resources.update(connection, server.services, {**stored, "status": "inactive"})
+    """Make a Consent inactive, if it is there and active; whoever else writes it at the same time."""
+    for attempt in range(ATTEMPTS):
+        stored = await resources.stored(connection, server.services, "Consent", consent_id)
+        if stored is None or stored.get("status") != "active":
+            return
+        try:
+            async with connection.transaction():
+                await resources.update(connection, server.services, {**stored, "status": "inactive"})
+        except PreconditionFailed:
+            if attempt == ATTEMPTS - 1:
+                raise
 
 
 def _concept(system: str, code: str) -> dict[str, Any]:

@@ -88,6 +88,9 @@ def decide(principal: Principal, resource_type: str | None, action: str | None) 
 def restriction_of(principal: Principal) -> Permits:
     """All that the caller may do: each scope with its own context, as far as a role of the user allows it."""
     permits = [permit for scope in principal.scopes for permit in _permits(principal, scope)]
+    if principal.reads_self and principal.user is not None:
+        type_, id_ = principal.user
+        permits.append(Permit(frozenset({type_}), frozenset("r"), (), (("_id", id_),)))
     return Permits(tuple(dict.fromkeys(permits)), principal.grant)
 
 

@@ -58,6 +58,7 @@ CREATE TABLE auth.grant_ (
     FOREIGN KEY (tenant, client) REFERENCES auth.client ON DELETE CASCADE
 );
 CREATE INDEX grant_account ON auth.grant_ (account);
+CREATE INDEX grant_expires ON auth.grant_ (expires);
 CREATE INDEX grant_client ON auth.grant_ (tenant, client);
 CREATE INDEX grant_consent ON auth.grant_ (tenant, consent) WHERE consent IS NOT NULL;
 
