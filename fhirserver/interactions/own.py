@@ -35,7 +35,7 @@ def _about(principal: Principal) -> dict[str, list[tuple[str, str]]]:
 
 
 async def require_others(connection: Connection, call: Call, written: Iterable[tuple[str, str]]) -> None:
-    """Raise Forbidden if one of the rows, as it was or has become in this transaction, is about what the caller
+    """Raise Forbidden if one of the rows, as it was or became in this transaction, is about what the caller
     may do."""
     principal = call.principal
     if principal.user is None:

@@ -47,7 +47,7 @@ async def enter_code(request: Request) -> Response:
 
 
 async def find(request: Request) -> Response:
-    """POST: the details of a record. The same answer at once, whatever they lead to."""
+    """POST: the details of a record. The same answer at once, whether it exists or not."""
     _require_open(request)
     services = services_of(request)
     form = await csrf.form(request)
@@ -57,8 +57,8 @@ async def find(request: Request) -> Response:
         request,
         "message.html",
         title="Look at your mail",
-        text="If every detail is right and the record holds an e-mail address, an invitation is on its way. If"
-        " none comes, ask where you are treated for one.",
+        text="If every detail is right and the record holds an e-mail address, an invitation is on its way."
+        " If none comes, ask where you are treated for one.",
         place=path(services, "sign-in"),
         label="Back to sign in",
     )

@@ -1,4 +1,4 @@
-"""A server on which people sign in, for each test module, with accounts made as the command line makes them."""
+"""A server on which people sign in, for each test module, and accounts as the command line makes them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
