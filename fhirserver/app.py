@@ -38,6 +38,7 @@ from fhirserver.observe import log
 from fhirserver.params.entries import Entries
 from fhirserver.params.index import indexer
 from fhirserver.params.registry import r4
+from fhirserver.people import mail
 from fhirserver.policy.roles import roles
 from fhirserver.policy.token import Tokens
 from fhirserver.settings import Settings
@@ -113,6 +114,7 @@ class Application:
             sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await sweeper
+            await mail.sent()
             await services.pool.close()
 
 

@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(Path(".data"), description="Folder of the embedded PostgreSQL.")
     host: str = Field(
-        "127.0.0.1", description="Address to listen on. Anything but loopback needs sign-in or `insecure`."
+        "127.0.0.1", description="Address to listen on. Beyond loopback people sign in, unless `insecure`."
     )
     port: int = Field(8080, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=256, description="Server processes; about one per core.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fhirserver.cli.console import USAGE, DataDir, err, fail, out
-from fhirserver.cli.services import with_services
+from fhirserver.cli.user import with_services
 
 if TYPE_CHECKING:
     from fhirserver.db.pool import Connection

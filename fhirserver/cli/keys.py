@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fhirserver.cli.console import DataDir, out
-from fhirserver.cli.services import with_services
+from fhirserver.cli.user import with_services
 
 if TYPE_CHECKING:
     from fhirserver.db.pool import Connection

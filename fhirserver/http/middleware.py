@@ -39,7 +39,21 @@ _WORDS: Final = frozenset(
     (
         *("fhir", "metadata", "_history", "_search", ".well-known", "smart-configuration"),
         *("openid-configuration", "auth", "authorize", "token", "register", "introspect", "revoke", "jwks"),
-        *("login", "logout", "launch", "livez", "readyz", "metrics", "docs", "ui", "static", "openapi.json"),
+        *("consent", "patient", "style"),
+        *("sign-in", "sign-out", "code", "choose", "forgot", "reset", "totp", "account", "password", "join"),
+        *(
+            "find",
+            "assets",
+            "apps",
+            "launch",
+            "livez",
+            "readyz",
+            "metrics",
+            "docs",
+            "ui",
+            "static",
+            "openapi.json",
+        ),
     )
 )
 _EXPOSED: Final = (

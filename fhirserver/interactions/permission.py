@@ -13,6 +13,7 @@ from fhirserver.db.pool import Connection
 from fhirserver.db.sql import sql, table
 from fhirserver.errors import FhirError, Forbidden, Unauthorized
 from fhirserver.interactions.call import Call
+from fhirserver.interactions.own import require_others
 from fhirserver.interactions.searching import context_of
 from fhirserver.policy.access import decide, operation_action, required_actions
 from fhirserver.policy.restriction import Everything, is_narrow
@@ -87,6 +88,7 @@ async def require_permitted(
         if found != ids[type_]:
             await require_granted(connection, call)
             raise Forbidden(f"the {type_} would lie, or lies, outside of what was granted to be written")
+    await require_others(connection, call, identities)
 
 
 async def require_granted(connection: Connection, call: Call) -> None:

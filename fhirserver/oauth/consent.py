@@ -32,14 +32,14 @@ async def consent(request: Request, server: Server) -> Response:
             if isinstance(found, Elsewhere):
                 return found.response
             if form is not None and form.get("decision") != "allow":
-                raise OAuthError("access_denied", "nothing was allowed")
+                raise _denied(found)
             return await _answered(request, connection, found, form)
         except Refused as refused:
-            return visit.refused_page(request, server, refused)
-        except OAuthError as error:
-            asked = pending.unseal(server, ticket)
-            assert asked is not None
-            return pages.redirect(pending.refusal(server, asked.redirect_uri, asked.state, error))
+            return visit.told(server, refused)
+
+
+def _denied(found: Visit) -> Refused:
+    return Refused(found.asked, OAuthError("access_denied", "nothing was allowed"))
 
 
 async def _answered(
@@ -62,7 +62,7 @@ async def _answered(
         return _page(request, found, sections, patient, encounters)
     given = wording.granted(sections, form.getlist("scope"))
     if not given:
-        raise OAuthError("access_denied", "nothing was allowed")
+        raise _denied(found)
     context = _context(found, patient, encounters, form.get("encounter", ""))
     code = await _grant(connection, found, given, context)
     asked = found.asked
@@ -133,7 +133,10 @@ async def _grant(connection: Connection, found: Visit, scopes: Sequence[str], co
     lifetime_s = _lifetime_s(server, scopes)
     async with connection.transaction():
         if asked.launch is not None and "launch" in asked.scopes:
-            await launches.use(connection, server, asked.client, asked.launch, found.who.user)
+            try:
+                await launches.use(connection, server, asked.client, asked.launch, found.who.user)
+            except OAuthError as error:
+                raise Refused(asked, error) from None
         patient, consent_id = context.get("patient"), None
         if patient is not None and patient in found.who.own:
             until = now() + timedelta(seconds=lifetime_s)

@@ -27,7 +27,7 @@ async def patient(request: Request, server: Server) -> Response:
         try:
             found = await visit.begun(request, connection, server, given.get("ticket", ""))
         except Refused as refused:
-            return visit.refused_page(request, server, refused)
+            return visit.told(server, refused)
         if isinstance(found, Elsewhere):
             return found.response
         if form is not None:
@@ -47,6 +47,7 @@ async def _page(request: Request, connection: Connection, found: Visit, words: s
     return pages.render(
         request,
         "picker.html",
+        form_action=visit.form_action(found.asked.redirect_uri),
         who=found.who.name,
         app=found.client.name,
         words=words,

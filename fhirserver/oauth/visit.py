@@ -91,14 +91,10 @@ class Refused(Exception):
         self.error = error
 
 
-def refused_page(request: Request, server: Server, refused: Refused) -> Response:
-    """The way back with the error, as a link.
-
-    Browsers hold redirects that follow a form to what the page of the form allows, and the sign-in page
-    cannot allow every app.
-    """
-    back = pending.refusal(server, refused.asked.redirect_uri, refused.asked.state, refused.error)
-    return pages.render(request, "refused.html", 403, reason=refused.error.description, back=back)
+def told(server: Server, refused: Refused) -> Response:
+    """Back to the app with the error."""
+    asked = refused.asked
+    return pages.redirect(pending.refusal(server, asked.redirect_uri, asked.state, refused.error))
 
 
 def _sign_in(server: Server, asked: Pending, *, again: bool) -> Response:

@@ -56,7 +56,7 @@ def services_of(request: Request) -> Services:
 
 
 def render(
-    request: Request, name: str, status: int = 200, *, form_action: str | None = "'self'", **values: Any
+    request: Request, name: str, status: int = 200, /, *, form_action: str | None = "'self'", **values: Any
 ) -> Response:
     """The template `name` with `values`; `who` among them is the name of who is signed in.
 

@@ -46,9 +46,11 @@ async def create(connection: Connection, services: Services, resource: Resource)
 
 
 async def update(connection: Connection, services: Services, resource: Resource) -> Resource:
-    """A new version of a resource under its id."""
+    """A new version of a resource that was read here. Raises PreconditionFailed if it has changed since."""
     type_, id_ = resource["resourceType"], resource["id"]
-    return _body(await run(connection, _call(services, "update", type_, id=id_, resource=resource)))
+    seen = f'W/"{resource["meta"]["versionId"]}"'
+    call = _call(services, "update", type_, id=id_, resource=resource, if_match=seen)
+    return _body(await run(connection, call))
 
 
 def _body(answer: Answer) -> Resource:

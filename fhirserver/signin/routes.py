@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from fhirserver import pages
-from fhirserver.people import sessions
+from fhirserver.pages import page
+from fhirserver.signin import account, enter, join, recover, second
 
 
 def routes() -> list[Route]:
     """The pages of this package; what they stand on is the application's state."""
-    return [*pages.routes(), pages.page("/auth/sign-out", sign_out, ("POST",))]
-
-
-async def sign_out(request: Request) -> Response:
-    """POST: the session ends, here and for the apps that were let in until then."""
-    services = pages.services_of(request)
-    await pages.csrf.form(request)
-    async with services.pool.acquire() as connection:
-        session = await sessions.current(request, connection, services)
-        if session is not None:
-            await sessions.end(connection, session)
-    response = pages.redirect(pages.path(services, "sign-in"))
-    sessions.give_cookie(services, response, "")
-    return response
+    return [
+        *pages.routes(),
+        page("/auth/sign-in", enter.show),
+        page("/auth/sign-in", enter.sign_in, ("POST",)),
+        page("/auth/sign-in/code", enter.enter_code, ("POST",)),
+        page("/auth/sign-in/choose", enter.choose, ("POST",)),
+        page("/auth/sign-out", enter.sign_out, ("POST",)),
+        page("/auth/forgot", recover.show),
+        page("/auth/forgot", recover.ask, ("POST",)),
+        page("/auth/reset/{code}", recover.choose),
+        page("/auth/reset/{code}", recover.save, ("POST",)),
+        page("/auth/account", account.show),
+        page("/auth/account", account.sign_out_elsewhere, ("POST",)),
+        page("/auth/password", account.show_password),
+        page("/auth/password", account.change_password, ("POST",)),
+        page("/auth/totp", second.show),
+        page("/auth/totp", second.change, ("POST",)),
+        page("/auth/join", join.show),
+        page("/auth/join", join.enter_code, ("POST",)),
+        page("/auth/join/find", join.find, ("POST",)),
+        page("/auth/join/{code}", join.welcome),
+        page("/auth/join/{code}", join.accept, ("POST",)),
+    ]

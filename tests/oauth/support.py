@@ -23,7 +23,7 @@ from tests.support.server import serving
 BASE = "http://test/fhir"
 TOKEN_URL = "http://test/auth/token"
 REDIRECT = "https://app.example/back"
-DOCTOR: dict[str, Any] = {"user": ("Practitioner", "d"), "roles": ("administrator",)}
+ADMIN: dict[str, Any] = {"user": ("Practitioner", "root"), "roles": ("administrator",)}
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 Form = dict[str, str]
@@ -88,9 +88,10 @@ class World:
         }
         await self.put(person)
         (account,) = await self.sql(
-            "INSERT INTO auth.account (tenant, login, person) VALUES (1, $1, $1)"
-            " ON CONFLICT (tenant, login) DO UPDATE SET person = excluded.person RETURNING id",
+            "INSERT INTO auth.account (tenant, login, person, links) VALUES (1, $1, $1, $2)"
+            " ON CONFLICT (tenant, login) DO UPDATE SET disabled = false RETURNING id",
             login,
+            sorted(links),
         )
         return await self.signed_in(login, account["id"])
 
@@ -284,7 +285,7 @@ def observation(id_: str, of: str, category: str = "laboratory") -> dict[str, An
 async def world_on(dsn: str, **settings: Any) -> AsyncIterator[World]:
     """Three patients with observations; `d` is a doctor, `n` a nurse in nobody's role."""
     async with serving(dsn, auth="smart", base_url=BASE, **settings) as http:
-        world = World(dsn, http, await granted(dsn, "user/*.cruds", **DOCTOR))
+        world = World(dsn, http, await granted(dsn, "user/*.cruds", **ADMIN))
         await world.put(
             *(patient(name) for name in PATIENTS),
             *(observation(f"lab-{name}", name) for name in PATIENTS),
