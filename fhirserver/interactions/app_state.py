@@ -6,10 +6,12 @@ seen the version that is there.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Final
 
 from fhirserver.errors import PreconditionFailed, TooLarge
 from fhirserver.fhir import json
+from fhirserver.fhir.links import localize
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Call
 
@@ -37,6 +39,8 @@ def require_same(call: Call, resource: Resource, current: Resource) -> None:
     """Raise PreconditionFailed where a new version would be about something else."""
     if not _is_state(call):
         return
+    fixed = deepcopy({name: resource[name] for name in _FIXED if name in resource})
+    localize(fixed, call.services.own_bases)
     for name in _FIXED:
-        if resource.get(name) != current.get(name):
+        if fixed.get(name) != current.get(name):
             raise PreconditionFailed(f"Basic.{name} stays what it is; make another Basic instead")
