@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from fhirserver.oauth.clients import Client
     from fhirserver.oauth.context import Server
 
-commands = typer.Typer(
+group = typer.Typer(
+    name="client",
     help="Apps and services that may ask for access: add, list, approve, secret, revoke, launch.",
     no_args_is_help=True,
 )
@@ -27,10 +28,10 @@ Id = Annotated[str, typer.Argument(help="The client_id, as `client list` shows i
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.add_typer(commands, name="client")
+    app.add_typer(group)
 
 
-@commands.command()
+@group.command()
 def add(
     name: Annotated[str, typer.Argument(help="What people see when it asks for access.")],
     redirect: Annotated[
@@ -104,7 +105,7 @@ def _keys(jwks: str | None) -> dict[str, Any]:
         fail(f"--jwks {jwks}: {error}", USAGE)
 
 
-@commands.command("list")
+@group.command("list")
 def list_(data_dir: DataDir = None) -> None:
     """All clients: id, status, how they prove who they are, name, and the scopes they registered."""
 
@@ -118,7 +119,7 @@ def list_(data_dir: DataDir = None) -> None:
         out.print("  ".join(parts).rstrip(), markup=False)
 
 
-@commands.command()
+@group.command()
 def approve(
     id_: Id,
     ehr: Annotated[
@@ -138,7 +139,7 @@ def approve(
     out.print(f"approved {id_}", markup=False)
 
 
-@commands.command()
+@group.command()
 def secret(id_: Id, data_dir: DataDir = None) -> None:
     """Give a client a new secret, shown once; the one before is good no more."""
 
@@ -153,7 +154,7 @@ def secret(id_: Id, data_dir: DataDir = None) -> None:
     out.print(_told(data_dir, work), markup=False)
 
 
-@commands.command()
+@group.command()
 def revoke(id_: Id, data_dir: DataDir = None) -> None:
     """End all access of a client, now, and let it ask for no more."""
 
@@ -168,7 +169,7 @@ def revoke(id_: Id, data_dir: DataDir = None) -> None:
     out.print(f"revoked {id_}, and {_told(data_dir, work)} grants of its", markup=False)
 
 
-@commands.command()
+@group.command()
 def launch(
     id_: Id,
     user: Annotated[

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from fhirserver.interactions.call import Services
     from fhirserver.oauth.keys import Key
 
-commands = typer.Typer(help="The keys that sign id tokens: list, rotate.", no_args_is_help=True)
+group = typer.Typer(name="keys", help="The keys that sign id tokens: list, rotate.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.add_typer(commands, name="keys")
+    app.add_typer(group)
 
 
-@commands.command()
+@group.command()
 def rotate(data_dir: DataDir = None) -> None:
     """Let the next key sign, and publish another.
 
@@ -40,7 +40,7 @@ def rotate(data_dir: DataDir = None) -> None:
     _print(with_services(data_dir, work))
 
 
-@commands.command("list")
+@group.command("list")
 def list_(data_dir: DataDir = None) -> None:
     """The published keys: kid, since when, and whether it signs, is next, or is retired."""
 
