@@ -146,7 +146,7 @@ $$;
 CREATE FUNCTION auth.person_written() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
-    ended boolean := NEW.content IS NULL OR NEW.content -> 'active' = 'false';
+    ended boolean := NEW.content IS NULL OR coalesce(NEW.content -> 'active' = 'false', false);
     linked text[] := auth.links_of(NEW.content);
     one record;
 BEGIN

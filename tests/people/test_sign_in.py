@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -247,7 +248,7 @@ async def test_a_form_sent_by_another_site_is_refused_even_with_a_token(house: H
     ],
 )
 async def test_next_leads_nowhere_else(house: House, wanted: str) -> None:
-    login = f"onward-{hash(wanted)}"
+    login = f"onward-{uuid4().hex}"
     await house.account(login)
     browser = house.browser()
     page = await browser.get(str(httpx.URL("/auth/sign-in", params={"next": wanted[:6_000]})))
