@@ -73,6 +73,7 @@ async def require_permitted(
     """
     if not is_restricted(call):
         return
+    await require_others(connection, call, identities)
     ids: dict[str, set[str]] = defaultdict(set)
     for type_, id_ in identities:
         ids[type_].add(id_)
@@ -88,7 +89,6 @@ async def require_permitted(
         if found != ids[type_]:
             await require_granted(connection, call)
             raise Forbidden(f"the {type_} would lie, or lies, outside of what was granted to be written")
-    await require_others(connection, call, identities)
 
 
 async def require_granted(connection: Connection, call: Call) -> None:

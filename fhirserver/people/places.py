@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fhirserver.interactions.call import Services
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_RELATIVE: Final = re.compile(r"/auth/[a-z][a-z0-9/-]*(?:\?[\x21\x23-\x5b\x5d-\x7e]*)?")
+_RELATIVE: Final = re.compile(r"/auth/[a-z][a-z0-9/-]*(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)?")
 NEXT_LENGTH_MAX: Final = 16 * 1024
 
 

@@ -33,13 +33,14 @@ def _form(request: Request, account: Account, secret: bytes, error: str | None =
     services = services_of(request)
     status = 422 if error else 200
     if account.totp:
-        return render(request, "totp.html", status, is_on=True, error=error)
+        return render(request, "totp.html", status, is_on=True, login=account.login, error=error)
     uri = totp.uri(secret, account.login, services.settings.site_name)
     return render(
         request,
         "totp.html",
         status,
         is_on=False,
+        login=account.login,
         error=error,
         picture=f"data:image/svg+xml;base64,{b64encode(svg(uri).encode()).decode()}",
         uri=uri,

@@ -15,6 +15,7 @@ from tests.people.browser import Browser
 from tests.support.server import lifespan
 
 PASSWORD = "lampshade wobbles north"
+_hashes: dict[str, str] = {}
 
 
 @dataclass
@@ -30,7 +31,9 @@ class House:
 
     async def account(self, login: str, password: str | None = PASSWORD, **more: Any) -> str:
         """An account; the id of its Person."""
-        stored = await passwords.hashed(password) if password else None
+        if password and password not in _hashes:
+            _hashes[password] = await passwords.hashed(password)
+        stored = _hashes[password] if password else None
         async with self.services.pool.acquire() as connection:
             return await first.add(connection, self.services, login, f"{login} Example", stored, **more)
 
