@@ -27,6 +27,6 @@ VOLUME /data
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["/opt/packages/bin/python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['FHIRSERVER_PORT'] + '/livez', timeout=4)"]
-# Listening beyond the container without sign-in is for whoever runs it to allow: `serve --insecure`.
+# People and apps sign in, as beyond loopback anywhere; whoever runs it may allow less: `serve --insecure`.
 ENTRYPOINT ["fhirserver"]
 CMD ["serve"]

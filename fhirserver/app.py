@@ -34,14 +34,20 @@ from fhirserver.http.tenants import TENANTS, Tenants, within
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.integrity import reference_keys
 from fhirserver.jobs import janitor
+from fhirserver.oauth.context import Server
+from fhirserver.oauth.origins import Origins
+from fhirserver.oauth.routes import WELL_KNOWN
+from fhirserver.oauth.routes import routes as authorization
 from fhirserver.observe import log
 from fhirserver.params.entries import Entries
 from fhirserver.params.index import indexer
 from fhirserver.params.registry import Registry, r4
+from fhirserver.people import mail
 from fhirserver.policy.rates import UNLIMITED, Rates
 from fhirserver.policy.roles import roles
 from fhirserver.policy.token import Tokens
 from fhirserver.settings import Settings
+from fhirserver.signin import routes as signin
 from fhirserver.store.coalesce import Creates, Reads
 
 
@@ -61,14 +67,16 @@ def build_app(settings: Settings) -> ASGIApp:
     """The ASGI application; `settings.database_url` must name a migrated database."""
     log.configure(settings.log_level, settings.log_format)
     rates = Rates.of(settings)
+    app = Application(settings, rates)
     options = middleware.Options(
         body_bytes_max=settings.body_bytes_max,
         process_time=settings.process_time_header and not settings.sign_in,
         cors_origins=settings.cors_origins,
         rates=rates,
         trusted_proxies=settings.trusted_proxies,
+        origin_allowed=app.origin_allowed if settings.sign_in else None,
     )
-    return middleware.wrap(Application(settings, rates), options, error_response)
+    return middleware.wrap(app, options, error_response)
 
 
 class Application:
@@ -79,6 +87,7 @@ class Application:
         self._rates = rates
         self._place: Place | None = None
         self._others: Tenants | None = None
+        self._origins: middleware.OriginAllowed | None = None
         self._beside = _routes(lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,6 +98,10 @@ class Application:
         else:
             await self._place(scope, receive, send)
 
+    async def origin_allowed(self, origin: str) -> bool:
+        """Whether browser apps of this origin may call because a client of theirs is approved."""
+        return self._origins is not None and await self._origins(origin)
+
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         common = await connect(self._settings, self._rates)
@@ -96,6 +109,7 @@ class Application:
         sweeper = asyncio.create_task(janitor.run(common.pool, self._settings.index_retention_s))
         app.router.routes.extend(probes.routes(services))
         app.router.routes.extend(explorer.routes(services))
+        self._origins = Origins(common.pool)
         self._place = Place(services, app)
         self._others = Tenants(common.pool, self._settings.tenant, partial(_of_tenant, common))
         try:
@@ -104,6 +118,7 @@ class Application:
             sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await sweeper
+            await mail.sent()
             await common.pool.close()
 
 
@@ -121,10 +136,14 @@ class Place:
     def __init__(self, services: Services, beside: Starlette) -> None:
         self._fhir = Remembered(Pipeline(services, _authentication(services)), services)
         self._beside = beside
+        if services.settings.sign_in:
+            beside.state.services = services
+            beside.router.routes.extend(authorization(Server.of(services)))
+            beside.router.routes.extend(signin.routes())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._fhir if within(scope, PATH) else self._beside
-        await app(scope, receive, send)
+        below = within(scope, PATH) and not scope["path"].startswith(WELL_KNOWN)
+        await (self._fhir if below else self._beside)(scope, receive, send)
 
 
 def _of_tenant(common: Common, number: int, name: str) -> ASGIApp:

@@ -26,6 +26,8 @@ _ANY = ("0.0.0.0", "::")
 
 RATE = r"^(?:[1-9]\d{0,8}/(?:[1-9]\d{0,4})?[smh]|off)$"
 """So many requests in so many seconds, minutes or hours: `1000/10s`, `60/m`."""
+_MASKED = frozenset({"database_url", "smtp_url"})
+"""Addresses that may hold a password."""
 
 Origin = Literal["default", "environment", ".env", "flag"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -84,7 +86,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(Path(".data"), description="Folder of the embedded PostgreSQL.")
     host: str = Field(
-        "127.0.0.1", description="Address to listen on. Anything but loopback needs sign-in or `insecure`."
+        "127.0.0.1", description="Address to listen on. Beyond loopback people sign in, unless `insecure`."
     )
     port: int = Field(8080, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=256, description="Server processes; about one per core.")
@@ -114,6 +116,47 @@ class Settings(BaseSettings):
         description='Roles as JSON, `{"nurse": ["user/*.rs", "user/Observation.crus"]}`: SMART scopes that '
         "say what their holders may do at most. They come beside, or instead of, the built-in ones.",
     )
+    role_codes: str = Field(
+        "{}",
+        description="Codes of PractitionerRole.code that mean a role, as JSON: "
+        '`{"http://snomed.info/sct|224535009": "nurse"}`. A code that is itself the name of a role means it '
+        "without being named here.",
+    )
+    registration: Literal["off", "approval", "open"] = Field(
+        "approval",
+        description="Who registers clients at `/auth/register`: nobody, anybody but they wait for approval, "
+        "or anybody at once. Clients with `system/` scopes always wait.",
+    )
+    outbound_networks: Networks = Field(
+        (),
+        description="Private networks (CIDR) to which addresses that clients give (`jwks_uri`) may lead, "
+        "also by plain http. Without, only public addresses are asked, by https.",
+    )
+    site_name: str = Field("Health record", description="What the sign-in pages call this server.")
+    session_idle_s: int = Field(
+        3_600, ge=60, description="A person who did nothing on the sign-in pages for so long signs in again."
+    )
+    session_max_s: int = Field(
+        43_200, ge=60, description="A person signs in again after so long at the latest."
+    )
+    join: Literal["off", "invitation", "identifiers"] = Field(
+        "invitation",
+        description="Who makes an account at `/auth/join`: nobody, whoever has an invitation "
+        "(`fhirserver user invite`), or also a patient who knows an identifier, the family name and the "
+        "birth date of their record: the invitation then goes to the e-mail address in that record.",
+    )
+    join_systems: Texts = Field(
+        (),
+        description="Identifier systems by which a patient find their record when `join` is `identifiers`.",
+    )
+    smtp_url: str | None = Field(
+        None,
+        repr=False,
+        description="Mail server for links that reset passwords and invite: "
+        "`smtps://user:password@host:465`, or `smtp://` with STARTTLS. "
+        "Unset: no mail; with `development` the links stand in the log.",
+    )
+    mail_from: str | None = Field(None, description="Sender of those mails; unset: `no-reply@` and the host.")
     trusted_proxies: Networks = Field(
         (),
         description="Networks (CIDR) whose `X-Forwarded-*` headers are believed; others' are ignored.",
@@ -222,6 +265,13 @@ class Settings(BaseSettings):
             raise ValueError("must start with postgresql://")
         return url
 
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_scheme(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in ("smtp", "smtps") or not urlsplit(url).hostname):
+            raise ValueError("is smtp:// or smtps:// and a host")
+        return url
+
     @field_validator("base_url")
     @classmethod
     def _public_base(cls, url: str | None) -> str | None:
@@ -284,6 +334,10 @@ class Settings(BaseSettings):
             () if self.base_url else tuple(self._base_at(name) for name in ("localhost", "127.0.0.1", "::1"))
         )
         return tuple(dict.fromkeys((self.fhir_base, *self.base_url_aliases, *local)))
+
+    def auth_url(self, name: str) -> str:
+        """The absolute address of an endpoint of the authorization server, beside the FHIR base."""
+        return f"{self.fhir_base.removesuffix('/fhir')}/auth/{name}"
 
     def _base_at(self, host: str) -> str:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{self._prefix}/fhir"
@@ -382,5 +436,5 @@ def display(settings: Settings) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name in Settings.model_fields:
         value = getattr(settings, name)
-        shown[name] = "" if value is None else masked(value) if name == "database_url" else _text(value)
+        shown[name] = "" if value is None else masked(value) if name in _MASKED else _text(value)
     return shown

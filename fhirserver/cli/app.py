@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-COMMANDS = ("serve", "migrate", "load", "demo", "tenant", "doctor", "settings")
+COMMANDS = ("serve", "migrate", "load", "demo", "user", "client", "keys", "tenant", "doctor", "settings")
 
 app = typer.Typer(
     name="fhirserver",
@@ -50,5 +50,6 @@ def _flowing(text: str) -> str:
 for _name in COMMANDS:
     if find_spec(f"fhirserver.cli.{_name}") is not None:
         import_module(f"fhirserver.cli.{_name}").register(app)
-for _command in app.registered_commands:
+_groups = [_group.typer_instance for _group in app.registered_groups if _group.typer_instance]
+for _command in (_one for _app in (app, *_groups) for _one in _app.registered_commands):
     _command.help = _flowing(_command.help or (_command.callback and _command.callback.__doc__) or "")

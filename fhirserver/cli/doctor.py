@@ -149,10 +149,10 @@ def exposure(settings: Settings) -> Line:
     where = f"{settings.host}:{settings.port}"
     if reason := refusal(settings):
         return Line("fail", "Access", f"{where}, auth {settings.auth}", reason)
-    if not settings.loopback and settings.auth != "smart":
+    if not settings.loopback and not settings.sign_in:
         advice = "let only a proxy that checks who comes reach this address"
         return Line("warn", "Access", f"{where} is open to everybody who can reach it (insecure)", advice)
-    return Line("ok", "Access", f"{where}, auth {settings.auth}")
+    return Line("ok", "Access", f"{where}, authorization {'on' if settings.sign_in else 'off'}")
 
 
 def disk(settings: Settings) -> Line:

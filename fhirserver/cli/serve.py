@@ -9,9 +9,9 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 
@@ -79,6 +79,8 @@ def serve(
         listener = stack.enter_context(_listen(settings))
         dsn = stack.enter_context(_database(settings))
         _prepare(dsn, settings)
+        if settings.sign_in:
+            _first_administrator(dsn, settings)
         _hand_down(stack, settings, dsn, listener.getsockname()[1])
         threading.Thread(target=_welcome, args=(settings, listener.getsockname()), daemon=True).start()
         _run(settings, listener, reload=reload)
@@ -86,12 +88,10 @@ def serve(
 
 def refusal(settings: Settings) -> str | None:
     """Why a server with these settings must not start; None when it may."""
-    if settings.auth == "smart" and find_spec("fhirserver.oauth") is None:
-        return "sign-in is not part of this release yet: leave out --auth smart, and keep the server private."
-    if not settings.loopback and settings.auth != "smart" and not settings.insecure:
+    if not settings.loopback and not settings.sign_in and not settings.insecure:
         return (
-            f"{settings.host} can be reached from other machines and nobody would have to sign in. Listen on "
-            "127.0.0.1 behind a proxy that checks who comes, or allow it with --insecure."
+            f"{settings.host} can be reached from other machines and nobody would have to sign in. Leave out "
+            "--auth off, listen on 127.0.0.1 behind a proxy that checks who comes, or allow it: --insecure."
         )
     return None
 
@@ -170,6 +170,52 @@ def _prepare(dsn: str, settings: Settings) -> None:
         )
 
 
+FIRST = """\
+[bold]The first account[/], an administrator. It is shown this once:
+
+  name      [bold]{login}[/]
+  password  [bold]{password}[/]
+
+The first sign-in asks for another password."""
+
+
+def _first_administrator(dsn: str, settings: Settings) -> None:
+    """Make the first account where there is none, and say its password once."""
+    import asyncio
+
+    from fhirserver.people.first import First, administrator
+
+    async def work() -> First | None:
+        from fhirserver.app import open_services
+
+        services = await open_services(settings.model_copy(update={"database_url": dsn}))
+        try:
+            async with services.pool.acquire() as connection:
+                return await administrator(connection, services)
+        finally:
+            await services.pool.close()
+
+    made = asyncio.run(work())
+    if made is not None:
+        from rich.panel import Panel
+
+        text = FIRST.format(login=made.login, password=made.password)
+        err.print(Panel(text, title="fhirserver", title_align="left", border_style="yellow", expand=False))
+
+
+def authorization(settings: Settings, place: str) -> str:
+    """Whether people have to sign in, and what to do about it; `place` is the server without `/fhir`."""
+    if not settings.sign_in:
+        return "authorization is off: whoever reaches this address may do all. Turn it on: --auth smart"
+    parts = urlsplit(place)
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        return (
+            "authorization is on, but browsers sign in over https alone: put a proxy with a certificate in"
+            " front and set FHIRSERVER_BASE_URL to its https address"
+        )
+    return f"authorization is on: sign in at {place}/auth/account, make accounts with fhirserver user add"
+
+
 def _hand_down(stack: ExitStack, settings: Settings, dsn: str, port: int) -> None:
     """Put what the application reads into the environment, which its processes inherit."""
     os.environ.update(settings.environment() | {"DATABASE_URL": dsn, "FHIRSERVER_PORT": str(port)})
@@ -226,6 +272,7 @@ def _run(settings: Settings, listener: socket.socket, *, reload: bool) -> None:
 LINKS = """\
 [bold]{base}[/]   the FHIR API
 {place}/docs   try it in the browser
+[{colour}]{authorization}[/]
 [dim]data: {store} · Ctrl-C stops it[/]"""
 PANEL: dict[str, Any] = {"title_align": "left", "border_style": "green", "expand": False}
 TRY = """\
@@ -235,6 +282,11 @@ curl {base}/metadata
 curl -H 'Content-Type: application/fhir+json' {base}/Patient \\
   -d '{{"resourceType": "Patient", "name": \\[{{"family": "Chalmers"}}]}}'
 curl '{base}/Patient?family=chalmers'
+"""
+TRY_SIGNED_IN = """\
+[dim]# what this server can do, and where apps sign in[/]
+curl {base}/metadata
+curl {base}/.well-known/smart-configuration
 """
 
 
@@ -256,10 +308,13 @@ def _welcome(settings: Settings, address: tuple[Any, ...]) -> None:
         except (OSError, HTTPException):
             sleep(0.05)
     base = settings.model_copy(update={"port": port}).fhir_base
-    if not out.is_terminal:
-        out.print(f"serving {base}", markup=False)
-        return
     place = base.removesuffix("/fhir")
+    said = authorization(settings, place)
+    if not out.is_terminal:
+        out.print(f"serving {base}\n{said}", markup=False)
+        return
     store = "the database of DATABASE_URL" if settings.database_url else f"PostgreSQL in {settings.data_dir}"
-    out.print(Panel(LINKS.format(base=base, place=place, store=store), title="fhirserver", **PANEL))
-    out.print(TRY.format(base=base))
+    colour = "green" if settings.sign_in else "yellow"
+    links = LINKS.format(base=base, place=place, store=store, authorization=said, colour=colour)
+    out.print(Panel(links, title="fhirserver", **PANEL))
+    out.print((TRY_SIGNED_IN if settings.sign_in else TRY).format(base=base))

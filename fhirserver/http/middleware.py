@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from time import perf_counter
 from typing import Any, Final
 
@@ -40,7 +42,21 @@ _WORDS: Final = frozenset(
     (
         *("fhir", "t", "metadata", "_history", "_search", ".well-known", "smart-configuration"),
         *("openid-configuration", "auth", "authorize", "token", "register", "introspect", "revoke", "jwks"),
-        *("login", "logout", "launch", "livez", "readyz", "metrics", "docs", "ui", "static", "openapi.json"),
+        *("consent", "patient", "style"),
+        *("sign-in", "sign-out", "code", "choose", "forgot", "reset", "totp", "account", "password", "join"),
+        *(
+            "find",
+            "assets",
+            "apps",
+            "launch",
+            "livez",
+            "readyz",
+            "metrics",
+            "docs",
+            "ui",
+            "static",
+            "openapi.json",
+        ),
     )
 )
 _EXPOSED: Final = (
@@ -63,6 +79,9 @@ _HEADERS: Final = (
     "X-Security-Context",
 )
 
+OriginAllowed = Callable[[str], Awaitable[bool]]
+"""Whether an origin beside those of the settings may call; the authorization server knows its clients'."""
+
 _logger = log.get("http")
 
 
@@ -75,6 +94,7 @@ class Options:
     cors_origins: tuple[str, ...] = ()
     rates: Rates = UNLIMITED
     trusted_proxies: tuple[Network, ...] = ()
+    origin_allowed: OriginAllowed | None = None
     gzip_bytes_min: int = 1024
     access_log: bool = True
 
@@ -84,7 +104,7 @@ def wrap(app: ASGIApp, options: Options, error_response: ErrorResponse) -> ASGIA
     inner: ASGIApp = RequestBodies(app, options.body_bytes_max, error_response)
     inner = ResponseGzip(inner, options.gzip_bytes_min)
     inner = Throttle(inner, options.rates, options.trusted_proxies, error_response)
-    inner = Cors(inner, options.cors_origins, error_response)
+    inner = Cors(inner, options.cors_origins, error_response, options.origin_allowed)
     return Observed(inner, options, error_response)
 
 
@@ -204,19 +224,37 @@ class Cors:
     Discovery must work before an app is known: https://hl7.org/fhir/smart-app-launch/conformance.html
     """
 
-    def __init__(self, app: ASGIApp, origins: tuple[str, ...], error_response: ErrorResponse) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        origins: tuple[str, ...],
+        error_response: ErrorResponse,
+        origin_allowed: OriginAllowed | None = None,
+    ) -> None:
         self.app = app
         self._everyone = _Layer(app, ("*",), error_response)
         self._allowed = _Layer(app, origins, error_response) if origins else app
+        self._origins = frozenset(origins)
+        self._origin_allowed = origin_allowed
+        self._of_one = lru_cache(maxsize=256)(lambda origin: _Layer(app, (origin,), error_response))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            for key, _ in scope["headers"]:
+            for key, value in scope["headers"]:
                 if key == b"origin":
-                    layer = self._everyone if is_discovery(scope["path"]) else self._allowed
+                    layer = await self._layer(scope["path"], value.decode("latin-1"))
                     await layer(scope, receive, send)
                     return
         await self.app(scope, receive, send)
+
+    async def _layer(self, path: str, origin: str) -> ASGIApp:
+        if is_discovery(path):
+            return self._everyone
+        if not is_program(path):
+            return self.app
+        if self._origin_allowed is None or self._origins & {"*", origin}:
+            return self._allowed
+        return self._of_one(origin) if await self._origin_allowed(origin) else self._allowed
 
 
 class _Layer(CORSMiddleware):
@@ -246,4 +284,13 @@ class _Layer(CORSMiddleware):
 
 def is_discovery(path: str) -> bool:
     """Whether the path is one that clients read before they know anything else."""
-    return path.endswith("/metadata") or "/.well-known/" in path
+    return path.endswith("/metadata") or "/.well-known/" in path or path in _PUBLIC
+
+
+def is_program(path: str) -> bool:
+    """Whether programs call the path: the pages on which people sign in are nobody else's to read."""
+    return not path.startswith("/auth/") or path.startswith(_PROGRAMS)
+
+
+_PUBLIC: Final = frozenset({"/auth/jwks", "/auth/style"})
+_PROGRAMS: Final = ("/auth/token", "/auth/introspect", "/auth/revoke", "/auth/register", "/auth/launch")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from fhirserver.errors import Invalid
 from fhirserver.fhir.structure import Resource
 from fhirserver.fhir.validate import validate
+from fhirserver.interactions.app_state import require_small
 from fhirserver.interactions.call import Call
 
 Made = TypeVar("Made")
@@ -25,6 +26,7 @@ def checked(call: Call) -> Resource:
     if resource is None:
         raise Invalid(f"{call.interaction} needs a {call.type} in the body")
     validate(resource, call.type)
+    require_small(call, resource)
     return resource
 
 

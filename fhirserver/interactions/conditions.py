@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from fhirserver.errors import PreconditionFailed
+from fhirserver.interactions.app_state import require_named
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.headers import etags
 from fhirserver.store.version import Version
@@ -24,6 +25,8 @@ def require_match(call: Call, current: Numbered | None) -> None:
     """Raise PreconditionFailed unless a write may replace `current`: it is a version that If-Match
     names, and none that If-None-Match does (`*` there means that nothing may exist)."""
     existing = None if current is None or current.deleted else current
+    if existing is not None:
+        require_named(call, call.if_match)
     named = etags(call.if_match, "If-Match")
     if named is not None and existing is None:
         raise PreconditionFailed("If-Match names a version of a resource that does not exist now")

@@ -11,7 +11,8 @@ from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.headers import Return
 from fhirserver.interactions.integrity import verify_unreferenced
 from fhirserver.interactions.matching import criteria, lock_criteria, matches
-from fhirserver.interactions.permission import require_permitted
+from fhirserver.interactions.own import require_others
+from fhirserver.interactions.permission import is_restricted, require_permitted
 from fhirserver.interactions.searching import allowed
 from fhirserver.interactions.turns import in_turn
 from fhirserver.store import read
@@ -71,6 +72,8 @@ async def _bury(connection: Connection, call: Call, found: list[Version]) -> Ans
         at = await store.bury(connection, call.services.tenant, version.type, version.id, version.version)
         if at is None:
             raise Again
+    if is_restricted(call):
+        await require_others(connection, call, [(version.type, version.id) for version in found])
     await verify_unreferenced(connection, call, [(version.type, version.id) for version in found])
     answer = gone(call, len(found))
     if len(found) == 1:

@@ -9,6 +9,7 @@ from fhirserver.fhir import patch_json
 from fhirserver.fhir.structure import Resource
 from fhirserver.fhir.validate import validate
 from fhirserver.interactions.answer import written
+from fhirserver.interactions.app_state import require_same, require_small
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.draft import draft_of_change
@@ -86,4 +87,6 @@ def patched(call: Call, current: Version) -> Resource:
     if resource.get("id") != current.id:
         raise Invalid(f"a patch cannot change the id {current.id!r}", f"{current.type}.id")
     validate(resource, current.type)
+    require_small(call, resource)
+    require_same(call, resource, current.resource())
     return resource

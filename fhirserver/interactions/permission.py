@@ -13,6 +13,7 @@ from fhirserver.db.pool import Connection
 from fhirserver.db.sql import sql, table
 from fhirserver.errors import FhirError, Forbidden, Unauthorized
 from fhirserver.interactions.call import Call
+from fhirserver.interactions.own import require_others
 from fhirserver.interactions.searching import context_of
 from fhirserver.policy.access import decide, operation_action, required_actions
 from fhirserver.policy.restriction import Everything, is_narrow
@@ -72,6 +73,7 @@ async def require_permitted(
     """
     if not is_restricted(call):
         return
+    await require_others(connection, call, identities)
     ids: dict[str, set[str]] = defaultdict(set)
     for type_, id_ in identities:
         ids[type_].add(id_)

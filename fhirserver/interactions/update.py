@@ -7,6 +7,7 @@ from fhirserver.db.retry import Again
 from fhirserver.errors import Conflict, Invalid, MethodNotAllowed
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.answer import written
+from fhirserver.interactions.app_state import require_same
 from fhirserver.interactions.body import checked, checked_with_id, worked
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
@@ -90,6 +91,7 @@ async def _put(
     services = call.services
     require_match(call, current)
     if current is not None and not current.deleted:
+        require_same(call, resource, current.resource())
         made = await worked(
             call, lambda: draft_of_change(services, labelled(resource, current), "PUT", current)
         )

@@ -1,7 +1,8 @@
 """The janitor: removes index rows of versions that are dead for longer than the retention.
 
 Until then a page link that was given out before a version died still finds it. The versions
-themselves are the history and stay. One process of all on a database sweeps at a time.
+themselves are the history and stay. What signing in leaves behind goes as well. One process of all on a
+database sweeps at a time.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ async def sweep(connection: Connection, retention_s: float) -> int:
             await connection.execute(QUERIES["swept"], due["at"])
             await connection.execute(QUERIES["forget"], due["at"])
         await connection.execute(QUERIES["tick"])
+        await connection.execute(QUERIES["forget_grants"])
+        await connection.execute(QUERIES["forget_signing_in"])
         return count
 
 

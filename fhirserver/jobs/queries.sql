@@ -31,6 +31,19 @@ SELECT count(*) FROM gone
 -- name: swept
 UPDATE tick SET swept = true WHERE at = $1
 
+-- name: forget_grants
+-- Grants that are over, with the hashes of their codes and refresh tokens: nothing can be used again.
+DELETE FROM auth.grant_ WHERE expires < clock_timestamp() - interval '1 day'
+
 -- name: forget
 -- Ticks before the one just swept have served.
 DELETE FROM tick WHERE at < $1
+
+-- name: forget_signing_in
+-- Sessions that are over, what was used once and would have expired, failures that are made good for.
+WITH s AS (
+    DELETE FROM auth.session WHERE expires < clock_timestamp()
+), o AS (
+    DELETE FROM auth.once WHERE expires < clock_timestamp()
+)
+DELETE FROM auth.attempt WHERE failed < clock_timestamp() - interval '1 day'

@@ -24,6 +24,7 @@ class Principal:
     `scopes` were granted to the client; `patient` is the id in the launch context; `user` type and id of
     who is signed in; `own` the ids of the Patients whose record is the user's own; `roles` what the user
     may do at all. `grant` is the number of the grant whose revocation ends this, `tenant` where it holds.
+    `reads_self`: the user's own resource may be read, as the scope `fhirUser` says.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Principal:
     roles: tuple[Role, ...] = ()
     grant: int | None = None
     tenant: int | None = None
+    reads_self: bool = False
     is_open: bool = False
 
 

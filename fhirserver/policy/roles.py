@@ -17,11 +17,12 @@ CARE_TEAM: Final = "care-team"
 """Among the scopes of a role: its `patient/` scopes are about the patients of its holder's care teams."""
 
 DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "administrator": ("user/*.cruds",),
-    "practitioner": ("user/*.crus",),
+    "administrator": ("user/*.cruds", "user/Person.cruds", "user/PractitionerRole.cruds"),
+    "practitioner": ("user/*.crus", "user/Basic.d"),
     "nurse": (
         *("user/*.rs", "user/Observation.crus", "user/Procedure.crus", "user/MedicationAdministration.crus"),
         *("user/QuestionnaireResponse.crus", "user/Task.crus", "user/Communication.crus"),
+        "user/Basic.cruds",
     ),
     "registrar": (
         *("user/Patient.crus", "user/RelatedPerson.cruds", "user/Coverage.cruds", "user/Appointment.cruds"),
@@ -37,6 +38,7 @@ DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     "patient": (
         *("patient/*.rs", "patient/QuestionnaireResponse.cu", "patient/Observation.c", "patient/Consent.cu"),
         *("patient/Appointment.cu", "patient/Communication.c", "patient/DocumentReference.c"),
+        "patient/Basic.cud",
     ),
     "related-person": ("patient/*.rs",),
 }

@@ -37,6 +37,10 @@ class UnknownScope(ValueError):
     """What the text is instead of a scope, for people."""
 
 
+class UnknownType(UnknownScope):
+    """A well-formed scope on a type that R4 does not have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """`type` is a resource type or `*`; `actions` letters of ACTIONS; `params` search parameters of the type
@@ -59,17 +63,17 @@ def parse(text: str) -> Scope:
     if found is None:
         raise UnknownScope(f"{text[:80]!r} is not (patient|user|system)/(Type|*).cruds, with ?parameters")
     context, type_, written, query = found.groups()
-    if type_ != "*" and type_ not in ENDPOINT_TYPES:
-        near = nearest(type_, ENDPOINT_TYPES)
-        raise UnknownScope(
-            f"{type_!r} in {text[:80]!r} is no type" + (f"; alike: {', '.join(near)}" if near else "")
-        )
     params = _params(query, text) if query is not None else ()
     if params and written in VERSION_1:
         raise UnknownScope(f"{text[:80]!r}: parameters need letters of {ACTIONS}, not '{written}'")
     letters = VERSION_1.get(written, written)
     if "".join(letter for letter in ACTIONS if letter in letters) != letters:
         raise UnknownScope(f"{text[:80]!r}: the letters are of {ACTIONS}, each once, in this order")
+    if type_ != "*" and type_ not in ENDPOINT_TYPES:
+        near = nearest(type_, ENDPOINT_TYPES)
+        raise UnknownType(
+            f"{type_!r} in {text[:80]!r} is no type" + (f"; alike: {', '.join(near)}" if near else "")
+        )
     return Scope(cast(Context, context), type_, frozenset(letters), params, text)
 
 

@@ -22,6 +22,8 @@ from fhirserver.policy.scopes import parse_all
 _TAG_BYTES: Final = 32
 TOKEN_LENGTH_MAX: Final = 16 * 1024
 _CACHE_MAX: Final = 4_096
+_IDENTITY: Final = frozenset({"fhirUser", "profile"})
+"""Scopes that tell who the user is: https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html#scopes-for-requesting-identity-data"""
 
 
 class Claims(msgspec.Struct, frozen=True, array_like=True):
@@ -79,6 +81,7 @@ def principal_of(claims: Claims, roles: Mapping[str, Role]) -> Principal:
         roles=tuple(roles[name] for name in claims.roles if name in roles),
         grant=claims.grant,
         tenant=claims.tenant,
+        reads_self=bool(_IDENTITY.intersection(claims.scopes)),
     )
 
 

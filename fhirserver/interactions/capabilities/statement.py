@@ -39,6 +39,13 @@ TRIAL_USE: Final = frozenset(
 
 _DEFINITIONS: Final = "http://hl7.org/fhir"
 _SECURITY_SERVICES: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+_OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_ENDPOINTS: Final = (
+    *(("authorize", "authorize"), ("token", "token"), ("register", "register"), ("manage", "apps")),
+    *(("introspect", "introspect"), ("revoke", "revoke")),
+)
+"""Names of the extension's parts, and of the endpoints:
+https://hl7.org/fhir/smart-app-launch/1.0.0/conformance/index.html"""
 _REST: Final = (
     "Search parameters, modifiers and values that this server does not know are refused with 400 and the"
     " nearest that it knows; with `Prefer: handling=lenient` unknown parameters are ignored, and the Bundle"
@@ -55,6 +62,7 @@ class Offer:
     referential_integrity: bool
     cors: bool
     sign_in: bool
+    endpoints: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, settings: Settings) -> Offer:
@@ -62,8 +70,9 @@ class Offer:
             update_create=settings.update_create,
             conditional_delete=settings.conditional_delete,
             referential_integrity=settings.referential_integrity,
-            cors=bool(settings.cors_origins),
+            cors=bool(settings.cors_origins) or settings.sign_in,
             sign_in=settings.sign_in,
+            endpoints=tuple((name, settings.auth_url(path)) for name, path in _ENDPOINTS),
         )
 
 
@@ -157,7 +166,9 @@ def security(offer: Offer) -> dict[str, Any]:
     """CapabilityStatement.rest.security"""
     found: dict[str, Any] = {"cors": offer.cors}
     if offer.sign_in:
+        uris = [{"url": name, "valueUri": uri} for name, uri in offer.endpoints]
         return found | {
+            "extension": [{"url": _OAUTH_URIS, "extension": uris}],
             "service": [{"coding": [{"system": _SECURITY_SERVICES, "code": "SMART-on-FHIR"}]}],
         }
     return found | {"description": "Nobody signs in here: whoever can reach this address may read and write."}

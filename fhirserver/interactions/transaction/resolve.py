@@ -17,7 +17,8 @@ from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.create import exists
 from fhirserver.interactions.delete import DELETED_MAX, gone
 from fhirserver.interactions.matching import matches, require_one
-from fhirserver.interactions.permission import permitted_rids
+from fhirserver.interactions.own import require_others
+from fhirserver.interactions.permission import is_restricted, permitted_rids
 from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.update import chosen_id
 from fhirserver.store import write as store
@@ -182,6 +183,11 @@ async def delete_all(
             item.answer.headers["ETag"] = f'W/"{current.version + 1}"'
     if buried:
         await store.write_many(connection, call.services.tenant, [], updated, {}, buried)
+    if is_restricted(call):
+        for item in writes:
+            if item.deletes:
+                with item.located():
+                    await require_others(connection, item.call, item.identities)
 
 
 async def verify_criteria(connection: Connection, writes: Sequence[Item]) -> None:

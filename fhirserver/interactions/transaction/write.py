@@ -13,6 +13,7 @@ from datetime import datetime
 from fhirserver.db.pool import Connection
 from fhirserver.errors import Gone, NotFound, Unprocessable
 from fhirserver.interactions.answer import written
+from fhirserver.interactions.app_state import require_same
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.create import exists
@@ -178,7 +179,11 @@ def _draft(item: Item, current: Version | None, latest: LatestOf, links: Links) 
         return draft(call.services, resource, item.identity[1], "PUT", row)
     if item.unmatched:
         require_unused(current)
-    resource = patched(call, current) if item.method == "PATCH" else labelled(resource, current)
+    if item.method == "PATCH":
+        resource = patched(call, current)
+    else:
+        require_same(call, resource, current.resource())
+        resource = labelled(resource, current)
     if links.is_pinned(item):
         return draft(call.services, resource, current.id, item.method, current)
     made = draft_of_change(call.services, resource, item.method, current)

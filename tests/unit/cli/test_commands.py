@@ -16,6 +16,13 @@ from fhirserver.settings import Settings, version
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = [command.name for command in app.registered_commands]
+GROUPS_OF_COMMANDS = {
+    group.typer_instance.info.name: [
+        command.name or command.callback.__name__ for command in group.typer_instance.registered_commands
+    ]
+    for group in app.registered_groups
+    if group.typer_instance is not None
+}
 SLOW = ("pydantic", "psycopg", "asyncpg", "starlette", "uvicorn", "sqlalchemy", "alembic", "lxml", "msgspec")
 
 
@@ -39,9 +46,12 @@ def test_the_command_lists_its_commands() -> None:
     assert run("--version") == (0, f"{version()}\n")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name",
+    [*COMMANDS, *(f"{group} {name}" for group, names in GROUPS_OF_COMMANDS.items() for name in names)],
+)
 def test_every_command_and_option_has_help(name: str) -> None:
-    code, text = run(name, "--help")
+    code, text = run(*name.split(), "--help")
     assert code == 0
     options = [line for line in text.splitlines() if line.startswith("│ --")]
     assert options
@@ -85,7 +95,8 @@ def test_a_wrong_setting_is_named_as_it_was_given() -> None:
     [
         ({}, None),
         ({"host": "::1"}, None),
-        ({"host": "0.0.0.0"}, "--insecure"),
+        ({"host": "0.0.0.0"}, None),
+        ({"host": "0.0.0.0", "auth": "off"}, "--insecure"),
         ({"host": "10.0.0.1", "auth": "off"}, "--insecure"),
         ({"host": "0.0.0.0", "insecure": True}, None),
     ],
@@ -96,7 +107,7 @@ def test_nobody_is_let_in_by_accident(values: dict[str, object], reason: str | N
 
 
 def test_serve_refuses_an_open_address_before_it_touches_anything() -> None:
-    code, text = run("serve", "--host", "0.0.0.0")
+    code, text = run("serve", "--host", "0.0.0.0", "--auth", "off")
     assert code == 1
     assert "--insecure" in text
     assert not Path(".data").exists()

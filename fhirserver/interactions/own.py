@@ -1,0 +1,67 @@
+"""Nobody changes what says who they are and what they may do: somebody else has to.
+
+One's own Person, the PractitionerRoles of one's Practitioner, the RelatedPerson that one is (and, for staff,
+those of the own family), and the care teams that one belongs to where these open records.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+from fhirserver.db.pool import Connection
+from fhirserver.db.sql import sql, table
+from fhirserver.errors import Forbidden
+from fhirserver.interactions.call import Call
+from fhirserver.policy.principal import Principal
+
+_STAFF: Final = frozenset({"Practitioner"})
+
+
+def _about(principal: Principal) -> dict[str, list[tuple[str, str]]]:
+    """By type, the resources in whose compartments a row says what the caller may do."""
+    assert principal.user is not None
+    me = [principal.user]
+    mine = [*me, *(("Patient", id_) for id_ in principal.own)]
+    about = {
+        "Person": mine,
+        "PractitionerRole": me,
+        "RelatedPerson": mine if principal.user[0] in _STAFF else me,
+    }
+    if any(role.care_team for role in principal.roles):
+        about["CareTeam"] = me
+    return about
+
+
+async def require_others(connection: Connection, call: Call, written: Iterable[tuple[str, str]]) -> None:
+    """Raise Forbidden if one of the rows, as it was or became in this transaction, is about what the caller
+    may do."""
+    principal = call.principal
+    if principal.user is None:
+        return
+    about = _about(principal)
+    ids: dict[str, list[str]] = defaultdict(list)
+    for type_, id_ in written:
+        if type_ in about:
+            ids[type_].append(id_)
+    for type_, found in ids.items():
+        if type_ == principal.user[0] and principal.user[1] in found:
+            raise _refused(type_)
+        targets = [call.services.keys.target(*target) for target in about[type_]]
+        text, args = sql(
+            "SELECT EXISTS (SELECT FROM {} r WHERE r.tenant = {} AND r.id = any({}::text[])"
+            " AND (r.died IS NULL OR r.died = pg_current_xact_id()) AND r.compartments && {}::bigint[])",
+            table(type_),
+            call.services.tenant,
+            found,
+            targets,
+        ).numbered()
+        if await connection.fetchval(text, *args):
+            raise _refused(type_)
+
+
+def _refused(type_: str) -> Forbidden:
+    return Forbidden(
+        f"this {type_} says what you may do yourself: somebody else who administers it has to change it"
+    )
