@@ -35,7 +35,16 @@ def look(target: Target) -> None:
     if not client.redirect_uri:
         report.skip_all(("somebody signs in and lets the app in",), "needs --redirect-uri")
         return
-    launch = _Launch(target, client, person)
+    with httpx.Client(
+        transport=target.wire,  # cookies of its own, as a browser's
+        timeout=target.http.timeout,
+        headers={"Accept": "text/html,application/xhtml+xml"},
+    ) as http:
+        _look(_Launch(target, client, person, http))
+
+
+def _look(launch: _Launch) -> None:
+    target, client, report = launch.target, launch.client, launch.target.report
     answer: dict[str, Any] = {}
     challenge = Challenge.new()
     with report.check("somebody signs in and lets the app in; the app gets a code, its state and iss"):
@@ -58,15 +67,11 @@ def look(target: Target) -> None:
 class _Launch:
     """How the app of this run is let in, as often as needed."""
 
-    def __init__(self, target: Target, client: Client, person: Person) -> None:
+    def __init__(self, target: Target, client: Client, person: Person, http: httpx.Client) -> None:
         self.target = target
         self.client = client
         self.person = person
-        self.http = httpx.Client(
-            transport=target.wire,
-            timeout=target.http.timeout,
-            headers={"Accept": "text/html,application/xhtml+xml"},
-        )
+        self.http = http
         self.sent: dict[str, list[str]] = {}
         self.boxes: set[str] = set()
 
