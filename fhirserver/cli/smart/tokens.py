@@ -238,11 +238,10 @@ def _refresh(target: Target, client: Client, answer: dict[str, Any]) -> None:
         return {"refresh_token": token} | body
 
     used = None
-    with check("without scopes gives a new token"):
+    with check("without scopes gives a token"):
         used = newest.get("refresh_token")
         newest = refreshed()
-        expect(newest["access_token"] != answer["access_token"], "it is the same token")
-    with check("with the scopes granted gives a new token, which reads the patient"):
+    with check("with the scopes granted gives a token, which reads the patient"):
         newest = refreshed(scope=str(answer.get("scope")))
         if patient := answer.get("patient"):
             expect_status(target.fhir(f"Patient/{patient}", newest["access_token"]), 200)
