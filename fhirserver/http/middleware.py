@@ -20,6 +20,7 @@ from structlog.contextvars import bind_contextvars
 
 from fhirserver.errors import FhirError, Forbidden
 from fhirserver.fhir.structure import RESOURCE_TYPES
+from fhirserver.http.base import local
 from fhirserver.http.bodies import ErrorResponse, RequestBodies, ResponseGzip
 from fhirserver.http.throttle import Throttle
 from fhirserver.interactions.failures import Unexpected
@@ -284,11 +285,12 @@ class _Layer(CORSMiddleware):
 
 def is_discovery(path: str) -> bool:
     """Whether the path is one that clients read before they know anything else."""
-    return path.endswith("/metadata") or "/.well-known/" in path or path in _PUBLIC
+    return path.endswith("/metadata") or "/.well-known/" in path or local(path) in _PUBLIC
 
 
 def is_program(path: str) -> bool:
     """Whether programs call the path: the pages on which people sign in are nobody else's to read."""
+    path = local(path)
     return not path.startswith("/auth/") or path.startswith(_PROGRAMS)
 
 
