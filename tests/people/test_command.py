@@ -62,7 +62,11 @@ async def test_from_adding_to_disabling() -> None:
     code, text = await in_thread("list")
     (line,) = [line for line in text.splitlines() if line.startswith("grace@example.org")]
     assert (
-        "Grace Hopper" in line and "nurse, researcher" in line and "Practitioner/" in line and "new" in line
+        "Grace Hopper" in line
+        and "nurse" in line
+        and "researcher" in line
+        and "Practitioner/" in line
+        and "new" in line
     )
     assert await in_thread("role", "grace@example.org", "remove", "nurse") == (
         0,
