@@ -40,6 +40,10 @@ ACTION: Final = {
 }
 """Interaction -> the letter that a scope must have for it."""
 
+ACCESS_TYPES: Final = frozenset({"Person", "PractitionerRole"})
+"""Types that say who may sign in as whom and with which roles. The `*` of a role lets nobody write them: a
+role whose holders administer others names them."""
+
 FREE: Final = frozenset({"capabilities", "bundle"})
 """Open to all; the entries of a Bundle are decided one by one."""
 
@@ -113,14 +117,13 @@ def _within(principal: Principal, role: Role, permit: Permit) -> list[Permit]:
     """What a role of the user leaves of a permit."""
     found: list[Permit] = []
     for scope in role.scopes:
-        types = permit.types & (ENDPOINT_TYPES if scope.type == "*" else frozenset({scope.type}))
-        actions = permit.actions & scope.actions
-        if not types or not actions:
-            continue
-        if scope.context == "patient":
-            parts = [part for place in _own(principal, role) for part in narrowed_to(types, actions, place)]
-        else:
-            parts = [Permit(types, actions)]
+        limits = [(permit.types & types, permit.actions & actions) for types, actions in _reach(scope)]
+        parts = [
+            part
+            for types, actions in limits
+            if types and actions
+            for part in _placed(principal, role, scope, types, actions)
+        ]
         found += [
             replace(
                 part,
@@ -130,6 +133,24 @@ def _within(principal: Principal, role: Role, permit: Permit) -> list[Permit]:
             for part in parts
         ]
     return found
+
+
+def _reach(scope: Scope) -> list[tuple[frozenset[str], frozenset[str]]]:
+    """Types of a role's scope, and what it lets do with them."""
+    if scope.type != "*":
+        return [(frozenset({scope.type}), scope.actions)]
+    reading = scope.actions & frozenset("rs")
+    if reading == scope.actions:
+        return [(ENDPOINT_TYPES, scope.actions)]
+    return [(ENDPOINT_TYPES - ACCESS_TYPES, scope.actions), (ACCESS_TYPES, reading)]
+
+
+def _placed(
+    principal: Principal, role: Role, scope: Scope, types: frozenset[str], actions: frozenset[str]
+) -> list[Permit]:
+    if scope.context != "patient":
+        return [Permit(types, actions)]
+    return [part for place in _own(principal, role) for part in narrowed_to(types, actions, place)]
 
 
 def _own(principal: Principal, role: Role) -> list[Place]:

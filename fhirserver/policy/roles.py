@@ -17,7 +17,7 @@ CARE_TEAM: Final = "care-team"
 """Among the scopes of a role: its `patient/` scopes are about the patients of its holder's care teams."""
 
 DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "administrator": ("user/*.cruds",),
+    "administrator": ("user/*.cruds", "user/Person.cruds", "user/PractitionerRole.cruds"),
     "practitioner": ("user/*.crus",),
     "nurse": (
         *("user/*.rs", "user/Observation.crus", "user/Procedure.crus", "user/MedicationAdministration.crus"),

@@ -121,11 +121,16 @@ def _names_no_patient(context: Context, scope: Scope) -> Fragment:
 
 
 def _patients_of_teams(scope: Scope, member: tuple[str, str]) -> Fragment:
-    """The keys of the patients in whose active care teams the member takes part: an array, made once."""
+    """The keys of the patients in whose active care teams the member takes part: an array, made once.
+
+    As it was before the transaction, in which nobody can let themselves in by what they write.
+    """
     key = reference.salt_of(scope.keys, "CareTeam", "participant") ^ scope.keys.target(*member)
     active = [scope.keys.of("tok", "CareTeam", "status", "active")]
     return sql(
-        "ARRAY(SELECT c.ptk FROM tok x JOIN {} c ON c.rid = x.rid WHERE x.key = {} AND c.died IS NULL"
+        "ARRAY(SELECT c.ptk FROM tok x JOIN {} c ON c.rid = x.rid WHERE x.key = {}"
+        " AND (c.died IS NULL OR c.died = pg_current_xact_id_if_assigned())"
+        " AND c.born IS DISTINCT FROM pg_current_xact_id_if_assigned()"
         " AND c.tenant = {} AND c.ptk IS NOT NULL AND c.keys @> {}::bigint[] AND c.keys @> {}::bigint[])",
         table("CareTeam"),
         key,

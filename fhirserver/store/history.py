@@ -145,5 +145,4 @@ async def is_known(
         id_,
         restriction(sql("r")),
     ).numbered()
-    known: bool = await connection.fetchval(text, *args)
-    return known
+    return bool(await connection.fetchval(text, *args))
