@@ -42,6 +42,9 @@ def compartment() -> dict[str, list[str]]:
     return json.loads((paths.ROOT / "conformance/compartments.json").read_text())["Patient"]
 
 
+GIVE_ACCESS = {"Person", "PractitionerRole"}
+"""What says who may sign in as whom, and with which role: a role has to name them to let write them."""
+
 Key = tuple[str, str]
 
 
@@ -132,6 +135,8 @@ def _ways(
             of_team = "care-team" in texts
             for allowed in (grant(text) for text in texts if text != "care-team"):
                 if allowed.type not in ("*", type_) or action not in allowed.actions:
+                    continue
+                if allowed.type == "*" and type_ in GIVE_ACCESS and action in "cud":
                     continue
                 own: Place = None
                 if allowed.context == "patient":

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 from tests.equivalence.draw import Draw, Request
 from tests.equivalence.hospital import PATIENTS, TYPES, Hospital
-from tests.equivalence.predicate import Caller, Row, may, sees, teams_of
+from tests.equivalence.predicate import GIVE_ACCESS, Caller, Row, may, sees, teams_of
 from tests.equivalence.run import Tally, difference
 from tests.equivalence.twin import Twin
 from tests.support.callers import Granted
@@ -48,6 +48,13 @@ class Eyes:
         """Whether what they may see of the type is what they may write; shared types are only read."""
         return all(
             self.sees(r, "s") is self.sees(r, "u") is self.sees(r, "d") for r in rows if r.type == type_
+        )
+
+    def is_about_access(self, row: Row) -> bool:
+        """Whether the row says what the caller may do themselves, which others may have to write."""
+        own = {self.caller.user, *(("Patient", id_) for id_ in self.caller.own)}
+        return row.type in (*GIVE_ACCESS, "RelatedPerson", "CareTeam") and any(
+            "/".join(one) in json.dumps(row.resource) for one in own if one
         )
 
     def heads(self, rows: list[Row]) -> list[Row]:
@@ -262,6 +269,9 @@ def _expected(
     """By the second server: the same where it is allowed, a refusal where it is not."""
     if request.type is not None and eyes.may_not(request.type, request.action):
         assert mine.status == 403, f"nothing allows this: {mine}"
+        return
+    if mine.status == 403 and any(eyes.is_about_access(row) for row in theirs_made):
+        assert not made
         return
     if not all(eyes.sees(row, "d" if row.deleted else "c") for row in theirs_made):
         refused = mine.status == 403 or b'"403 Forbidden"' in mine.body
