@@ -309,17 +309,20 @@ def report(h: Hospital, number: int) -> Resource:
 
 
 def care_team(h: Hospital, number: int) -> Resource:
+    """Most have somebody who works here and are a patient's; half of them are active."""
+    staff = {"member": {"reference": f"Practitioner/{h.pick.choice(PEOPLE)}"}}
     return {
         "resourceType": "CareTeam",
         "id": h.id(number),
         "status": h.pick.choice(("active", "active", "inactive", "proposed")),
-        **h.maybe(0.95, subject=h.ref("Patient", "Patient", "Patient", "Group")),
-        **h.listed(
-            "participant",
-            0,
-            3,
-            lambda: {"member": h.ref("Practitioner", "Practitioner", "Patient", "PractitionerRole")},
-        ),
+        **h.maybe(0.95, subject=h.ref("Patient", "Patient", "Patient", "Patient", "Group")),
+        "participant": [
+            *h.some(0, 1, lambda: staff),
+            *h.some(
+                0, 2, lambda: {"member": h.ref("Practitioner", "Practitioner", "Patient", "PractitionerRole")}
+            ),
+            {"role": [h.concept()]},
+        ],
     }
 
 
@@ -471,7 +474,7 @@ Maker = Callable[[Hospital, int], Resource]
 _PLAN: tuple[tuple[Maker, int], ...] = (
     (organization, 3), (practitioner, 3), (patient, 4), (location, 2), (practitioner_role, 3),
     (related_person, 3), (person, 3), (device, 5), (medication, 3), (group, 2), (encounter, 10),
-    (observation, 34), (condition, 10), (allergy, 5), (medication_request, 7), (report, 8), (care_team, 6),
+    (observation, 34), (condition, 10), (allergy, 5), (medication_request, 7), (report, 8), (care_team, 12),
     (care_plan, 4), (appointment, 6), (list_, 4), (provenance, 6), (communication, 5), (document, 4),
     (coverage, 3), (basic, 4), (binary, 2), (answers, 4), (task, 3), (study_subject, 2),
 )  # fmt: skip

@@ -41,14 +41,37 @@ PARAMS = {
             "performer=Practitioner/d1",
             "date=ne2019",
         ),
-        *("identifier=urn:obs|1", "patient=bert"),
+        *(
+            "identifier=urn:obs|1",
+            "patient=bert",
+            "status=final&category=laboratory",
+            "code=x1&status=amended",
+        ),
+        *(
+            "_security=N&category=survey,laboratory",
+            "category=laboratory&date=ge2020",
+            "combo-code=x1&status=final",
+        ),
     ),
-    "Condition": ("code=x1", "clinical-status=active", "encounter=Encounter/a0", "onset-date=lt2021"),
-    "Patient": ("active=true", "birthdate=ge1980", "family=Meyer", "gender=female", "birthdate=ne1990-01-31"),
+    "Condition": (
+        "code=x1",
+        "clinical-status=active&code=x1",
+        "clinical-status=active",
+        "encounter=Encounter/a0",
+        "onset-date=lt2021",
+    ),
+    "Patient": (
+        "active=true",
+        "active=true&gender=female",
+        "birthdate=ge1980",
+        "family=Meyer",
+        "gender=female",
+        "birthdate=ne1990-01-31",
+    ),
     "*": ("_security=R", "_tag=urn:tag|t1", "category=laboratory", "_id=a1,anna,b3", "status=active"),
     "DiagnosticReport": ("category=laboratory", "status=final"),
     "MedicationRequest": ("status=active", "intent=order"),
-    "Encounter": ("class=AMB", "status=finished"),
+    "Encounter": ("class=AMB", "status=finished", "class=AMB&status=finished"),
 }
 
 
@@ -59,7 +82,7 @@ def callers(pick: Random, count: int) -> list[Caller]:
 def scope(pick: Random, context: str) -> str:
     type_, actions = pick.choice(TYPES), pick.choice(ACTIONS)
     text = f"{context}/{type_}.{actions}"
-    if actions not in ("read", "*") and type_ in PARAMS and pick.random() < 0.4:
+    if actions not in ("read", "*") and type_ in PARAMS and pick.random() < 0.5:
         text += f"?{pick.choice(PARAMS[type_])}"
     return text
 
@@ -107,13 +130,9 @@ def _caller(pick: Random, number: int) -> Caller:
         case 4 | 5:
             names = pick.choice((("ward",), ("ward-reader",), ("ward", "researcher")))
             context = pick.choice((None, None, patient))
-            return Caller(
-                _scopes(pick, "user", "patient"),
-                ("Practitioner", pick.choice(PEOPLE)),
-                context,
-                (),
-                _named(*names),
-            )
+            user = pick.choice((*(("Practitioner", one) for one in PEOPLE), ("PractitionerRole", "a0")))
+            scopes = (*(("user/*.rs",) if pick.random() < 0.5 else ()), *_scopes(pick, "user", "patient"))
+            return Caller(tuple(dict.fromkeys(scopes)), user, context, (), _named(*names))
         case 6:
             return Caller(_scopes(pick, "system"))
         case _:

@@ -22,13 +22,15 @@ class Different(AssertionError):
 
 @dataclass
 class Tally:
-    """How many cases there were, and of what sort: a property over empty answers would prove little."""
+    """How many cases there were, and of what sort: a property over empty answers would prove little. `rows`
+    are the most that a caller of a role could see."""
 
     cases: int = 0
     pages: int = 0
     shown: int = 0
     denied: int = 0
     refused: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
 
@@ -52,6 +54,8 @@ async def check(twin: Twin, seed: int, principals: int, requests: int) -> Tally:
         draw = Draw(pick, statement, twin.rows)
         drawn = [draw.request(lambda one, by=caller: _allowed(by, one)) for _ in range(requests)]
         who, seen = await twin.token(caller), views(caller, twin.rows)
+        kind = ",".join(name for name, _ in caller.roles) or "service"
+        tally.rows[kind] = max(tally.rows.get(kind, 0), len(seen["s"] | seen["r"]))
         for view in ("s", "r", "head"):
             await twin.hold(seen[view])
             for request in drawn:
