@@ -4,12 +4,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup serve test check format docs bench lock clean
+.PHONY: help setup serve test nightly check format docs bench lock clean
 
 BIN := .venv/bin
 PYTHONS := python3.13 python3.12 python3.11 python3.14 python3
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 ARGS ?=
+HOSPITALS ?= 30
 
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,6 +22,11 @@ serve: .venv/.runtime ## Start the server (ARGS="--port 9090")
 
 test: .venv/.development ## Run the tests (ARGS="-k history")
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+nightly: .venv/.development ## Compare what callers are shown with what they may see, with new seeds (HOSPITALS=30)
+	@seeds=$$(shuf -i 1000-999999 -n $(HOSPITALS) | paste -sd,); \
+	echo "again: FHIRSERVER_TEST_SEEDS=$$seeds $(BIN)/python -m pytest tests/equivalence"; \
+	FHIRSERVER_TEST_SEEDS=$$seeds $(BIN)/python -m pytest -n auto tests/equivalence $(ARGS)
 
 check: .venv/.development ## Check format, lint, types, layers and derived files; change nothing
 	$(BIN)/ruff format --check .

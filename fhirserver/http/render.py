@@ -25,12 +25,14 @@ from fhirserver.http.wanted import BINARY, Wanted
 from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.call import Answer, Call
 
-COMMON: Final = {"Vary": "Accept, Accept-Encoding", "Cache-Control": "private, no-cache"}
-"""Of every response: what it depends on, and that a copy is used only after asking whether it still holds."""
-_GUARDS: Final = {
+COMMON: Final = {
+    "Vary": "Accept, Accept-Encoding",
+    "Cache-Control": "private, no-cache",
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
 }
+"""Of every response: what it depends on, that a copy is used only after asking whether it still holds, and
+that it is what it says it is: what somebody stored must not become a page of this server."""
+_GUARDS: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 _READS: Final = frozenset({"read", "vread"})
 _SHOWS: Final = frozenset({*_READS, "search", "history", "capabilities"})
 _DEPTH_MAX: Final = 1_024

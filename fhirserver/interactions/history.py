@@ -15,10 +15,10 @@ from fhirserver.fhir.suggest import nearest
 from fhirserver.interactions.bundle import Entry, Link, bundle, history_entry
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Handling
-from fhirserver.interactions.searching import allowed
+from fhirserver.interactions.searching import context_of
 from fhirserver.policy.access import action_of
+from fhirserver.search.restrict import permitted
 from fhirserver.store import history as store
-from fhirserver.store import read
 from fhirserver.store.history import Row, Window
 from fhirserver.store.version import instant
 
@@ -96,8 +96,13 @@ def _action(call: Call) -> str:
     return action_of("history", call.id is not None)
 
 
+def _restriction(call: Call) -> store.Restriction:
+    context, action = context_of(call), _action(call)
+    return lambda alias: permitted(context, call.type, alias, action)
+
+
 async def _rows(connection: Connection, call: Call, given: dict[str, str], window: Window) -> list[Row]:
-    tenant, restriction = call.services.tenant, allowed(call, _action(call))
+    tenant, restriction = call.services.tenant, _restriction(call)
     if call.id is not None:
         return await store.of_instance(connection, tenant, call.resource_type, call.id, window, restriction)
     types = [call.type] if call.type else _types(given.get("_type"))
@@ -115,14 +120,8 @@ def _types(text: str | None) -> list[str] | None:
 
 
 async def _require_known(connection: Connection, call: Call) -> None:
-    version = await read.latest(
-        connection,
-        call.services.tenant,
-        call.resource_type,
-        call.resource_id,
-        allowed(call, _action(call)),
-    )
-    if version is None:
+    tenant, restriction = call.services.tenant, _restriction(call)
+    if not await store.is_known(connection, tenant, call.resource_type, call.resource_id, restriction):
         raise NotFound(f"{call.type}/{call.id} is not known")
 
 

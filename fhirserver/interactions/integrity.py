@@ -13,13 +13,16 @@ from collections.abc import Sequence
 from itertools import chain
 
 from fhirserver.db.pool import Connection
-from fhirserver.db.sql import EMPTY, Fragment, sql, table
+from fhirserver.db.sql import EMPTY, TRUE, Fragment, sql, table
 from fhirserver.errors import Conflict, Invalid, Issue, Unprocessable
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.links import holders, path_of
 from fhirserver.fhir.reference import parse
 from fhirserver.fhir.structure import ENDPOINT_TYPES, Resource
 from fhirserver.interactions.call import Call
+from fhirserver.interactions.permission import is_restricted
+from fhirserver.interactions.searching import context_of
+from fhirserver.search.restrict import permitted
 from fhirserver.store.version import Draft
 from fhirserver.store.write import waiting
 
@@ -100,7 +103,8 @@ def _targets(call: Call, draft: Draft) -> list[tuple[str, str, str]]:
 
 
 async def _held(connection: Connection, call: Call, resource_type: str, ids: set[str]) -> set[str]:
-    """Those of `ids` that exist; nobody can delete them until this transaction ends."""
+    """Those of `ids` that exist and that the caller may read: what is hidden is not there, either. Nobody can
+    delete them until this transaction ends."""
     held: set[str] = set()
     missing = ids
     while missing:
@@ -116,11 +120,12 @@ async def _current(
     if not ids:
         return set()
     text, args = sql(
-        "SELECT r.id FROM {} r WHERE r.tenant = {} AND r.id = ANY ({}::text[]) AND r.died IS NULL"
+        "SELECT r.id FROM {} r WHERE r.tenant = {} AND r.id = ANY ({}::text[]) AND r.died IS NULL AND {}"
         " ORDER BY r.id {}",
         table(resource_type),
         call.services.tenant,
         sorted(ids),
+        permitted(context_of(call), resource_type, action="r"),
         lock,
     ).numbered()
     with waiting():
@@ -133,14 +138,26 @@ async def verify_unreferenced(connection: Connection, call: Call, deleted: Seque
         return
     keys = call.services.keys
     for resource_type, id_ in deleted:
-        records = await connection.fetch(
-            "SELECT r.type, r.id FROM tok t JOIN resource r ON r.rid = t.rid AND r.died IS NULL"
-            " WHERE t.key = $1 AND (r.type <> $2 OR r.id <> $3) LIMIT $4",
-            keys.of("referenced") ^ keys.target(resource_type, id_),
-            resource_type,
-            id_,
-            NAMED_MAX,
+        key = keys.of("referenced") ^ keys.target(resource_type, id_)
+        seen = await _referring(
+            connection, (resource_type, id_), key, permitted(context_of(call), None, action="r")
         )
-        if records:
-            others = ", ".join(f"{record[0]}/{record[1]}" for record in records)
-            raise Conflict(f"{resource_type}/{id_} is referred to by {others}")
+        if seen:
+            raise Conflict(f"{resource_type}/{id_} is referred to by {', '.join(seen)}")
+        if is_restricted(call) and await _referring(connection, (resource_type, id_), key, TRUE):
+            raise Conflict(f"{resource_type}/{id_} is referred to by what is not yours to see")
+
+
+async def _referring(
+    connection: Connection, target: tuple[str, str], key: int, restriction: Fragment
+) -> list[str]:
+    """Some of the current resources that refer to the target, as paths."""
+    text, args = sql(
+        "SELECT r.type, r.id FROM tok t JOIN resource r ON r.rid = t.rid AND r.died IS NULL"
+        " WHERE t.key = {} AND (r.type <> {} OR r.id <> {}) AND {} LIMIT {}",
+        key,
+        *target,
+        restriction,
+        NAMED_MAX,
+    ).numbered()
+    return [f"{record[0]}/{record[1]}" for record in await connection.fetch(text, *args)]

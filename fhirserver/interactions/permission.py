@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import sql, table
 from fhirserver.errors import FhirError, Forbidden, Unauthorized
-from fhirserver.interactions.call import Call
+from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.headers import Return
 from fhirserver.interactions.own import require_others
 from fhirserver.interactions.searching import context_of
 from fhirserver.policy.access import decide, operation_action, required_actions
-from fhirserver.policy.restriction import Everything, is_narrow
+from fhirserver.policy.restriction import Everything, Permits, is_narrow
 from fhirserver.search.restrict import permitted
+from fhirserver.store import read
 
 
 def decided(call: Call) -> None:
@@ -25,6 +29,8 @@ def decided(call: Call) -> None:
     principal = call.principal
     if principal.is_open:
         return
+    if principal.tenant != call.services.tenant:
+        raise Unauthorized("the access token was given by another tenant")
     conditional = call.if_none_exist is not None
     actions = (
         (operation_action(call.operation.affects_state),)
@@ -88,7 +94,32 @@ async def require_permitted(
         found = {record[0] for record in await connection.fetch(text, *args)}
         if found != ids[type_]:
             await require_granted(connection, call)
-            raise Forbidden(f"the {type_} would lie, or lies, outside of what was granted to be written")
+            raise outside(type_)
+
+
+def outside(resource_type: str) -> Forbidden:
+    """Of what the caller can see, or sends, and may not write."""
+    return Forbidden(f"the {resource_type} would lie, or lies, outside of what was granted to be written")
+
+
+_CHANGES: Final = frozenset({"update", "update_conditional", "patch", "patch_conditional"})
+
+
+async def shown(connection: Connection, call: Call, answer: Answer) -> Answer:
+    """The answer to a write without the resource, unless the caller may read it: what was there before they
+    changed a part of it, and the labels that stay, are not theirs to see."""
+    restriction, version = call.restriction, answer.version
+    if not isinstance(restriction, Permits) or call.interaction not in _CHANGES:
+        return answer
+    if version is None or answer.body is None or call.prefer.returns is Return.OPERATION_OUTCOME:
+        return answer
+    if restriction.reads_what_it_writes(version.type):
+        return answer
+    may_read = permitted(context_of(call), version.type, action="r")
+    tenant = call.services.tenant
+    if await read.numbered(connection, tenant, version.type, version.id, version.version, may_read):
+        return answer
+    return replace(answer, body=None)
 
 
 async def require_granted(connection: Connection, call: Call) -> None:

@@ -17,7 +17,7 @@ from fhirserver.interactions.delete import delete, delete_conditional
 from fhirserver.interactions.history import history
 from fhirserver.interactions.operations.run import operate
 from fhirserver.interactions.patch import patch, patch_conditional
-from fhirserver.interactions.permission import decided, require_granted, told_apart
+from fhirserver.interactions.permission import decided, require_granted, shown, told_apart
 from fhirserver.interactions.read import read, read_shared
 from fhirserver.interactions.search import search
 from fhirserver.interactions.update import update, update_conditional
@@ -71,7 +71,7 @@ async def _done(connection: Connection, call: Call) -> Answer:
         raise await told_apart(connection, call, error) from error
     if answer.is_empty:
         await require_granted(connection, call)
-    return answer
+    return await shown(connection, call, answer)
 
 
 async def _read_alone(call: Call) -> Answer:

@@ -99,11 +99,14 @@ def restriction_of(principal: Principal) -> Permits:
 
 
 def _permits(principal: Principal, scope: Scope) -> list[Permit]:
-    """What a scope permits: no more than what the user may do, whoever asked for it."""
+    """What a scope permits: no more than what the user may do, whoever asked for it. Without a user nothing
+    but `system/` permits anything."""
     types = ENDPOINT_TYPES if scope.type == "*" else frozenset({scope.type})
     match scope.context:
         case "system":
             return [] if principal.user else [Permit(types, scope.actions, (), scope.params)]
+        case _ if principal.user is None:
+            return []
         case "patient":
             if principal.patient is None:
                 return []

@@ -74,6 +74,10 @@ class Permits:
     def of(self, resource_type: str, action: str) -> tuple[Permit, ...]:
         return tuple(permit for permit in self.permits if permit.covers(resource_type, action))
 
+    def reads_what_it_writes(self, resource_type: str) -> bool:
+        """Whether every permit to change rows of the type is one to read them."""
+        return all("r" in permit.actions for permit in self.of(resource_type, "u"))
+
 
 Restriction = Everything | Nothing | Permits
 

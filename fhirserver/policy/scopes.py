@@ -26,6 +26,8 @@ VERSION_1: Final = {"read": "rs", "write": "cud", "*": ACTIONS}
 
 _FORM: Final = re.compile(r"(patient|user|system)/([A-Za-z]+|\*)\.([a-z]+|\*)(?:\?(.+))?")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_BROKEN: Final = re.compile(r"%00|%(?![0-9A-Fa-f]{2})|\x00")
+"""What no text of FHIR holds, and what is no percent-encoding."""
 _OF_RESULTS: Final = frozenset(
     {"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", "_format", "_pretty"}
     | {"_type", "_filter", "_query", "_has", "_contained", "_containedType", "_text", "_content", "_list"}
@@ -82,6 +84,8 @@ def _params(query: str, text: str) -> tuple[tuple[str, str], ...]:
 
     Plain parameters alone: modifiers and chains could widen or ask elsewhere.
     """
+    if _BROKEN.search(query):
+        raise UnknownScope(f"the parameters of {text[:80]!r} are malformed")
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict")
     except (ValueError, UnicodeDecodeError):

@@ -17,7 +17,7 @@ import msgspec
 
 from fhirserver.errors import Unauthorized
 from fhirserver.policy.principal import Principal, Role
-from fhirserver.policy.scopes import parse_all
+from fhirserver.policy.scopes import UnknownScope, parse_all
 
 _TAG_BYTES: Final = 32
 TOKEN_LENGTH_MAX: Final = 16 * 1024
@@ -69,11 +69,18 @@ def _tag(payload: bytes, secret: bytes) -> bytes:
 
 
 def principal_of(claims: Claims, roles: Mapping[str, Role]) -> Principal:
-    """Who asks with a token; a role that is not configured any more gives nothing."""
+    """Who asks with a token; a role that is not configured any more gives nothing.
+
+    Raises Unauthorized for a token with a scope that is not understood: what it narrowed is not known.
+    """
+    try:
+        scopes = parse_all(claims.scopes)
+    except UnknownScope as unknown:
+        raise Unauthorized(f"the access token holds a scope that is none here: {unknown}") from None
     user = "/".join(claims.user) if claims.user else ""
     return Principal(
         id=f"{claims.tenant}|{claims.client}|{user}|{claims.patient or ''}",
-        scopes=parse_all(claims.scopes),
+        scopes=scopes,
         client=claims.client,
         user=claims.user,
         patient=claims.patient,

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, or_, sql, table
 from fhirserver.errors import FhirError
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import composite, date, kinds, plain, reference, special
+from fhirserver.params import composite, date, kinds, plain, presence, reference, special
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import Condition, Driver, Ids, Patients, Rank, Scope, Tokens
-from fhirserver.params.facts import CLINICAL_DATES, is_patient
+from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
 from fhirserver.params.registry import SearchParam, compartment_params
 from fhirserver.policy.restriction import (
     OWNED,
@@ -93,16 +93,16 @@ def _of_types(context: Context, restriction: Permits, alias: Fragment, action: s
 
 def _permit(context: Context, scope: Scope, permit: Permit) -> Fragment:
     return and_(
-        *(_place(scope, place) for place in permit.places),
+        *(_place(context, scope, place) for place in permit.places),
         *(_criterion(context, scope, name, value) for name, value in permit.criteria),
     )
 
 
-def _place(scope: Scope, place: Place) -> Fragment:
+def _place(context: Context, scope: Scope, place: Place) -> Fragment:
     alias = scope.alias
     match place:
         case Unowned():
-            return sql("{}.ptk IS NULL", alias)
+            return _names_no_patient(context, scope)
         case Compartment(type_, id_) if scope.resource_type in OWNED:
             return sql("{}.ptk = {}", alias, scope.keys.target(type_, id_))
         case Compartment(type_, id_):
@@ -114,12 +114,23 @@ def _place(scope: Scope, place: Place) -> Fragment:
             return sql("{}.compartments && {}", alias, patients)
 
 
+def _names_no_patient(context: Context, scope: Scope) -> Fragment:
+    """A patient who is named by an identifier, or is elsewhere, is somebody, though no row of this server."""
+    param = context.registry.get(scope.resource_type, "patient")
+    return FALSE if param is None else presence.compile(scope, context.registry, param, True).filter
+
+
 def _patients_of_teams(scope: Scope, member: tuple[str, str]) -> Fragment:
-    """The keys of the patients in whose active care teams the member takes part: an array, made once."""
+    """The keys of the patients in whose active care teams the member takes part: an array, made once.
+
+    As it was before the transaction, in which nobody can let themselves in by what they write.
+    """
     key = reference.salt_of(scope.keys, "CareTeam", "participant") ^ scope.keys.target(*member)
     active = [scope.keys.of("tok", "CareTeam", "status", "active")]
     return sql(
-        "ARRAY(SELECT c.ptk FROM tok x JOIN {} c ON c.rid = x.rid WHERE x.key = {} AND c.died IS NULL"
+        "ARRAY(SELECT c.ptk FROM tok x JOIN {} c ON c.rid = x.rid WHERE x.key = {}"
+        " AND (c.died IS NULL OR c.died = pg_current_xact_id_if_assigned())"
+        " AND c.born IS DISTINCT FROM pg_current_xact_id_if_assigned()"
         " AND c.tenant = {} AND c.ptk IS NOT NULL AND c.keys @> {}::bigint[] AND c.keys @> {}::bigint[])",
         table("CareTeam"),
         key,
@@ -139,6 +150,9 @@ def _criterion(context: Context, scope: Scope, name: str, value: str) -> Fragmen
 
 def criterion(context: Context, scope: Scope, name: str, value: str) -> Condition:
     """A plain parameter without modifier; its values are alternatives. Raises FhirError."""
+    union = UNIONS.get((scope.resource_type, name))
+    if union is not None:
+        return Condition(or_(*(criterion(context, scope, part, value).filter for part in union)))
     param = context.registry.get(scope.resource_type, name)
     if param is None:
         raise FhirError(f"{scope.resource_type} has no search parameter '{name}'")

@@ -8,6 +8,7 @@ the next links of one answer sees each exactly once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import Fragment, and_, sql, table
 from fhirserver.store.version import COLUMNS, Version
+
+Restriction = Callable[[Fragment], Fragment]
+"""From the alias of a row to whether the caller may see it."""
 
 HORIZON_WAIT_S = 0.25
 """How long a feed waits for running writers, so that callers usually see what they just wrote."""
@@ -59,10 +63,15 @@ async def horizon(connection: Connection) -> datetime:
 
 
 async def of_instance(
-    connection: Connection, tenant: int, resource_type: str, id_: str, window: Window, restriction: Fragment
+    connection: Connection,
+    tenant: int,
+    resource_type: str,
+    id_: str,
+    window: Window,
+    restriction: Restriction,
 ) -> list[Row]:
     """Versions of one resource; its row lock orders them, so no horizon is needed."""
-    where = and_(sql("r.id = {}", id_), _within(resource_type, window), restriction)
+    where = and_(sql("r.id = {}", id_), _within(resource_type, window, restriction))
     return await _fetch(connection, tenant, resource_type, where, window.count)
 
 
@@ -71,20 +80,22 @@ async def of_types(
     tenant: int,
     resource_types: list[str] | None,
     window: Window,
-    restriction: Fragment,
+    restriction: Restriction,
 ) -> list[Row]:
     """Versions of the given types, or of all when None."""
     if resource_types is not None and len(resource_types) == 1:
-        where = and_(_within(resource_types[0], window), restriction)
+        where = _within(resource_types[0], window, restriction)
         return await _fetch(connection, tenant, resource_types[0], where, window.count)
-    where = and_(_within(None, window), restriction)
+    where = _within(None, window, restriction)
     if resource_types is not None:
         where = and_(sql("r.type = ANY ({}::text[])", resource_types), where)
     return await _fetch(connection, tenant, None, where, window.count)
 
 
-def _within(resource_type: str | None, window: Window) -> Fragment:
-    clauses = []
+def _within(resource_type: str | None, window: Window, restriction: Restriction) -> Fragment:
+    """The rows of the window that the caller may see. For `_at` no version counts that they may not see:
+    when something left what they may see is not theirs to know."""
+    clauses = [restriction(sql("r"))]
     if window.until is not None:
         clauses.append(sql("r.updated < {}", window.until))
     if window.since is not None:
@@ -96,9 +107,10 @@ def _within(resource_type: str | None, window: Window) -> Fragment:
         clauses.append(
             sql(
                 "NOT EXISTS (SELECT FROM {} n WHERE n.tenant = r.tenant AND n.type = r.type AND n.id = r.id"
-                " AND n.version = r.version + 1 AND n.updated <= {})",
+                " AND n.version = r.version + 1 AND n.updated <= {} AND {})",
                 _table(resource_type),
                 window.at_low,
+                restriction(sql("n")),
             )
         )
     return and_(*clauses)
@@ -120,3 +132,17 @@ async def _fetch(
         count,
     ).numbered()
     return [Row(Version.of(record), record["rid"]) for record in await connection.fetch(text, *args)]
+
+
+async def is_known(
+    connection: Connection, tenant: int, resource_type: str, id_: str, restriction: Restriction
+) -> bool:
+    """Whether there is any version of the resource that the caller may see."""
+    text, args = sql(
+        "SELECT EXISTS (SELECT FROM {} r WHERE r.tenant = {} AND r.id = {} AND {})",
+        _table(resource_type),
+        tenant,
+        id_,
+        restriction(sql("r")),
+    ).numbered()
+    return bool(await connection.fetchval(text, *args))

@@ -16,6 +16,7 @@ from fhirserver.interactions.bundle import bundle
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.entries import entries_of, located, response_entry
 from fhirserver.interactions.matching import lock_criteria
+from fhirserver.interactions.permission import shown
 from fhirserver.interactions.transaction.item import Item, read_item
 from fhirserver.interactions.transaction.links import Links
 from fhirserver.interactions.transaction.resolve import (
@@ -49,7 +50,10 @@ async def transaction(connection: Connection, call: Call) -> Answer:
         return [identity for item in items for identity in item.identities]
 
     await in_turn(connection, call, written, once)
-    answers = [response_entry(item.call, item.method, _answer(item)) for item in items]
+    answers = [
+        response_entry(item.call, item.method, await shown(connection, item.call, _answer(item)))
+        for item in items
+    ]
     return Answer(200, bundle("transaction-response", answers))
 
 

@@ -18,7 +18,7 @@ from fhirserver.interactions.create import exists
 from fhirserver.interactions.delete import DELETED_MAX, gone
 from fhirserver.interactions.matching import matches, require_one
 from fhirserver.interactions.own import require_others
-from fhirserver.interactions.permission import is_restricted, permitted_rids
+from fhirserver.interactions.permission import is_restricted, outside, permitted_rids
 from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.update import chosen_id
 from fhirserver.store import write as store
@@ -127,7 +127,7 @@ async def lock_all(
         )
         if any(row.overtaken for row in found.values()):
             raise Again
-        found = await _seen_by(connection, writes, resource_type, found)
+        found = await _seen_by(connection, writes, resource_type, found, seen)
         latest |= {(resource_type, id_): row for id_, row in found.items()}
     if any(identity not in latest or latest[identity].version != seen[identity] for identity in seen):
         raise Again
@@ -135,9 +135,16 @@ async def lock_all(
 
 
 async def _seen_by(
-    connection: Connection, writes: Sequence[Item], resource_type: str, found: dict[str, Latest]
+    connection: Connection,
+    writes: Sequence[Item],
+    resource_type: str,
+    found: dict[str, Latest],
+    seen: dict[Identity, int],
 ) -> dict[str, Latest]:
-    """Without those that an entry's caller may not change or delete: to them they are not there."""
+    """Without those that an entry's caller may not change or delete: to them they are not there.
+
+    Raises Forbidden for those of `seen`, which they found by criteria.
+    """
     kept = dict(found)
     for action, deletes in (("u", False), ("d", True)):
         items = [item for item in writes if item.deletes is deletes and item.identities]
@@ -148,6 +155,10 @@ async def _seen_by(
         permitted = await permitted_rids(connection, items[0].call, resource_type, rids, action)
         for id_ in ids & kept.keys():
             if kept[id_].rid not in permitted:
+                if (resource_type, id_) in seen:
+                    item = next(item for item in items if (resource_type, id_) in item.identities)
+                    with item.located():
+                        raise outside(resource_type)
                 del kept[id_]
     return kept
 

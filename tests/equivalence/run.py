@@ -1,0 +1,156 @@
+"""Cases: a caller and a request, asked of both servers, page by page to the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from tests.equivalence.draw import Draw, Request
+from tests.equivalence.hospital import TYPES
+from tests.equivalence.predicate import Caller, Row, may, sees, teams_of
+from tests.equivalence.principals import callers
+from tests.equivalence.twin import PAGES_MAX, Twin, link, normal
+from tests.support.callers import Granted
+from tests.support.door import Reply
+
+
+class Different(AssertionError):
+    """The two answers, and how to ask for them again."""
+
+
+@dataclass
+class Tally:
+    """How many cases there were, and of what sort: a property over empty answers would prove little. `rows`
+    are the most that a caller of a role could see."""
+
+    cases: int = 0
+    pages: int = 0
+    shown: int = 0
+    denied: int = 0
+    refused: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+
+def views(caller: Caller, rows: list[Row]) -> dict[str, frozenset[int]]:
+    """The rows that the caller may search for, those that they may read, and the latest of these."""
+    teams = teams_of(caller, rows)
+    last = {(row.type, row.id): row.version for row in rows}
+    readable = [row for row in rows if sees(caller, row, "r", teams)]
+    return {
+        "s": frozenset(row.rid for row in rows if sees(caller, row, "s", teams)),
+        "r": frozenset(row.rid for row in readable),
+        "head": frozenset(row.rid for row in readable if last[row.type, row.id] == row.version),
+    }
+
+
+async def check(twin: Twin, seed: int, principals: int, requests: int) -> Tally:
+    """`requests` requests of each of so many principals."""
+    pick, tally = Random(seed), Tally()
+    statement = json.loads((await twin.main.ask("GET", "/metadata")).body)
+    for caller in callers(pick, principals):
+        draw = Draw(pick, statement, twin.rows)
+        drawn = [draw.request(lambda one, by=caller: _allowed(by, one)) for _ in range(requests)]
+        who, seen = await twin.token(caller), views(caller, twin.rows)
+        kind = ",".join(name for name, _ in caller.roles) or "service"
+        tally.rows[kind] = max(tally.rows.get(kind, 0), len(seen["s"] | seen["r"]))
+        for view in ("s", "r", "head"):
+            await twin.hold(seen[view])
+            for request in drawn:
+                if request.view == view:
+                    await case(twin, caller, who, request, tally)
+    return tally
+
+
+async def case(twin: Twin, caller: Caller, who: Granted, request: Request, tally: Tally) -> None:
+    """One request with all its pages."""
+    tally.cases += 1
+    mine, theirs = await twin.both(request, who)
+    tally.pages += 1
+    try:
+        if request.method == "POST" and request.target == "/":
+            _same_entries(caller, request, mine, theirs)
+        elif not _allowed(caller, request):
+            tally.denied += 1
+            assert mine.status == 403 or (mine.status == theirs.status and mine.status >= 400), mine
+        else:
+            _same(mine, theirs, str(request))
+            tally.shown += b'"fullUrl"' in mine.body or (mine.status == 200 and request.view != "s")
+            tally.refused += mine.status == 400
+            await _pages(twin, who, request, mine, theirs, tally)
+    except AssertionError as error:
+        tally.failures.append(f"{caller}\n  {request}\n  {error}")
+
+
+def _allowed(caller: Caller, request: Request) -> bool:
+    types = (request.type,) if request.type else (*TYPES, "Account", "ValueSet", "Questionnaire", "Slot")
+    return any(may(caller, type_, request.action) for type_ in types)
+
+
+def _same(mine: Reply, theirs: Reply, asked: str = "") -> None:
+    one, other = normal(mine, asked), normal(theirs, asked)
+    if one != other:
+        raise Different(difference(one, other))
+
+
+def difference(one: tuple[object, ...], other: tuple[object, ...]) -> str:
+    """Where two answers, as `normal` gives them, differ."""
+    for name, a, b in zip(("status", "headers", "body"), one, other, strict=True):
+        if a != b:
+            shown, expected = _short(a, b), _short(b, a)
+            return f"{name}\n    shown:    {shown}\n    expected: {expected}\n    ({one[0]}, {other[0]})"
+    raise AssertionError
+
+
+def _short(text: object, other: object) -> str:
+    """From where they differ."""
+    a, b = str(text), str(other)
+    at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return f"...{a[max(0, at - 160) : at + 340]}"
+
+
+def _same_entries(caller: Caller, request: Request, mine: Reply, theirs: Reply) -> None:
+    """Each entry for itself: those that nothing allows are refused."""
+    asked = json.loads(request.body)["entry"]
+    shown, expected = json.loads(mine.body)["entry"], json.loads(theirs.body)["entry"]
+    assert len(shown) == len(expected) == len(asked)
+    for entry, one, other in zip(asked, shown, expected, strict=True):
+        type_ = entry["request"]["url"].partition("?")[0]
+        if not may(caller, type_, "s"):
+            assert one["response"]["status"][:3] in ("403", other["response"]["status"][:3]), one
+            assert "resource" not in one, one
+        else:
+            _same(_as_reply(one), _as_reply(other))
+
+
+def _as_reply(entry: dict[str, object]) -> Reply:
+    return Reply(200, (), json.dumps(entry).encode())
+
+
+async def _pages(
+    twin: Twin, who: Granted, request: Request, mine: Reply, theirs: Reply, tally: Tally
+) -> None:
+    """Forward to the end, and one step back from there."""
+    follow = replace(request, method="GET", body=b"")
+    for number in range(PAGES_MAX):
+        here, there = link(mine, "next"), link(theirs, "next")
+        if here is None or there is None:
+            break
+        mine, theirs = await _page(twin, who, follow, here, there)
+        tally.pages += 1
+        assert number < PAGES_MAX - 1 or len(twin.rows) > PAGES_MAX
+    here, there = link(mine, "previous"), link(theirs, "previous")
+    if here is not None and there is not None:
+        await _page(twin, who, follow, here, there)
+        tally.pages += 1
+
+
+async def _page(twin: Twin, who: Granted, request: Request, here: str, there: str) -> tuple[Reply, Reply]:
+    mine, theirs = await asyncio.gather(
+        twin.main.ask("GET", here, b"", [*request.headers, *who.headers.items()]),
+        twin.other.ask("GET", there, b"", request.headers),
+    )
+    _same(mine, theirs, here)
+    return mine, theirs
