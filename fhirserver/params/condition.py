@@ -6,12 +6,14 @@ filter can accept (perhaps more); the planner picks one and checks all filters o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fhirserver.db.sql import Fragment, sql
+from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.suggest import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,18 @@ def exists(body: Fragment) -> Fragment:
     return sql("EXISTS (SELECT {} OFFSET 0)", body)
 
 
+def either(conditions: Sequence[Condition]) -> Condition:
+    """Any of them."""
+    if len(conditions) == 1:
+        return conditions[0]
+    filter_ = or_(*(condition.filter for condition in conditions))
+    if not all(condition.drivers for condition in conditions):
+        return Condition(filter_)
+    drivers = tuple(driver for condition in conditions for driver in condition.drivers)
+    exact = all(condition.exact for condition in conditions)
+    return Condition(filter_, drivers, max(condition.rank for condition in conditions), exact)
+
+
 class UnsupportedModifier(NotSupported):
     """A modifier that cannot be honoured: an error whatever the handling, as R4 demands.
 
@@ -144,7 +158,15 @@ class UnsupportedModifier(NotSupported):
     """
 
 
-def unsupported_modifier(code: str, modifier: str, known: tuple[str, ...]) -> UnsupportedModifier:
-    """The error that names what would be supported."""
+def unsupported_modifier(
+    code: str, modifier: str, known: tuple[str, ...], types: tuple[str, ...] = ()
+) -> UnsupportedModifier:
+    """The error that names what would be supported, and what of it is written alike.
+
+    `types` are the resource types that stand for "a resource type" among `known`.
+    """
     names = ", ".join(name if name.startswith("a ") else f":{name}" for name in known)
-    return UnsupportedModifier(f"modifier :{modifier} is not supported on '{code}'; supported: {names}")
+    written = [name for name in known if not name.startswith("a ")]
+    alike = nearest(modifier, [*written, *types], count=1)
+    hint = f"; did you mean :{alike[0]}?" if alike else ""
+    return UnsupportedModifier(f"modifier :{modifier} is not supported on '{code}'; supported: {names}{hint}")
