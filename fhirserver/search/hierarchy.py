@@ -32,7 +32,7 @@ def below(
     scope = context.scope(resource_type, 1)
     salt = salt_of(context.keys, resource_type, code)
     targets = [context.keys.target(resource_type, id_) for id_ in ids]
-    start = sql("SELECT u.idk, NULL::text FROM unnest({}::bigint[]) u(idk)", targets)
+    start = sql('SELECT u.idk, NULL::text COLLATE "C" FROM unnest({}::bigint[]) u(idk)', targets)
     if urls:
         keys = tuple(url_key(context.keys, resource_type, code, url) for url in urls)
         start = sql("{} UNION {}", start, _rows(context, scope, Tokens(keys), sql("i1.idk, i1.id")))

@@ -19,6 +19,8 @@ _ENUMERABLE: Final = frozenset({"complete", "fragment"})
 """https://hl7.org/fhir/R4/valueset-codesystem-content-mode.html"""
 _IS_A: Final = frozenset({None, "is-a", "classified-with"})
 """The meanings of a hierarchy under which what is true of a concept is true of those below it."""
+_EVERYWHERE: Final = frozenset({"code", "concept", "display", "definition", "parent", "child", "inactive"})
+"""What filters can be on in any system."""
 _MEANINGLESS: Final = "grouped-by"
 """https://hl7.org/fhir/R4/valueset-codesystem-hierarchy-meaning.html"""
 
@@ -80,6 +82,7 @@ class CodeSystem:
         self.meaning: str | None = resource.get("hierarchyMeaning")
         self.case_sensitive = resource.get("caseSensitive") is True
         self.concepts: dict[str, Concept] = {}
+        self._properties = {one["code"] for one in resource.get("property", ()) if "code" in one}
         self._roles = _roles(resource.get("property", ()))
         self._nested: list[tuple[str, str]] = []
         self._stated: list[tuple[str, str]] = []
@@ -100,6 +103,7 @@ class CodeSystem:
             if parent is not None:
                 self._nested.append((code, parent))
             properties = _properties(concept)
+            self._properties.update(properties)
             self.concepts[code] = Concept(code, concept.get("display"), concept.get("definition"), properties)
             for name, values in properties.items():
                 self._relate(code, self._roles.get(name, name), values)
@@ -118,10 +122,14 @@ class CodeSystem:
                 self._stated.extend((code, value) for value in values)
 
     def require_enumerable(self) -> None:
-        """Raises NotEnumerable when the resource does not list the system's codes."""
-        if self.content not in _ENUMERABLE:
+        """Raises NotEnumerable when the resource does not list the system's codes; one without any does not.
+
+        https://hl7.org/fhir/R4/codesystem-definitions.html#CodeSystem.concept
+        """
+        if self.content not in _ENUMERABLE or not self.concepts:
             raise NotEnumerable(
-                f"the code system '{self.name}' lists no codes here: its content is '{self.content}'"
+                f"the code system '{self.name}' does not list its codes here: its content is"
+                f" '{self.content}', with {len(self.concepts)} codes"
             )
 
     def find(self, code: str) -> str | None:
@@ -175,6 +183,10 @@ class CodeSystem:
             return False
         names = (name for name in concept.properties if self._roles.get(name, name) == "inactive")
         return any("true" in concept.properties[name] for name in names)
+
+    def has_property(self, name: str) -> bool:
+        """Whether the system says anything by that name; filters of its own need more than data."""
+        return name in _EVERYWHERE or name in self._properties
 
     def values(self, code: str, name: str) -> tuple[str, ...]:
         """The values of a property of one of the system's codes, as text."""

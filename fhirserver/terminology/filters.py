@@ -33,6 +33,8 @@ def texts(system: CodeSystem, property_: str) -> list[str]:
 
 def _test(system: CodeSystem, one: Filter, matched: Matched) -> Callable[[tuple[str, ...]], bool]:
     """What a property's values must fulfil."""
+    if not system.has_property(one.property):
+        raise _unknown(system, one)
     if one.op in _ON_THE_HIERARCHY:
         return _by_hierarchy(system, one)
     match one.op:
@@ -50,10 +52,14 @@ def _test(system: CodeSystem, one: Filter, matched: Matched) -> Callable[[tuple[
             fitting = matched[one.property, one.value]
             return lambda values: not fitting.isdisjoint(values)
         case _:
-            raise NotEnumerable(
-                f"a value set asks for '{one.property} {one.op} {one.value}' in '{system.name}',"
-                " a filter that is not known here"
-            )
+            raise _unknown(system, one)
+
+
+def _unknown(system: CodeSystem, one: Filter) -> NotEnumerable:
+    return NotEnumerable(
+        f"a value set asks for '{one.property} {one.op} {one.value}' in '{system.name}',"
+        " a filter that is not known here"
+    )
 
 
 def _by_hierarchy(system: CodeSystem, one: Filter) -> Callable[[tuple[str, ...]], bool]:
