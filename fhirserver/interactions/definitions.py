@@ -69,9 +69,10 @@ class Stored:
     async def matching(self, pattern: str, values: Sequence[str]) -> frozenset[str]:
         """By PostgreSQL, whose expressions take no exponential time, and which can be stopped."""
         try:
-            rows = await self.connection.fetch(
-                "SELECT v FROM unnest($1::text[]) v WHERE v ~ $2", list(values), f"^(?:{pattern})$"
-            )
+            async with self.connection.transaction():  # a savepoint in one that must live on
+                rows = await self.connection.fetch(
+                    "SELECT v FROM unnest($1::text[]) v WHERE v ~ $2", list(values), f"^(?:{pattern})$"
+                )
         except asyncpg.DataError as error:
             raise Invalid(f"'{pattern}' in a value set is not a regular expression: {error}") from None
         return frozenset(row["v"] for row in rows)

@@ -6,7 +6,7 @@ filter can accept (perhaps more); the planner picks one and checks all filters o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -124,11 +124,34 @@ class Condition:
     exact: bool = False
 
 
+KEYS_FEW: Final = 64
+"""Keys up to which each is looked up by itself, in the default order."""
+
+
 def has_keys(alias: Fragment, keys: list[int]) -> Fragment:
-    """Whether the row carries any of the keys."""
+    """Whether the row carries any of the keys.
+
+    Comparing two arrays takes time with the product of their lengths: many keys are put into a hash
+    table, once for the statement. `IS TRUE` keeps PostgreSQL from making a join of each row's look-up.
+    """
     if len(keys) == 1:
         return sql("{}.keys @> {}::bigint[]", alias, keys)
-    return sql("{}.keys && {}::bigint[]", alias, keys)
+    if len(keys) <= KEYS_FEW:
+        return sql("{}.keys && {}::bigint[]", alias, keys)
+    return sql(
+        "EXISTS (SELECT FROM unnest({}.keys) u(k)"
+        " WHERE (u.k IN (SELECT unnest({}::bigint[]))) IS TRUE OFFSET 0)",
+        alias,
+        keys,
+    )
+
+
+def under_keys(keys: Iterable[int]) -> Driver:
+    """The rows under any of the keys of `tok`: in the default order, unless there are many."""
+    wanted = tuple(dict.fromkeys(keys))
+    if len(wanted) <= KEYS_FEW:
+        return Tokens(wanted)
+    return Rids(sql("SELECT x.rid FROM tok x WHERE x.key = any({}::bigint[])", list(wanted)))
 
 
 def exists(body: Fragment) -> Fragment:

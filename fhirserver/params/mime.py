@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from fhirserver.db.sql import or_
 from fhirserver.fhir.keys import Keys
-from fhirserver.params.condition import Condition, Rank, Scope, Tokens, has_keys
+from fhirserver.params.condition import Condition, Rank, Scope, has_keys, under_keys
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.token import TokenValue
 from fhirserver.params.token import compile as compile_token
@@ -55,5 +55,5 @@ def compile(
     itself = compile_token(scope, code, None, [TokenValue(None, code_) for code_ in codes], types)
     keys = [key_of(scope.keys, scope.resource_type, code, code_.casefold()) for code_ in dict.fromkeys(codes)]
     filter_ = or_(itself.filter, has_keys(scope.alias, keys))
-    drivers = (*itself.drivers, Tokens(tuple(keys))) if itself.drivers else ()
+    drivers = (*itself.drivers, under_keys(keys)) if itself.drivers else ()
     return Condition(filter_, drivers, Rank.TOKEN)

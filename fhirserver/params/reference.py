@@ -24,7 +24,7 @@ from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
 from fhirserver.params import text as syntax
 from fhirserver.params import token
-from fhirserver.params.condition import Condition, Driver, Patients, Rank, Scope, Tokens, has_keys
+from fhirserver.params.condition import Condition, Driver, Patients, Rank, Scope, has_keys, under_keys
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.token import TokenValue
 
@@ -277,7 +277,7 @@ def _condition(scope: Scope, found: _Wanted) -> Condition:
     if found.leads:
         drivers.append(Patients(tuple(dict.fromkeys(found.leads))))
     if found.driving:
-        drivers.append(Tokens(tuple(dict.fromkeys(found.driving))))
+        drivers.append(under_keys(found.driving))
     return Condition(or_(*tests), tuple(drivers), Rank.PATIENT if found.leads else Rank.REFERENCE)
 
 

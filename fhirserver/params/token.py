@@ -20,7 +20,14 @@ from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import hot
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import Condition, Rank, Scope, Tokens, has_keys, unsupported_modifier
+from fhirserver.params.condition import (
+    Condition,
+    Rank,
+    Scope,
+    has_keys,
+    under_keys,
+    unsupported_modifier,
+)
 from fhirserver.params.entries import Entries, Indexer, Node
 
 MODIFIERS: Final = ("not", "in", "not-in", "above", "below", "of-type", "missing")
@@ -224,15 +231,14 @@ def compile(
     common = hot.hot_codes(scope.resource_type, code)
     if any(v.code is None or (space == FOLDED_SPACE and v.code in common) for space, v in forms):
         return Condition(filter_)
-    drivers = dict.fromkeys(
+    driver = under_keys(
         key_of(scope.keys, space, scope.resource_type, code, TokenValue(None, v.code)) for space, v in forms
     )
     rank = Rank.IDENTIFIER if types == {"Identifier"} else Rank.TOKEN
-    return Condition(filter_, (Tokens(tuple(drivers)),), rank)
+    return Condition(filter_, (driver,), rank)
 
 
 def compile_typed(scope: Scope, code: str, values: Sequence[TypedValue]) -> Condition:
     """`:of-type`: the identifiers of a type, whatever their system."""
     wanted = [type_key(scope.keys, scope.resource_type, code, value) for value in values]
-    keys = list(dict.fromkeys(wanted))
-    return Condition(has_keys(scope.alias, keys), (Tokens(tuple(keys)),), Rank.IDENTIFIER)
+    return Condition(has_keys(scope.alias, wanted), (under_keys(wanted),), Rank.IDENTIFIER)

@@ -24,9 +24,9 @@ from fhirserver.params.condition import (
     Rank,
     Rids,
     Scope,
-    Tokens,
     exists,
     has_keys,
+    under_keys,
     unsupported_modifier,
 )
 from fhirserver.params.entries import Entries, Indexer, Node
@@ -139,7 +139,7 @@ def _equal(scope: Scope, code: str, uris: Sequence[str]) -> Condition:
     filter_ = has_keys(scope.alias, wanted)
     if any(hot.is_hot_uri(code, uri) for uri in uris):
         return Condition(filter_)
-    return Condition(filter_, (Tokens(tuple(wanted)),), Rank.URI)
+    return Condition(filter_, (under_keys(wanted),), Rank.URI)
 
 
 def _below(scope: Scope, code: str, starts: Sequence[str]) -> Condition:

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, Final
 
-CODES_MAX: Final = 500_000
-"""Codes that are kept at most, roughly a quarter of a gigabyte."""
+CODES_MAX: Final = 200_000
+"""Codes that are kept at most, with all that is said of them: some 200 MB."""
 
 
 class Cache:

@@ -98,7 +98,8 @@ class CodeSystem:
         while pending:
             concept, parent = pending.pop()
             code: str | None = concept.get("code")
-            if code is None:  # an extension says why: there is nothing to find
+            if code is None:  # an extension says why; what stands below it still counts
+                pending.extend((child, parent) for child in concept.get("concept", ()))
                 continue
             if parent is not None:
                 self._nested.append((code, parent))

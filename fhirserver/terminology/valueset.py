@@ -137,7 +137,7 @@ def _part(include: Mapping[str, Any]) -> Part:
             Filter(one.get("property", ""), one.get("op", ""), one.get("value", ""))
             for one in include.get("filter", ())
         ),
-        tuple(include.get("valueSet", ())),
+        tuple(canonical for canonical in include.get("valueSet", ()) if canonical is not None),
     )
 
 

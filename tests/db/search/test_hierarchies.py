@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fhirserver.db.sql import Fragment, sql
 from fhirserver.errors import TooCostly
-from fhirserver.search import context, hierarchy
+from fhirserver.search import hierarchy, restrict
 from tests.db.search.harness import BASES, Harness, Runner
 from tests.db.search.meaning import found
 
@@ -144,12 +144,12 @@ def above(start: str, hidden: set[str]) -> set[str]:
 def hiding(patch: pytest.MonkeyPatch, ids: set[str]) -> None:
     """From now on nobody may see the locations with these ids."""
 
-    def compiled(_: object, resource_type: str | None, alias: Fragment) -> Fragment:
+    def permitted(_: object, resource_type: str | None, alias: Fragment, action: str) -> Fragment:
         if resource_type != "Location":
             return sql("true")
         return sql("{}.id <> all({}::text[])", alias, sorted(ids))
 
-    patch.setattr(context, "compile_restriction", compiled)
+    patch.setattr(restrict, "permitted", permitted)
 
 
 @examples

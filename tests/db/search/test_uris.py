@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fhirserver.params import condition
 from fhirserver.search import plan
 from fhirserver.search.recheck import holds
 from tests.db.search.harness import BASES, REGISTRY, Runner, query
@@ -86,6 +87,7 @@ def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner.run(runner.harness.put_all(RESOURCES))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(condition, "KEYS_FEW", condition.KEYS_FEW if request.param > 3 else 1)
         yield runner
     runner.close()
 

@@ -269,6 +269,19 @@ async def test_a_part_that_is_not_held_matters_only_where_it_is_needed() -> None
     assert await codes(terminology(named)) == {"urn:nowhere": {"1"}}
 
 
+async def test_elements_that_hold_an_extension_instead_of_a_value() -> None:
+    """https://hl7.org/fhir/R4/json.html#null"""
+    absent = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason"}]}
+    odd = value_set(
+        {"valueSet": [None], "_valueSet": [absent]},
+        {"system": SYSTEM, "concept": [{"_code": absent}, {"code": "a"}]},
+    )
+    systems = code_system({"_code": absent, "concept": [{"code": "b"}]}, concept("a"))
+    assert await codes(terminology(systems, odd)) == {SYSTEM: {"a"}}
+    whole = value_set({"system": SYSTEM})
+    assert await codes(terminology(systems, whole)) == {SYSTEM: {"a", "b"}}
+
+
 async def test_limits() -> None:
     whole = value_set({"system": SYSTEM})
     assert await codes(terminology(*SYSTEMS, whole, codes_max=6))
