@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     params_max: int = Field(100, ge=1, description="Search parameters in a request.")
     or_values_max: int = Field(500, ge=1, description="Comma-separated values of one search parameter.")
     chain_depth_max: int = Field(3, ge=0, le=8, description="Hops in a chained parameter or `_has`.")
+    terminology_codes_max: int = Field(
+        10_000, ge=1, description="Codes that `:in`, `:not-in`, `:above` and `:below` may stand for."
+    )
     includes_max: int = Field(10, ge=0, description="`_include` and `_revinclude` parameters in a request.")
 
     # -- the database

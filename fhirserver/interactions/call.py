@@ -22,6 +22,7 @@ from fhirserver.policy.restriction import EVERYTHING, Restriction
 from fhirserver.settings import Settings
 from fhirserver.store.coalesce import Creates, Reads
 from fhirserver.store.version import Version
+from fhirserver.terminology.cache import Cache
 
 Params = tuple[tuple[str, str], ...]
 """Search parameters as they stand in the URL or form, decoded, in order."""
@@ -42,6 +43,7 @@ class Services:
     token_secret: bytes
     own_bases: tuple[str, ...]
     own_bases_bytes: tuple[bytes, ...]
+    definitions: Cache = field(default_factory=Cache)
 
     @property
     def tenant(self) -> int:

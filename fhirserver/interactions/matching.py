@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from fhirserver.db.pool import Connection
 from fhirserver.errors import FhirError, Invalid, MultipleMatches
 from fhirserver.interactions.call import Call, Params
+from fhirserver.interactions.meaning import understood
 from fhirserver.interactions.query import parameters
 from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.params.text import split
@@ -85,13 +86,14 @@ async def lock_criteria(
 
 async def matches(connection: Connection, call: Call, searched: Criteria, limit: int) -> list[Version]:
     """Up to `limit` resources that match."""
-    text, args = versions_statement(searched.query, context_of(call), COLUMNS, limit).numbered()
+    services, context = call.services, context_of(call)
+    query = await understood(connection, services, context, searched.query)
+    text, args = versions_statement(query, context, COLUMNS, limit).numbered()
     found = [Version.of(record) for record in await connection.fetch(text, *args)]
-    services = call.services
     return [
         version
         for version in found
-        if holds(searched.query, services.registry, services.own_bases, version.resource())
+        if holds(query, services.registry, services.own_bases, version.resource())
     ]
 
 

@@ -16,10 +16,12 @@ from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.bundle import Entry, Link, bundle, outcome_entry, search_entry
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Handling
+from fhirserver.interactions.meaning import understood
 from fhirserver.interactions.permission import is_restricted
 from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.search import compile as compiled
 from fhirserver.search import include, page
+from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor
 from fhirserver.search.parse import parse
 from fhirserver.search.query import SearchQuery
@@ -50,6 +52,9 @@ async def search(connection: Connection, call: Call) -> Answer:
         query = query.only(await _types(connection, call, query))
     path = call.path.removesuffix("_search").strip("/")
     bound = page.binding(call.type, query.applied, call.principal.id, path)
+    cursor = None if query.counts_only else _cursor(call, query, bound)
+    context = context_of(call, cursor.snapshot if cursor else None)
+    query = await understood(connection, services, context, query)
     if query.counts_only:
         body = bundle(
             "searchset",
@@ -58,8 +63,7 @@ async def search(connection: Connection, call: Call) -> Answer:
             total=(total := await _count(connection, call, query, None)),
         )
         return Answer(200, body, is_empty=not total)
-    cursor = _cursor(call, query, bound)
-    rows = await _rows(connection, call, query, cursor)
+    rows = await _rows(connection, context, query, cursor)
     total = cursor.total if cursor else await _total(connection, call, query, rows)
     found = page.cut(rows, query.count, _keys(rows), cursor, micros(call.now), total)
     versions = [Version.of(row) for row in found.rows]
@@ -91,9 +95,8 @@ def _cursor(call: Call, query: SearchQuery, bound: bytes) -> Cursor | None:
 
 
 async def _rows(
-    connection: Connection, call: Call, query: SearchQuery, cursor: Cursor | None
+    connection: Connection, context: Context, query: SearchQuery, cursor: Cursor | None
 ) -> Sequence[Any]:
-    context = context_of(call, cursor.snapshot if cursor else None)
     text, args = compiled.statement(query, context, COLUMNS, cursor).numbered()
     return await connection.fetch(text, *args)
 

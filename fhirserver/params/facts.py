@@ -201,6 +201,23 @@ def implied_systems(param: SearchParam, resource_type: str) -> Mapping[str, str]
     return systems
 
 
+_MIME_TYPES: Final = "http://hl7.org/fhir/ValueSet/mimetypes"
+
+
+@lru_cache(maxsize=8_192)
+def is_mime_type(param: SearchParam, resource_type: str) -> bool:
+    """Whether the values are MIME types: https://hl7.org/fhir/R4/search.html#mimetype"""
+    return any(
+        element is not None and element.binding == _MIME_TYPES
+        for element in (_last_element(way, resource_type) for way in routes_of(param, resource_type) or ())
+    )
+
+
+def _last_element(way: Route, resource_type: str) -> Element | None:
+    """The element that a route ends in."""
+    return _element(*list(_owners(way, resource_type))[-1]) if way else None
+
+
 @lru_cache(maxsize=256)
 def patient_path(resource_type: str) -> tuple[str, ...] | None:
     """The element that alone says whose the resource is, or None when there may be several.

@@ -15,6 +15,7 @@ from fhirserver.fhir.structure import COMPARTMENTS
 from fhirserver.params import (
     composite,
     date,
+    mime,
     number,
     presence,
     quantity,
@@ -30,6 +31,7 @@ from fhirserver.params.facts import (
     CLINICAL_DATES,
     UNIONS,
     implied_systems,
+    is_mime_type,
     is_patient,
     presence_bits,
     unanswered,
@@ -154,7 +156,10 @@ def _indexer(
     code = param.code
     match param.type:
         case "token":
-            return token.indexer(keys, resource_type, code, implied_systems(param, resource_type))
+            plain = token.indexer(keys, resource_type, code, implied_systems(param, resource_type))
+            if is_mime_type(param, resource_type):
+                return mime.indexer(keys, resource_type, code, plain)
+            return plain
         case "string":
             return string.indexer(keys, resource_type, code)
         case "date" if CLINICAL_DATES.get(resource_type) == code:

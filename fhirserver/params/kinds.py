@@ -12,14 +12,14 @@ from fhirserver.errors import Invalid, NotSupported
 from fhirserver.params import date, number, quantity, reference, string, token, uri
 from fhirserver.params import text as syntax
 from fhirserver.params.date import DateValue
-from fhirserver.params.facts import targets
+from fhirserver.params.facts import is_canonical, targets
 from fhirserver.params.number import NumberValue
 from fhirserver.params.quantity import QuantityValue
 from fhirserver.params.reference import ReferenceValue
 from fhirserver.params.registry import SearchParam
 from fhirserver.params.special import NearValue, parse_near
 from fhirserver.params.string import StringValue
-from fhirserver.params.token import TokenValue
+from fhirserver.params.token import TokenValue, TypedValue, ValueSetValue
 from fhirserver.params.uri import UriValue
 
 
@@ -31,7 +31,7 @@ class CompositeValue:
 
 
 Plain = DateValue | NumberValue | QuantityValue | ReferenceValue | StringValue | TokenValue | UriValue
-Value = Plain | CompositeValue | NearValue
+Value = Plain | CompositeValue | NearValue | TypedValue | ValueSetValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,25 @@ def parse(param: SearchParam, resource_type: str, modifier: str | None, text: st
                 for component, part in zip(param.components, parts, strict=True)
             )
         )
-    if param.type == "special":
-        return parse_near(param, text)
-    pointed = targets(param, resource_type) if param.type == "reference" else ()
-    return plain(param.type, pointed, modifier, text, reading)
+    match param.type, modifier:
+        case "special", _:
+            return parse_near(param, text)
+        case "token", "in" | "not-in":
+            return token.parse_value_set(text)
+        case "token", "above" | "below":
+            return token.parse_concept(text)
+        case "token", "of-type":
+            return token.parse_typed(text)
+        case "uri", "above" | "below":
+            return uri.parse_url(text, modifier)
+        case "reference", _ if is_canonical(param, resource_type):
+            return reference.parse_canonical(text, targets(param, resource_type))
+        case "reference", "above" | "below":
+            return reference.parse_node(text, targets(param, resource_type), reading.own_bases)
+        case "reference", _:
+            return plain(param.type, targets(param, resource_type), modifier, text, reading)
+        case _:
+            return plain(param.type, (), modifier, text, reading)
 
 
 def plain(type_: str, pointed: tuple[str, ...], modifier: str | None, text: str, reading: Reading) -> Plain:

@@ -1,13 +1,15 @@
-"""Reference parameters: ids, types, URLs, canonicals, `:Type` and `:identifier`.
+"""Reference parameters: ids, types, URLs, canonicals, `:Type`, `:identifier`, `:below` of versions.
 
-https://hl7.org/fhir/R4/search.html#reference
+https://hl7.org/fhir/R4/search.html#reference, https://hl7.org/fhir/R4/search.html#versions
 
-A local reference has the key `param ^ target`. Where one element alone says whose the resource is,
-the reference to that Patient is `resource.ptk` and nothing else (see `facts.patient_path`).
+`:above` and `:below` in a hierarchy become plain ids before a search is compiled. A local reference has
+the key `param ^ target`. Where one element alone says whose the resource is, the reference to that
+Patient is `resource.ptk` and nothing else (see `facts.patient_path`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,14 +21,18 @@ from fhirserver.fhir import reference
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.reference import Reference
 from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.fhir.suggest import nearest
 from fhirserver.params import text as syntax
 from fhirserver.params import token
-from fhirserver.params.condition import Condition, Driver, Patients, Rank, Scope, Tokens, has_keys
+from fhirserver.params.condition import Condition, Driver, Patients, Rank, Scope, has_keys, under_keys
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.token import TokenValue
 
 _RESOLVED_MAX: Final = 16_384
-MODIFIERS: Final = ("a resource type", "identifier", "missing")
+_VERSION_LENGTH_MAX: Final = 64
+MODIFIERS: Final = ("a resource type", "identifier", "above", "below", "missing")
+_PAIR: Final = re.compile(r"([A-Za-z]+)/[^/]+(/_history/[^/]+)?")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,6 @@ def parse(
 ) -> ReferenceValue:
     """A search value. `targets` are the types the parameter may point at, none for any. Raises Invalid."""
     value = syntax.unescape(text)
-    if not value or value.startswith("#"):
-        raise Invalid(f"'{text}' is not an id, Type/id or URL")
-    if type_modifier is not None and type_modifier not in ENDPOINT_TYPES:
-        raise Invalid(f"'{type_modifier}' is not a resource type")
     if reference.is_id(value):
         types = (type_modifier,) if type_modifier else targets or tuple(sorted(ENDPOINT_TYPES))
         return ReferenceValue(tuple(t for t in types if t in ENDPOINT_TYPES), value)
@@ -59,7 +61,36 @@ def parse(
     if found.is_local:
         assert found.type is not None
         return ReferenceValue((found.type,), found.id, None, found.version)
+    if not _SCHEME.match(value):
+        raise _misspelt(text, value)
+    if type_modifier is not None and found.type is None:
+        raise Invalid(f"'{text}' does not say of what type it is: :{type_modifier} takes an id or Type/id")
     return ReferenceValue((), None, found.url, found.version)
+
+
+def parse_node(text: str, targets: tuple[str, ...], own_bases: tuple[str, ...]) -> ReferenceValue:
+    """A value of `:above` and `:below`: a resource in a hierarchy, whatever its version. Raises Invalid."""
+    value = parse(text, targets, None, own_bases)
+    if value.version is not None:
+        raise Invalid(f"'{text}' is a version; :above and :below take the resource itself")
+    return value
+
+
+def _misspelt(text: str, value: str) -> Invalid:
+    pair = _PAIR.fullmatch(value)
+    names = nearest(pair[1], ENDPOINT_TYPES) if pair and pair[1] not in ENDPOINT_TYPES else []
+    hint = f"; alike: {', '.join(f'{name}/[id]' for name in names)}" if names else ""
+    return Invalid(f"'{text}' is not an id, Type/id or URL{hint}")
+
+
+def parse_canonical(text: str, targets: tuple[str, ...]) -> ReferenceValue:
+    """A search value for canonical elements: a URL, perhaps with a version, or where the resource is that
+    has the URL, as an id or Type/id. Raises Invalid."""
+    value = syntax.unescape(text)
+    if _SCHEME.match(value):
+        found = reference.parse_canonical(value)
+        return ReferenceValue((), None, found.url, found.version)
+    return parse(text, targets, None, ())
 
 
 Resolve = Callable[[str], tuple[Reference, int]]
@@ -97,6 +128,19 @@ def salt_of(keys: Keys, resource_type: str, code: str) -> int:
 def url_key(keys: Keys, resource_type: str, code: str, url: str, version: str | None = None) -> int:
     """The key of a reference to elsewhere, or of a canonical."""
     return keys.of("url", resource_type, code, url, *(() if version is None else (version,)))
+
+
+def versions_key(keys: Keys, resource_type: str, code: str, url: str, start: str) -> int:
+    """The key of the versions of a canonical that begin with some parts, as 1.2 and 1.3 do with 1."""
+    return keys.of("url/", resource_type, code, url, start)
+
+
+def beginnings(version: str) -> Iterator[str]:
+    """The version itself, and what of it ends where a part of it does: 1, 1.2 and 1.2-beta of 1.2-beta."""
+    for end in range(1, min(len(version), _VERSION_LENGTH_MAX)):
+        if version[end - 1].isalnum() and not version[end].isalnum():
+            yield version[:end]
+    yield version
 
 
 def version_key(keys: Keys, resource_type: str, code: str, type_: str, id_: str, version: str) -> int:
@@ -139,8 +183,20 @@ def indexer(
         if found.version is not None:
             entries.keys.append(url_key(keys, resource_type, code, found.url, found.version))
 
+    def canonical(literal: str, entries: Entries) -> None:
+        found = reference.parse_canonical(literal)
+        if not found.url:
+            return
+        elsewhere(found, entries)
+        if found.version:
+            starts = beginnings(found.version)
+            entries.keys.extend(versions_key(keys, resource_type, code, found.url, start) for start in starts)
+
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for value, type_ in nodes:
+            if isinstance(value, str):
+                canonical(value, entries)
+                continue
             direct = type_ == "Reference" and "reference" in value
             for literal in (value["reference"],) if direct else literals(value):
                 found, target = resolve(literal)
@@ -165,6 +221,21 @@ def compile(scope: Scope, code: str, values: Sequence[ReferenceValue], is_patien
             found.driving.append(url_key(scope.keys, scope.resource_type, code, value.url))
         else:
             _local(scope, code, value, is_patient, found)
+    return _condition(scope, found)
+
+
+def compile_versions(scope: Scope, code: str, values: Sequence[ReferenceValue]) -> Condition:
+    """`:below` of canonicals: https://hl7.org/fhir/R4/search.html#versions
+
+    Any version of a URL, or those that begin with the parts of a version that are given.
+    """
+    keys, of = scope.keys, scope.resource_type
+    found = _Wanted([], [], [], [])
+    for value in values:
+        assert value.url is not None
+        url = url_key(keys, of, code, value.url)
+        found.driving.append(url)
+        found.keys.append(versions_key(keys, of, code, value.url, value.version) if value.version else url)
     return _condition(scope, found)
 
 
@@ -206,7 +277,7 @@ def _condition(scope: Scope, found: _Wanted) -> Condition:
     if found.leads:
         drivers.append(Patients(tuple(dict.fromkeys(found.leads))))
     if found.driving:
-        drivers.append(Tokens(tuple(dict.fromkeys(found.driving))))
+        drivers.append(under_keys(found.driving))
     return Condition(or_(*tests), tuple(drivers), Rank.PATIENT if found.leads else Rank.REFERENCE)
 
 

@@ -1,15 +1,17 @@
-"""Token parameters: codes and identifiers with or without their system, and `:not`.
+"""Token parameters: codes and identifiers with or without their system, and their modifiers.
 
 https://hl7.org/fhir/R4/search.html#token
 
-A code has up to three keys in its row: code, system and code, system. `tok` holds the first alone,
-and only where it narrows (see `hot`); the others are checked on the row. Codes compare whatever their
-case, as R4 asks for when a system does not say; identifiers, ids and URIs as they are written.
+What `:in`, `:not-in`, `:above` and `:below` stand for, definitions say: before a search is compiled
+they become plain codes, `:not-in` by `:not`. A code has up to three keys in its row: code, system and
+code, system. `tok` holds the first alone, and only where it narrows (see `hot`); the others are checked
+on the row. Codes compare whatever their case, as R4 asks for when a system does not say; identifiers, ids
+and URIs as they are written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,10 +20,17 @@ from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import hot
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import Condition, Rank, Scope, Tokens, has_keys, unsupported_modifier
+from fhirserver.params.condition import (
+    Condition,
+    Rank,
+    Scope,
+    has_keys,
+    under_keys,
+    unsupported_modifier,
+)
 from fhirserver.params.entries import Entries, Indexer, Node
 
-MODIFIERS: Final = ("not", "missing")
+MODIFIERS: Final = ("not", "in", "not-in", "above", "below", "of-type", "missing")
 EXACT_TYPES: Final = frozenset({"Identifier", "id", "uri"})
 """Types of values whose case counts."""
 
@@ -36,6 +45,46 @@ class TokenValue:
 
     system: str | None
     code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ValueSetValue:
+    """What names a value set: its canonical URL, perhaps with a version, or where it is, `ValueSet/id`."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypedValue:
+    """An identifier by its type, not its system; `system` and `code` are those of the type."""
+
+    system: str
+    code: str
+    value: str
+
+
+def parse_value_set(text: str) -> ValueSetValue:
+    """A value of `:in` and `:not-in`. Raises Invalid when it can name no value set."""
+    value = syntax.unescape(text)
+    if not any(mark in value for mark in "/:"):
+        raise Invalid(f"'{text}' is neither the URL of a value set nor ValueSet/[id]")
+    return ValueSetValue(value)
+
+
+def parse_concept(text: str) -> TokenValue:
+    """A value of `:above` and `:below`. Raises Invalid for a system without a code."""
+    value = parse(text)
+    if value.code is None or value.system == "":
+        raise Invalid(f"'{text}' is not a concept: :above and :below take system|code")
+    return value
+
+
+def parse_typed(text: str) -> TypedValue:
+    """A value of `:of-type`. Raises Invalid unless all three parts are there."""
+    parts = [syntax.unescape(part) for part in syntax.split(text, "|")]
+    if len(parts) != 3 or not all(parts):
+        raise Invalid(f"'{text}' is not system|code|value, the first two of the type of the identifier")
+    return TypedValue(*parts)
 
 
 def parse(text: str) -> TokenValue:
@@ -97,6 +146,22 @@ def row_keys(keys: Keys, space: str, resource_type: str, code: str, pair: Pair) 
     return tuple(found)
 
 
+def type_key(keys: Keys, resource_type: str, code: str, value: TypedValue) -> int:
+    """The key of an identifier under one of its types, whose case does not count."""
+    return keys.of(
+        "tok:type", resource_type, code, value.system, "|", value.code.casefold(), "|", value.value
+    )
+
+
+def types_of(identifier: Mapping[str, Any]) -> Iterator[TypedValue]:
+    """What `:of-type` finds an identifier by."""
+    value: str = identifier.get("value", "")
+    for coding in identifier.get("type", {}).get("coding", ()) if value else ():
+        system, code = coding.get("system"), coding.get("code")
+        if system and code:
+            yield TypedValue(system, code, value)
+
+
 def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str]) -> Indexer:
     """Writes what `compile` asks for."""
     common = hot.hot_codes(resource_type, code)
@@ -115,6 +180,10 @@ def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str
         for value, type_ in nodes:
             if type_ in EXACT_TYPES:
                 put_exact(keys, resource_type, code, pairs(value, type_, systems), entries)
+                for typed in types_of(value) if type_ == "Identifier" else ():
+                    key = type_key(keys, resource_type, code, typed)
+                    entries.keys.append(key)
+                    entries.tok.append(key)
                 continue
             for pair in pairs(value, type_, systems):
                 found, selective = known.get(pair) or folded(pair)
@@ -157,13 +226,19 @@ def compile(
     filter_ = has_keys(scope.alias, list(dict.fromkeys(wanted)))
     if modifier == "not":
         return Condition(not_(filter_))
-    if modifier is not None:
+    if modifier is not None:  # among them those that stand for codes, where nobody has asked which
         raise unsupported_modifier(code, modifier, MODIFIERS)
     common = hot.hot_codes(scope.resource_type, code)
     if any(v.code is None or (space == FOLDED_SPACE and v.code in common) for space, v in forms):
         return Condition(filter_)
-    drivers = dict.fromkeys(
+    driver = under_keys(
         key_of(scope.keys, space, scope.resource_type, code, TokenValue(None, v.code)) for space, v in forms
     )
     rank = Rank.IDENTIFIER if types == {"Identifier"} else Rank.TOKEN
-    return Condition(filter_, (Tokens(tuple(drivers)),), rank)
+    return Condition(filter_, (driver,), rank)
+
+
+def compile_typed(scope: Scope, code: str, values: Sequence[TypedValue]) -> Condition:
+    """`:of-type`: the identifiers of a type, whatever their system."""
+    wanted = [type_key(scope.keys, scope.resource_type, code, value) for value in values]
+    return Condition(has_keys(scope.alias, wanted), (under_keys(wanted),), Rank.IDENTIFIER)

@@ -83,18 +83,6 @@ def referred(
     return Condition(filter_, (Rids(rids),), max(Rank.CHAIN, inner.rank + _STEP), context.snapshot is None)
 
 
-def either(conditions: Sequence[Condition]) -> Condition:
-    """Any of them: a chain through a reference to several types."""
-    if len(conditions) == 1:
-        return conditions[0]
-    filter_ = or_(*(condition.filter for condition in conditions))
-    if not all(condition.drivers for condition in conditions):
-        return Condition(filter_)
-    drivers = tuple(driver for condition in conditions for driver in condition.drivers)
-    exact = all(condition.exact for condition in conditions)
-    return Condition(filter_, drivers, max(condition.rank for condition in conditions), exact)
-
-
 def _any(found: Sequence[Source]) -> Fragment:
     return or_(*(exists(sql("FROM {} WHERE {}", one.from_, one.where)) for one in found))
 

@@ -92,7 +92,10 @@ class Reader:
             raise Invalid(f"'{param.code}' is no reference: '{param.code}.{rest}' leads nowhere")
         require_followed(param, resource_type)
         if modifier is not None and modifier not in ENDPOINT_TYPES:
-            raise UnsupportedModifier(f"'{modifier}' is not a resource type: {param.code}:[type].{rest}")
+            hint = alike(modifier, ENDPOINT_TYPES)
+            raise UnsupportedModifier(
+                f"'{modifier}' is not a resource type: {param.code}:[type].{rest}{hint}"
+            )
         allowed = targets(param, resource_type) or tuple(sorted(ENDPOINT_TYPES))
         pointed = (modifier,) if modifier else tuple(t for t in allowed if t in ENDPOINT_TYPES)
         inner: list[tuple[str, Condition]] = []

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 from fhirserver.db.sql import TRUE, not_, sql
 from fhirserver.params import composite, plain, presence, quantity, special
-from fhirserver.params.condition import Condition, Rank, Scope, Tokens
+from fhirserver.params.condition import Condition, Rank, Scope, Tokens, either
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
 from fhirserver.params.index import PATIENT_CODED, patient_code_key
 from fhirserver.params.kinds import CompositeValue, Value
@@ -47,7 +47,7 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
             found = compile_one(context, of, inner, depth + 1)
             return chain.referred(context, scope, param, of, found)
         case query.Chain(param, targets):
-            return chain.either(
+            return either(
                 [
                     chain.refers(context, scope, param, of, compile_one(context, of, inner, depth + 1))
                     for of, inner in ((context.scope(type_, depth + 1), inner) for type_, inner in targets)
@@ -78,7 +78,7 @@ def _union(
         for param in (context.registry.get(scope.resource_type, part) for part in parts)
         if param is not None
     ]
-    merged = chain.either(found)
+    merged = either(found)
     return Condition(sql("NOT ({})", merged.filter)) if modifier == "not" else merged
 
 

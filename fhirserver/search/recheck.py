@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fhirserver.fhir.reference import parse as parse_reference
-from fhirserver.params import reference, token
+from fhirserver.fhir.reference import parse_canonical
+from fhirserver.params import mime, reference, token, uri
 from fhirserver.params.extract import Node, extractor
-from fhirserver.params.facts import implied_systems
+from fhirserver.params.facts import implied_systems, is_canonical
 from fhirserver.params.reference import ReferenceValue
 from fhirserver.params.registry import Registry, SearchParam
-from fhirserver.params.token import TokenValue
+from fhirserver.params.token import TokenValue, TypedValue
 from fhirserver.params.uri import UriValue
 from fhirserver.search.query import Clause, SearchQuery
 
@@ -49,12 +50,22 @@ def _test(
 ) -> Test | None:
     """How a node compares with a value of the clause; None for what keys do not decide."""
     match param.type:
+        case "token" if modifier == "of-type":
+            return _has_type
+        case "token" if modifier in ("above", "below"):
+            return lambda node, value: _is_mime_type(modifier, node, value)
         case "token":
             systems = implied_systems(param, resource["resourceType"])
             return lambda node, value: any(
                 _same_token(pair, value, node.type in token.EXACT_TYPES)
                 for pair in token.pairs(node.value, node.type, systems)
             )
+        case "uri" if modifier == "above":
+            return lambda node, value: any(
+                value.uri.startswith(form) for form in uri.forms(node.value, node.type)
+            )
+        case "uri" if modifier == "below":
+            return lambda node, value: node.value.startswith(value.uri)
         case "uri" if param.code == "url":
             version = resource.get("version")
             return lambda node, value: value.uri in (node.value, f"{node.value}|{version}")
@@ -62,6 +73,8 @@ def _test(
             return _same_uri
         case "reference" if modifier == "identifier":
             return _same_identifier
+        case "reference" if is_canonical(param, resource["resourceType"]):
+            return lambda node, value: _same_canonical(node.value, value, modifier == "below")
         case "reference":
             return lambda node, value: any(
                 _same_reference(literal, value, own_bases) for literal in reference.literals(node.value)
@@ -79,6 +92,30 @@ def _same_token(pair: token.Pair, value: TokenValue, exact: bool) -> bool:
     if code is None:
         return False
     return code == value.code if exact else code.casefold() == value.code.casefold()
+
+
+def _has_type(node: Node, value: TypedValue) -> bool:
+    return node.type == "Identifier" and any(
+        (one.system, one.code.casefold(), one.value) == (value.system, value.code.casefold(), value.value)
+        for one in token.types_of(node.value)
+    )
+
+
+def _is_mime_type(modifier: str, node: Node, value: TokenValue) -> bool:
+    if not isinstance(node.value, str) or value.code is None:
+        return False
+    if modifier == "below":
+        return mime.is_below(node.value, value.code)
+    return mime.is_below(value.code, node.value)
+
+
+def _same_canonical(canonical: Any, value: ReferenceValue, below: bool) -> bool:
+    found = parse_canonical(canonical)
+    if found.url != value.url:
+        return False
+    if value.version is None or value.version == found.version:
+        return True
+    return below and found.version is not None and value.version in reference.beginnings(found.version)
 
 
 def _same_uri(node: Node, value: UriValue) -> bool:

@@ -84,7 +84,10 @@ def test_a_lenient_search_leaves_it_out_and_says_so() -> None:
 @pytest.mark.parametrize(
     "param",
     [
-        "code:in=http://vs",
+        "identifier:in=http://vs",
+        "code:of-type=a|b|c",
+        "patient:below=1",
+        "patient:Group=1",
         "code:exact=x",
         "date:exact=2020",
         "_id:exact=1",
