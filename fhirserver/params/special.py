@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from fhirserver.db.sql import Fragment, and_, or_, sql, table
+from fhirserver.db.sql import FALSE, Fragment, and_, or_, sql, table
 from fhirserver.errors import Invalid, NotSupported
 from fhirserver.fhir import reference, ucum
 from fhirserver.fhir.keys import Keys
@@ -83,6 +83,8 @@ def _span(value: DateValue, now: int) -> Span:
             return Span(lo - 1, hi)
         case "gt" | "sa" | "ge":
             return Span(lo - 1, None)
+        case "co" | "po":
+            return Span(lo - 1, hi)
         case _:
             return Span(None, hi)
 
@@ -92,8 +94,11 @@ def _updated(alias: Fragment, value: DateValue, now: int) -> Fragment:
     lo, hi = date.widened(value, now) if value.prefix == "ap" else (value.lo, value.hi)
     first, last = _moment(lo), _moment(hi)
     match value.prefix:
-        case "eq" | "ap":
+        case "eq" | "ap" | "po":
             return sql("{}.updated >= {} AND {}.updated < {}", alias, first, alias, last)
+        case "co":
+            contained = hi - lo <= 1
+            return sql("{}.updated = {}", alias, first) if contained else FALSE
         case "ne":
             return sql("NOT ({}.updated >= {} AND {}.updated < {})", alias, first, alias, last)
         case "gt":

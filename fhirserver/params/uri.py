@@ -5,18 +5,20 @@ https://hl7.org/fhir/R4/search.html#uri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import hot
+from fhirserver.params import every, hot
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import Condition, Rank, Scope, Tokens, has_keys, unsupported_modifier
 from fhirserver.params.entries import Entries, Indexer, Node
 
 MODIFIERS: Final = ("missing",)
+COMPARISONS: Final = ("ne",)
+"""What `_filter` compares by, beside equality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +44,23 @@ def key_of(keys: Keys, resource_type: str, code: str, uri: str) -> int:
 def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
     """Writes what `compile` asks for. A canonical with a version is found without it, too."""
 
+    def forms(node: Node) -> Iterable[str]:
+        if not isinstance(node.value, str):
+            return ()
+        return {node.value, node.value.partition("|")[0]} if node.type == "canonical" else (node.value,)
+
+    def item(node: Node) -> frozenset[int]:
+        return frozenset(key_of(keys, resource_type, code, uri) for uri in forms(node))
+
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for node in nodes:
-            if not isinstance(node.value, str):
-                continue
-            forms = {node.value, node.value.partition("|")[0]} if node.type == "canonical" else (node.value,)
-            for uri in forms:
+            for uri in forms(node):
                 key = key_of(keys, resource_type, code, uri)
                 entries.keys.append(key)
                 if not hot.is_hot_uri(code, uri):
                     entries.tok.append(key)
+        if len(nodes) > 1:
+            every.put(keys, resource_type, code, map(item, nodes), entries)
 
     return index
 
@@ -77,10 +86,13 @@ def put_version(
 
 def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[UriValue]) -> Condition:
     """The condition of one clause; its values are alternatives."""
-    if modifier is not None:
+    if modifier not in (None, *COMPARISONS):
         raise unsupported_modifier(code, modifier, MODIFIERS)
     wanted = [key_of(scope.keys, scope.resource_type, code, value.uri) for value in values]
     filter_ = has_keys(scope.alias, wanted)
+    if modifier == "ne":
+        of = scope.resource_type
+        return Condition(every.unequal(scope.alias, scope.keys, of, code, filter_, wanted))
     if any(hot.is_hot_uri(code, value.uri) for value in values):
         return Condition(filter_)
     return Condition(filter_, (Tokens(tuple(wanted)),), Rank.URI)

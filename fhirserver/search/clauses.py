@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/search.html#chaining, https://hl7.org/fhir/R4/search.htm
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,10 +23,11 @@ from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Missing,
 CHAIN_TYPES_MAX: Final = 12
 """Types that a chain without `:Type` may spread to; beyond that the caller has to say which."""
 
-DEFINED: Final = frozenset(
-    {"_text", "_content", "_list", "_query", "_filter", "_contained", "_containedType"}
-)
+DEFINED: Final = frozenset({"_text", "_content", "_query", "_contained", "_containedType"})
 """What R4 defines for all types and this server does not offer yet."""
+
+SPECIAL: Final = frozenset({"_filter", "_list"})
+"""What R4 defines for all types and no SearchParameter describes."""
 
 
 class UnknownParameter(NotSupported):
@@ -88,6 +90,24 @@ class Reader:
     def _chain(
         self, resource_type: str, param: SearchParam, modifier: str | None, rest: str, value: str, depth: int
     ) -> Chain:
+        return self.chain(
+            resource_type,
+            param,
+            modifier,
+            rest,
+            lambda target: self.condition(target, rest, value, depth + 1),
+        )
+
+    def chain(
+        self,
+        resource_type: str,
+        param: SearchParam,
+        modifier: str | None,
+        rest: str,
+        inner_of: Callable[[str], Condition],
+    ) -> Chain:
+        """What a reference must point at. `inner_of` says what is demanded of a type, or raises
+        UnknownParameter where that cannot be asked of it; `rest` is how messages call it."""
         if param.type != "reference":
             raise Invalid(f"'{param.code}' is no reference: '{param.code}.{rest}' leads nowhere")
         require_followed(param, resource_type)
@@ -99,7 +119,7 @@ class Reader:
         missed: UnknownParameter | None = None
         for target in pointed:
             try:
-                inner.append((target, self.condition(target, rest, value, depth + 1)))
+                inner.append((target, inner_of(target)))
             except UnknownParameter as error:
                 missed = missed or error
         if not inner:

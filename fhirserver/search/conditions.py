@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
-from fhirserver.db.sql import TRUE, not_, sql
+from fhirserver.db.sql import TRUE, and_, not_, sql
 from fhirserver.params import composite, plain, presence, quantity, special
 from fhirserver.params.condition import Condition, Rank, Scope, Tokens
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
@@ -17,6 +17,7 @@ from fhirserver.params.token import TokenValue
 from fhirserver.search import chain, query
 from fhirserver.search.context import Context
 from fhirserver.search.restrict import narrowing, within
+from fhirserver.search.sources import best
 
 
 def compile_all(
@@ -24,8 +25,17 @@ def compile_all(
 ) -> list[Condition]:
     """All conditions on a row, those drivers that only two of them together have, and those that what the
     caller may see has."""
-    compiled = [compile_one(context, scope, condition, depth) for condition in conditions]
-    return [*compiled, *_together(scope, conditions), *narrowing(context, scope)]
+    every = list(_flat(conditions))
+    compiled = [compile_one(context, scope, condition, depth) for condition in every]
+    return [*compiled, *_together(scope, every), *narrowing(context, scope)]
+
+
+def _flat(conditions: Iterable[query.Condition]) -> Iterator[query.Condition]:
+    for condition in conditions:
+        if isinstance(condition, query.And):
+            yield from _flat(condition.conditions)
+        else:
+            yield condition
 
 
 def compile_one(context: Context, scope: Scope, condition: query.Condition, depth: int) -> Condition:
@@ -46,6 +56,13 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
             of = context.scope(source, depth + 1)
             found = compile_one(context, of, inner, depth + 1)
             return chain.referred(context, scope, param, of, found)
+        case query.And(conditions):
+            return _all(compile_all(context, scope, conditions, depth))
+        case query.Or(conditions):
+            return chain.either([compile_one(context, scope, one, depth) for one in conditions])
+        case query.Not(inner):
+            negated = compile_one(context, scope, inner, depth).filter
+            return Condition(sql("({}) IS NOT TRUE", negated))
         case query.Chain(param, targets):
             return chain.either(
                 [
@@ -53,6 +70,15 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
                     for of, inner in ((context.scope(type_, depth + 1), inner) for type_, inner in targets)
                 ]
             )
+
+
+def _all(conditions: Sequence[Condition]) -> Condition:
+    """All of them as one, reached by the best driver."""
+    chosen = best(conditions)
+    filter_ = and_(*(condition.filter for condition in conditions))
+    if chosen is None:
+        return Condition(filter_)
+    return Condition(filter_, chosen.drivers, chosen.rank, chosen.exact and len(conditions) == 1)
 
 
 def _clause(
@@ -65,7 +91,10 @@ def _clause(
         return composite.compile(
             scope, context.registry, param, modifier, cast(Sequence[CompositeValue], values)
         )
-    return plain.compile(scope, param, modifier, values)
+    found = plain.compile(scope, param, modifier, values)
+    if modifier == "ne" and param.type in ("token", "uri"):
+        return _all([presence.compile(scope, context.registry, param, False), found])
+    return found
 
 
 def _union(

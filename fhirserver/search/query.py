@@ -78,7 +78,28 @@ class Within:
     id: str
 
 
-Condition = Clause | Missing | Ids | Updated | Chain | Has | Within
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of them hold: `_filter` alone says so of conditions within conditions."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """One of them holds at least."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """It does not hold, be it that something it asks for is absent."""
+
+    condition: Condition
+
+
+Condition = Clause | Missing | Ids | Updated | Chain | Has | Within | And | Or | Not
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from fhirserver.search.include import followed
 CONTROLS: Final = {
     "_count": "number",
     "_elements": "string",
+    "_filter": "special",
     "_format": "token",
     "_has": "special",
     "_include": "string",
