@@ -15,6 +15,7 @@ from fhirserver.fhir.structure import COMPARTMENTS
 from fhirserver.params import (
     composite,
     date,
+    listing,
     number,
     presence,
     quantity,
@@ -85,6 +86,7 @@ def _plan(
     own = resource_type in COMPARTMENTS
     coded = PATIENT_CODED.get(resource_type)
     versioned = steps.keys() >= VERSIONED
+    listed = listing.indexer(keys, resolve) if resource_type == "List" else None
     paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
 
     def plan(id_: str, resource: dict[str, Any]) -> Entries:
@@ -104,6 +106,8 @@ def _plan(
             entries.compartments.append(keys.target(resource_type, id_))
         if versioned and found.keys() >= VERSIONED:
             uri.put_version(keys, resource_type, "url", found["url"], found["version"], entries)
+        if listed is not None:
+            listed(resource, entries)
         for code, other in paired:
             if code in found and other in found:
                 entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))

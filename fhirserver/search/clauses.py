@@ -18,7 +18,8 @@ from fhirserver.params.condition import UnsupportedModifier
 from fhirserver.params.facts import is_canonical, targets, unanswered
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, SearchParam
-from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Missing, Updated
+from fhirserver.search import lists
+from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Listed, Missing, Updated
 
 CHAIN_TYPES_MAX: Final = 12
 """Types that a chain without `:Type` may spread to; beyond that the caller has to say which."""
@@ -52,6 +53,8 @@ class Reader:
             raise TooCostly(f"a chain has at most {self.chain_depth_max} links")
         if name == "_has" or name.startswith("_has:"):
             return self._has(name, value, depth)
+        if name.partition(":")[0] == "_list":
+            return self._listed(name, value)
         head, dot, rest = name.partition(".")
         code, colon, modifier = head.partition(":")
         param = self._param(resource_type, code)
@@ -129,6 +132,12 @@ class Reader:
                 f"'{param.code}.{rest}' spreads to {len(inner)} types; say which: {param.code}:[type].{rest}"
             )
         return Chain(param, tuple(inner))
+
+    def _listed(self, name: str, value: str) -> Listed:
+        if name != "_list":
+            raise UnsupportedModifier(f"'{name}' is not defined: _list takes no modifier")
+        bases = self.reading.own_bases
+        return Listed(tuple(lists.parse(part, bases) for part in self._values(name, value)))
 
     def _has(self, name: str, value: str, depth: int) -> Has:
         parts = name.split(":", 3)

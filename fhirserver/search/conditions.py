@@ -14,7 +14,7 @@ from fhirserver.params.kinds import CompositeValue, Value
 from fhirserver.params.reference import ReferenceValue
 from fhirserver.params.registry import SearchParam
 from fhirserver.params.token import TokenValue
-from fhirserver.search import chain, query
+from fhirserver.search import chain, lists, query
 from fhirserver.search.context import Context
 from fhirserver.search.restrict import narrowing, within
 from fhirserver.search.sources import best
@@ -25,9 +25,15 @@ def compile_all(
 ) -> list[Condition]:
     """All conditions on a row, those drivers that only two of them together have, and those that what the
     caller may see has."""
+    return [*_every(context, scope, conditions, depth), *narrowing(context, scope)]
+
+
+def _every(
+    context: Context, scope: Scope, conditions: Sequence[query.Condition], depth: int
+) -> list[Condition]:
     every = list(_flat(conditions))
     compiled = [compile_one(context, scope, condition, depth) for condition in every]
-    return [*compiled, *_together(scope, every), *narrowing(context, scope)]
+    return [*compiled, *_together(scope, every)]
 
 
 def _flat(conditions: Iterable[query.Condition]) -> Iterator[query.Condition]:
@@ -52,12 +58,14 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
             return special.compile_updated(scope, values, scope.resource_type not in CLINICAL_DATES)
         case query.Within(compartment, id_):
             return within(context, scope, compartment, id_)
+        case query.Listed(names):
+            return lists.compile(context, scope, names, depth)
         case query.Has(source, param, inner):
             of = context.scope(source, depth + 1)
             found = compile_one(context, of, inner, depth + 1)
             return chain.referred(context, scope, param, of, found)
         case query.And(conditions):
-            return _all(compile_all(context, scope, conditions, depth))
+            return _all(_every(context, scope, conditions, depth))
         case query.Or(conditions):
             return chain.either([compile_one(context, scope, one, depth) for one in conditions])
         case query.Not(inner):

@@ -71,6 +71,13 @@ class Has:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """`_list`: resources that one of the lists refers to, each given by its id or one of R4's names."""
+
+    lists: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Within:
     """In the compartment of a resource: https://hl7.org/fhir/R4/compartmentdefinition.html"""
 
@@ -99,7 +106,7 @@ class Not:
     condition: Condition
 
 
-Condition = Clause | Missing | Ids | Updated | Chain | Has | Within | And | Or | Not
+Condition = Clause | Missing | Ids | Updated | Chain | Has | Listed | Within | And | Or | Not
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ CONTROLS: Final = {
     "_format": "token",
     "_has": "special",
     "_include": "string",
+    "_list": "string",
     "_pretty": "token",
     "_revinclude": "string",
     "_sort": "string",
