@@ -16,11 +16,11 @@ from fhirserver.params import (
     composite,
     date,
     listing,
+    near,
     number,
     presence,
     quantity,
     reference,
-    special,
     string,
     token,
     uri,
@@ -182,6 +182,6 @@ def _indexer(
             systems: list[Mapping[str, str]] = [{} for _ in param.components]
             return composite.indexer(keys, param, resource_type, systems, resolve)
         case "special" if code == "near":
-            return special.near_indexer(keys, resource_type, code)
+            return near.indexer(keys, resource_type, code)
         case _:
             return None

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import date, number, quantity, reference, special, string, token, uri
+from fhirserver.params import date, near, number, quantity, reference, string, token, uri
 from fhirserver.params.condition import Condition, Scope, unsupported_modifier
 from fhirserver.params.facts import CLINICAL_DATES, is_patient, node_types
 from fhirserver.params.kinds import Value
@@ -40,6 +40,6 @@ def compile(scope: Scope, param: SearchParam, modifier: str | None, values: Sequ
         case "uri":
             return uri.compile(scope, code, modifier, given)
         case "special" if code == "near" and modifier is None:
-            return special.compile_near(scope, code, given)
+            return near.compile(scope, code, given)
         case _:
             raise NotSupported(f"search parameter '{code}' is not supported")
