@@ -79,7 +79,7 @@ def _plan(
 ) -> Callable[[str, dict[str, Any]], Entries]:
     extract = extractor(registry, resource_type)
     steps = {
-        code: _step(param, keys, resolve, zone, resource_type)
+        code: _step(registry, param, keys, resolve, zone, resource_type)
         for code, param in registry.for_type(resource_type).items()
     }
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
@@ -146,14 +146,16 @@ _Step = tuple[int, int | None, Callable[[Sequence[Any], Entries], None] | None]
 """Presence bit, presence key where there is no bit, and what writes the values."""
 
 
-def _step(param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str) -> _Step:
+def _step(
+    registry: Registry, param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
+) -> _Step:
     bit = presence_bits(resource_type).get(param.code, 0)
     key = None if bit else presence.key_of(keys, resource_type, param.code)
-    return bit, key, _indexer(param, keys, resolve, zone, resource_type)
+    return bit, key, _indexer(registry, param, keys, resolve, zone, resource_type)
 
 
 def _indexer(
-    param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
+    registry: Registry, param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
 ) -> Callable[[Sequence[Any], Entries], None] | None:
     code = param.code
     match param.type:
@@ -179,7 +181,8 @@ def _indexer(
                 keys, resource_type, code, resolve, within, is_patient(param, resource_type)
             )
         case "composite":
-            systems: list[Mapping[str, str]] = [{} for _ in param.components]
+            parts = [registry.get(resource_type, component.code) for component in param.components]
+            systems = [implied_systems(part, resource_type) if part is not None else {} for part in parts]
             return composite.indexer(keys, param, resource_type, systems, resolve)
         case "special" if code == "near":
             return near.indexer(keys, resource_type, code)
