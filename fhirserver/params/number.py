@@ -38,13 +38,17 @@ _HALF: Final = Decimal("0.5")
 class NumberValue:
     """A number with its comparison; [lo, hi) is the range that its written precision implies.
 
-    `co`, which `_filter` alone has: the range that the other number's precision implies contains this one.
+    `first` to `last` is the range of `ap`: a tenth of the value on either side, or the implied one if
+    that is wider. `co`, which `_filter` alone has: the range that the other number's precision implies
+    contains this one.
     """
 
     prefix: Prefix | Literal["co"]
     value: Decimal
     lo: Decimal
     hi: Decimal
+    first: Decimal
+    last: Decimal
 
 
 def parse(text: str) -> NumberValue:
@@ -58,7 +62,8 @@ def parse(text: str) -> NumberValue:
     if not in_range(value):
         raise Invalid(f"the exponent of '{digits}' is out of range")
     half = _half(digits, value)
-    return NumberValue(prefix, value, value - half, value + half)
+    margin = max(half, abs(value) * _APPROXIMATE)
+    return NumberValue(prefix, value, value - half, value + half, value - margin, value + margin)
 
 
 def _half(digits: str, value: Decimal) -> Decimal:
@@ -114,12 +119,6 @@ def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
     return index
 
 
-def widened(value: NumberValue) -> tuple[Decimal, Decimal]:
-    """The range of `ap`: a tenth of the value on either side, or the implied one if that is wider."""
-    margin = abs(value.value) * _APPROXIMATE
-    return min(value.lo, value.value - margin), max(value.hi, value.value + margin)
-
-
 _LO: Final = sql("x.lo")
 _HI: Final = sql("x.hi")
 
@@ -148,8 +147,7 @@ def test(value: NumberValue, lo: Fragment = _LO, hi: Fragment = _HI) -> Fragment
         case "eb":
             return sql("{} < {}::numeric", hi, number)
         case "ap":
-            first, last = widened(value)
-            return sql("{} <= {}::numeric AND {} >= {}::numeric", lo, last, hi, first)
+            return sql("{} <= {}::numeric AND {} >= {}::numeric", lo, value.last, hi, value.first)
         case "co":
             least, most = _half_digit(lo), _half_digit(hi)
             return sql(
@@ -218,9 +216,8 @@ def selects(keys: Keys, prefixes: Sequence[tuple[str, ...]], value: NumberValue)
             narrow = sql("x.lo >= {}::numeric", number)
             wide = sql("x.lo < {}::numeric AND {}", number, test(value))
         case "ap":
-            first, last = widened(value)
-            narrow = sql("x.lo >= {}::numeric AND x.lo <= {}::numeric", first, last)
-            wide = sql("x.lo < {}::numeric AND {}", first, test(value))
+            narrow = sql("x.lo >= {}::numeric AND x.lo <= {}::numeric", value.first, value.last)
+            wide = sql("x.lo < {}::numeric AND {}", value.first, test(value))
         case "co":
             near = sql("x.lo >= {}::numeric AND x.lo <= {}::numeric", number - _HALF, number + _HALF)
             narrow = sql("{} AND {}", near, test(value))
