@@ -97,12 +97,10 @@ _INLINE: Final = frozenset({("Bundle", "composition"), ("Bundle", "message")})
 def unanswered(param: SearchParam, resource_type: str) -> str | None:
     """Why no search can use a parameter that is defined; None when one can.
 
-    https://hl7.org/fhir/R4/bundle.html#search, https://hl7.org/fhir/R4/patient.html#search
+    https://hl7.org/fhir/R4/bundle.html#search
     """
     if param.expression is None:
         return "is not supported by this server"
-    if param.code == "phonetic":
-        return "compares names by their sound, which this server cannot; use 'name'"
     if (resource_type, param.code) in _INLINE:
         return "is a resource within the Bundle, and this server does not search those"
     return None

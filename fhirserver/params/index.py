@@ -18,6 +18,7 @@ from fhirserver.params import (
     listing,
     near,
     number,
+    phonetic,
     presence,
     quantity,
     reference,
@@ -161,6 +162,8 @@ def _indexer(
     match param.type:
         case "token":
             return token.indexer(keys, resource_type, code, implied_systems(param, resource_type))
+        case "string" if code == phonetic.CODE:
+            return phonetic.indexer(keys, resource_type)
         case "string":
             return string.indexer(keys, resource_type, code)
         case "date" if CLINICAL_DATES.get(resource_type) == code:

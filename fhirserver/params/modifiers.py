@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import composite, date, number, quantity, reference, string, token, uri
+from fhirserver.params import composite, date, number, phonetic, quantity, reference, string, token, uri
 from fhirserver.params.condition import unsupported_modifier
 from fhirserver.params.facts import is_canonical
 from fhirserver.params.registry import SearchParam
@@ -28,7 +28,7 @@ def check(param: SearchParam, resource_type: str, modifier: str | None) -> None:
 
     A canonical has no identifier: https://hl7.org/fhir/R4/search.html#reference
     """
-    known = BY_TYPE[param.type]
+    known = phonetic.MODIFIERS if param.code == phonetic.CODE else BY_TYPE[param.type]
     if is_canonical(param, resource_type):
         known = tuple(name for name in known if name != "identifier")
     if modifier is None or modifier in known or (param.type == "reference" and modifier in ENDPOINT_TYPES):

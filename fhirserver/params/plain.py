@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import date, near, number, quantity, reference, string, token, uri
+from fhirserver.params import date, near, number, phonetic, quantity, reference, string, token, uri
 from fhirserver.params.condition import Condition, Scope, unsupported_modifier
 from fhirserver.params.facts import CLINICAL_DATES, is_patient, node_types
 from fhirserver.params.kinds import Value
@@ -25,6 +25,8 @@ def compile(scope: Scope, param: SearchParam, modifier: str | None, values: Sequ
             return date.compile_clinical(scope, code, modifier, given)
         case "date":
             return date.compile(scope, code, modifier, given)
+        case "string" if code == phonetic.CODE:
+            return phonetic.compile(scope, modifier, given)
         case "string":
             return string.compile(scope, code, modifier, given)
         case "reference" if modifier == "identifier":

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from fhirserver.params import date, kinds, modifiers, number, quantity, special, string, token, uri
+from fhirserver.params import date, kinds, modifiers, number, phonetic, quantity, special, string, token, uri
 from fhirserver.params import text as syntax
 from fhirserver.params.facts import node_types
 from fhirserver.params.kinds import Reading, Value
@@ -33,7 +33,7 @@ DEFINED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The operators of a parameter type. R4's table has no column for uri and composite; equality is plain."""
 
-_ONLY: Final[Mapping[str, tuple[str, ...]]] = {"_id": ("eq", "ne", "pr"), "phonetic": ("eq", "pr")}
+_ONLY: Final[Mapping[str, tuple[str, ...]]] = {"_id": ("eq", "ne", "pr"), phonetic.CODE: ("eq", "pr")}
 """Parameters that have fewer operators than others of their type."""
 
 _MODIFIERS: Final = {"in": "in", "ss": "below", "sb": "above"}
@@ -121,7 +121,7 @@ def _number(operator: str, text: str) -> number.NumberValue:
 def _string(param: SearchParam, operator: str, text: str) -> Condition:
     """In a string nothing has to be escaped but what JSON demands."""
     value = string.parse(syntax.escape(text))
-    if param.code == "phonetic":
+    if param.code == phonetic.CODE:
         return Clause(param, None, (value,))
     return Clause(param, "contains" if operator == "co" else operator, (value,))
 
