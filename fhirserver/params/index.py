@@ -15,6 +15,7 @@ from fhirserver.fhir.structure import COMPARTMENTS
 from fhirserver.params import (
     composite,
     date,
+    inline,
     listing,
     near,
     number,
@@ -30,12 +31,14 @@ from fhirserver.params.entries import ORD_ABSENT, Entries, Node
 from fhirserver.params.extract import extractor
 from fhirserver.params.facts import (
     CLINICAL_DATES,
+    INLINE,
     UNIONS,
     implied_systems,
     is_patient,
     presence_bits,
     unanswered,
 )
+from fhirserver.params.inline import Run
 from fhirserver.params.reference import Resolve
 from fhirserver.params.registry import Registry, SearchParam, compartment_params
 
@@ -60,8 +63,12 @@ def indexer(registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tz
     def index(resource_type: str, id_: str, resource: dict[str, Any]) -> Entries:
         plan = plans.get(resource_type)
         if plan is None:
-            plan = plans[resource_type] = _plan(stored, keys, resolve, zone, resource_type)
+            within = inline.writer(registry, keys, resource_type, index_within)
+            plan = plans[resource_type] = _plan(stored, keys, resolve, zone, resource_type, within)
         return plan(id_, resource)
+
+    def index_within(param: SearchParam, inner: Keys, type_: str) -> Run | None:
+        return _indexer(registry, param, inner, resolve, zone, type_, True)
 
     return index
 
@@ -70,13 +77,20 @@ def _is_derived(param: SearchParam, resource_type: str) -> bool:
     """Whether the row, or what other parameters store, answers it already, or nothing ever does."""
     if param.code in presence.ALWAYS or (resource_type, param.code) in UNIONS:
         return True
+    if (resource_type, param.code) in INLINE:
+        return False
     if unanswered(param, resource_type) is not None:
         return True
     return bool(param.components) and composite.shape_of(param, resource_type) == "conjunction"
 
 
 def _plan(
-    registry: Registry, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
+    registry: Registry,
+    keys: Keys,
+    resolve: Resolve,
+    zone: tzinfo,
+    resource_type: str,
+    within: inline.Writer | None,
 ) -> Callable[[str, dict[str, Any]], Entries]:
     extract = extractor(registry, resource_type)
     steps = {
@@ -95,6 +109,8 @@ def _plan(
         entries.keys.append(0)
         word = 0
         found = extract(resource)
+        if within is not None:
+            within(found, entries)
         for code, nodes in found.items():
             bit, key, run = steps[code]
             word |= bit
@@ -143,7 +159,7 @@ def _distinct(entries: Entries) -> None:
             setattr(entries, name, list(dict.fromkeys(rows)))
 
 
-_Step = tuple[int, int | None, Callable[[Sequence[Any], Entries], None] | None]
+_Step = tuple[int, int | None, Run | None]
 """Presence bit, presence key where there is no bit, and what writes the values."""
 
 
@@ -156,8 +172,15 @@ def _step(
 
 
 def _indexer(
-    registry: Registry, param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
-) -> Callable[[Sequence[Any], Entries], None] | None:
+    registry: Registry,
+    param: SearchParam,
+    keys: Keys,
+    resolve: Resolve,
+    zone: tzinfo,
+    resource_type: str,
+    inside: bool = False,
+) -> Run | None:
+    """What writes the values of a parameter. `inside`: of a resource within the one that the row holds."""
     code = param.code
     match param.type:
         case "token":
@@ -166,7 +189,7 @@ def _indexer(
             return phonetic.indexer(keys, resource_type)
         case "string":
             return string.indexer(keys, resource_type, code)
-        case "date" if CLINICAL_DATES.get(resource_type) == code:
+        case "date" if CLINICAL_DATES.get(resource_type) == code and not inside:
             return date.clinical_indexer(keys, resource_type, code, zone)
         case "date":
             return date.indexer(keys, resource_type, code, zone)
@@ -176,13 +199,16 @@ def _indexer(
             return quantity.indexer(keys, resource_type, code)
         case "uri":
             return uri.indexer(keys, resource_type, code)
+        case "reference" if (resource_type, code) in INLINE:
+            return None
         case "reference":
             within = frozenset(
-                name for name in COMPARTMENTS if code in compartment_params(name, resource_type)
+                name
+                for name in COMPARTMENTS
+                if code in compartment_params(name, resource_type) and not inside
             )
-            return reference.indexer(
-                keys, resource_type, code, resolve, within, is_patient(param, resource_type)
-            )
+            by_patient = is_patient(param, resource_type) and not inside
+            return reference.indexer(keys, resource_type, code, resolve, within, by_patient)
         case "composite":
             parts = [registry.get(resource_type, component.code) for component in param.components]
             systems = [implied_systems(part, resource_type) if part is not None else {} for part in parts]

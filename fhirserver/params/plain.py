@@ -21,7 +21,7 @@ def compile(scope: Scope, param: SearchParam, modifier: str | None, values: Sequ
     match param.type:
         case "token":
             return token.compile(scope, code, modifier, given, node_types(param, of))
-        case "date" if CLINICAL_DATES.get(of) == code:
+        case "date" if CLINICAL_DATES.get(of) == code and not scope.inline:
             return date.compile_clinical(scope, code, modifier, given)
         case "date":
             return date.compile(scope, code, modifier, given)
@@ -32,7 +32,7 @@ def compile(scope: Scope, param: SearchParam, modifier: str | None, values: Sequ
         case "reference" if modifier == "identifier":
             return reference.compile_identifier(scope, code, given)
         case "reference" if modifier is None or modifier in ENDPOINT_TYPES:
-            return reference.compile(scope, code, given, is_patient(param, of))
+            return reference.compile(scope, code, given, is_patient(param, of) and not scope.inline)
         case "reference" if modifier is not None:
             raise unsupported_modifier(code, modifier, reference.MODIFIERS)
         case "quantity":

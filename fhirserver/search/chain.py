@@ -36,7 +36,9 @@ _STEP: Final = 5
 def refers(context: Context, scope: Scope, param: SearchParam, target: Scope, inner: Condition) -> Condition:
     """Rows under `scope` that refer by `param` to a row under `target` that fulfils `inner`."""
     salt = salt_of(scope.keys, scope.resource_type, param.code)
-    by_patient = is_patient(param, scope.resource_type) and target.resource_type == "Patient"
+    by_patient = (
+        is_patient(param, scope.resource_type) and target.resource_type == "Patient" and not scope.inline
+    )
     if by_patient:
         link = Identities(sql("= {}.ptk", scope.alias))
     else:

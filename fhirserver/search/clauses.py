@@ -15,7 +15,7 @@ from fhirserver.fhir.suggest import nearest
 from fhirserver.params import date, kinds, modifiers, special
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import UnsupportedModifier
-from fhirserver.params.facts import is_canonical, targets, unanswered
+from fhirserver.params.facts import INLINE, is_canonical, targets, unanswered
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search import lists
@@ -57,15 +57,21 @@ class Reader:
             return self._listed(name, value)
         head, dot, rest = name.partition(".")
         code, colon, modifier = head.partition(":")
-        param = self._param(resource_type, code)
+        param = self.param(resource_type, code)
         if dot:
             return self._chain(resource_type, param, modifier or None, rest, value, depth)
         if colon and not modifier:
             raise UnsupportedModifier(f"'{name}' ends in a colon without a modifier")
         return self._clause(resource_type, param, modifier or None, value)
 
-    def _param(self, resource_type: str, code: str) -> SearchParam:
-        return defined(self.registry, resource_type, code)
+    def param(self, resource_type: str, code: str) -> SearchParam:
+        """The parameter of a type, one that leads into the resource included. Raises UnknownParameter."""
+        if (resource_type, code) not in INLINE:
+            return defined(self.registry, resource_type, code)
+        found = self.registry.get(resource_type, code)
+        if found is None:
+            raise unknown(resource_type, code, self.registry)
+        return found
 
     def _values(self, code: str, value: str) -> list[str]:
         parts = [part for part in syntax.split(value, ",") if part]
@@ -79,6 +85,7 @@ class Reader:
             if value not in ("true", "false"):
                 raise Invalid(f"{param.code}:missing is true or false, not '{value}'")
             return Missing(param, value == "true")
+        param = defined(self.registry, resource_type, param.code)
         parts = self._values(param.code, value)
         if param.code == "_id":
             return Ids(tuple(special.parse_id(part) for part in parts), modifier == "not")
@@ -113,6 +120,9 @@ class Reader:
         UnknownParameter where that cannot be asked of it; `rest` is how messages call it."""
         if param.type != "reference":
             raise Invalid(f"'{param.code}' is no reference: '{param.code}.{rest}' leads nowhere")
+        nested = INLINE.get((resource_type, param.code))
+        if nested is not None:
+            return _inline(param, nested, modifier, inner_of)
         require_followed(param, resource_type)
         if modifier is not None and modifier not in ENDPOINT_TYPES:
             raise UnsupportedModifier(f"'{modifier}' is not a resource type: {param.code}:[type].{rest}")
@@ -148,11 +158,23 @@ class Reader:
             raise UnknownParameter(
                 f"'{source}' in '{name}' is not a resource type{alike(source, ENDPOINT_TYPES)}"
             )
-        param = self._param(source, code)
+        param = defined(self.registry, source, code)
         if param.type != "reference":
             raise Invalid(f"'{code}' in '{name}' is not a reference parameter of {source}")
         require_followed(param, source)
         return Has(source, param, self.condition(source, rest, value, depth + 1))
+
+
+def _inline(
+    param: SearchParam, nested: str, modifier: str | None, inner_of: Callable[[str], Condition]
+) -> Chain:
+    """A chain into a resource within the one that is searched; nothing else knows of that resource."""
+    if modifier not in (None, nested):
+        raise UnsupportedModifier(f"'{param.code}' is a {nested}, not a {modifier}")
+    inner = inner_of(nested)
+    if isinstance(inner, Has | Listed):
+        raise Invalid(f"nothing refers to a resource within another: no _has or _list after '{param.code}.'")
+    return Chain(param, ((nested, inner),))
 
 
 def defined(registry: Registry, resource_type: str, code: str) -> SearchParam:

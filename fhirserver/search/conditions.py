@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
 from fhirserver.db.sql import TRUE, and_, not_, sql
-from fhirserver.params import composite, plain, presence, quantity, special
+from fhirserver.params import composite, date, inline, plain, presence, quantity, special
 from fhirserver.params.condition import Condition, Rank, Scope, Tokens
-from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
+from fhirserver.params.facts import CLINICAL_DATES, INLINE, UNIONS, is_patient
 from fhirserver.params.index import PATIENT_CODED, patient_code_key
 from fhirserver.params.kinds import CompositeValue, Value
 from fhirserver.params.reference import ReferenceValue
@@ -51,6 +51,14 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
             return _clause(context, scope, param, modifier, values)
         case query.Missing(param, missing):
             return presence.compile(scope, context.registry, param, missing)
+        case query.Ids(ids, negated) if scope.inline:
+            return _clause(context, scope, _common(context, "_id"), "not" if negated else None, _tokens(ids))
+        case query.Updated(values) if scope.inline:
+            return date.compile(scope, "_lastUpdated", None, values)
+        case query.Chain(param, ((nested, inner),)) if (scope.resource_type, param.code) in INLINE:
+            there = presence.compile(scope, context.registry, param, False)
+            place = inline.place(scope.resource_type, param.code)
+            return _all([there, compile_one(context, scope.inside(place, nested), inner, depth)])
         case query.Ids(ids, negated):
             found = special.compile_ids(scope, ids)
             return Condition(not_(found.filter)) if negated else found
@@ -89,6 +97,16 @@ def _all(conditions: Sequence[Condition]) -> Condition:
     return Condition(filter_, chosen.drivers, chosen.rank, chosen.exact and len(conditions) == 1)
 
 
+def _common(context: Context, code: str) -> SearchParam:
+    found = context.registry.get("Resource", code)
+    assert found is not None
+    return found
+
+
+def _tokens(ids: Sequence[str]) -> tuple[TokenValue, ...]:
+    return tuple(TokenValue(None, id_) for id_ in ids)
+
+
 def _clause(
     context: Context, scope: Scope, param: SearchParam, modifier: str | None, values: tuple[Value, ...]
 ) -> Condition:
@@ -124,6 +142,8 @@ def _union(
 
 def _together(scope: Scope, conditions: Sequence[query.Condition]) -> list[Condition]:
     """Index entries that stand for two parameters at once narrow more than either."""
+    if scope.inline:
+        return []
     clauses = {c.param.code: c for c in conditions if isinstance(c, query.Clause) and c.modifier is None}
     return [
         *(found for found in (_patient_and_code(scope, clauses),) if found is not None),

@@ -12,7 +12,7 @@ from typing import Final
 
 from fhirserver.params import date, kinds, modifiers, number, phonetic, quantity, special, string, token, uri
 from fhirserver.params import text as syntax
-from fhirserver.params.facts import node_types
+from fhirserver.params.facts import INLINE, node_types
 from fhirserver.params.kinds import Reading, Value
 from fhirserver.params.registry import SearchParam
 from fhirserver.search.clauses import UnknownParameter
@@ -53,6 +53,8 @@ def compare(
 ) -> Condition:
     """What `param operator value` demands. Raises UnknownParameter for an undefined pair, Invalid."""
     defined = _ONLY.get(param.code, DEFINED[param.type])
+    if (resource_type, param.code) in INLINE:
+        defined = ("pr",)
     if operator not in defined:
         raise UnknownParameter(
             f"'{operator}' is not defined for '{param.code}', a {param.type} parameter; it has"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from fhirserver.errors import NotSupported, TooCostly
-from fhirserver.search.clauses import Reader, UnknownParameter, defined
+from fhirserver.search.clauses import Reader, UnknownParameter
 from fhirserver.search.filter import grouped, syntax
 from fhirserver.search.filter.operators import compare, is_present
 from fhirserver.search.filter.tree import (
@@ -70,7 +70,7 @@ class _Resolver:
         if rest and (group := grouped.group(resource_type, step)) is not None:
             return grouped.resolve(reader, resource_type, group, step, rest, test)
         with located(step.at):
-            param = defined(reader.registry, resource_type, step.name)
+            param = reader.param(resource_type, step.name)
         if not rest:
             with located(test.at):
                 return compare(param, resource_type, test.operator, test.value, reader.reading)
