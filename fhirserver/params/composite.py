@@ -138,8 +138,11 @@ class _Writer:
 
     def measured(self, composites: Sequence[Composite], entries: Entries) -> None:
         found: dict[tuple[str, ...], list[quantity.Measure]] = {}
-        for composite in composites:
-            (tokens,) = self.parts(composite)
+        of_each = [next(self.parts(composite)) for composite in composites]
+        shared = set.intersection(*({form for form in forms if form[0] == "within"} for forms in of_each))
+        entries.keys.extend(_shared_key(self.keys, self.of, self.param.code, form) for form in sorted(shared))
+        for composite, forms in zip(composites, of_each, strict=True):
+            tokens = [form for form in forms if form not in shared]
             for form, (value, type_) in product(tokens, composite.components[1]):
                 prefix = _prefix(self.of, self.param.code, form)
                 if self.param.components[1].type == "number":
@@ -189,6 +192,11 @@ def _target_form(type_: str | None, id_: str | None, url: str | None) -> Form:
     return ("url", url) if url is not None else ("target", type_ or "", id_ or "")
 
 
+def _shared_key(keys: Keys, resource_type: str, code: str, form: Form) -> int:
+    """The key that says that all elements are of a system: their numbers need no rows for it."""
+    return keys.of("shared", resource_type, code, *form)
+
+
 def _key(keys: Keys, resource_type: str, code: str, combination: Sequence[Form]) -> int:
     return keys.of("pair", resource_type, code, *(part for form in combination for part in ("$", *form)))
 
@@ -212,7 +220,7 @@ def compile(
         case "keys":
             parts = [_keyed(scope, registry, param, value) for value in values]
         case "quantity":
-            parts = [_measured(scope, param, value) for value in values]
+            parts = [_measured(scope, registry, param, value) for value in values]
         case "numbers":
             parts = [_numbered(scope, param, value) for value in values]
         case None:
@@ -296,16 +304,33 @@ def _best_part(scope: Scope, registry: Registry, param: SearchParam, value: Comp
     return min(parts, key=lambda part: part.rank if part.drivers else Rank.NONE)
 
 
-def _measured(scope: Scope, param: SearchParam, value: CompositeValue) -> Condition:
+def _measured(scope: Scope, registry: Registry, param: SearchParam, value: CompositeValue) -> Condition:
     (form,) = _asked(value.parts[0])
+    own = registry.get(scope.resource_type, param.components[1].code)
+    if form[0] == "within" and own is not None:
+        return _of_system(scope, param, form, value.parts[1], own)
+    return _amount(scope, param, form, value.parts[1])
+
+
+def _amount(scope: Scope, param: SearchParam, form: Form, part: Plain) -> Condition:
+    """The rows under a form of the token."""
     prefix = _prefix(scope.resource_type, param.code, form)
-    match value.parts[1]:
+    match part:
         case QuantityValue() as amount:
             return quantity.one(scope, prefix, amount)
         case NumberValue() as amount:
             return number.condition(scope, [(prefix, amount)])
         case _:
             raise NotSupported(f"search parameter '{param.code}' is not supported")
+
+
+def _of_system(scope: Scope, param: SearchParam, form: Form, part: Plain, own: SearchParam) -> Condition:
+    """Where all elements are of the system the second part's own parameter says it, else the rows do."""
+    any_ = plain.compile(scope, own, None, [part])
+    rows = _amount(scope, param, form, part)
+    shared = has_keys(scope.alias, [_shared_key(scope.keys, scope.resource_type, param.code, form)])
+    filter_ = or_(and_(shared, any_.filter), rows.filter)
+    return Condition(filter_, (*any_.drivers, *rows.drivers), max(any_.rank, rows.rank))
 
 
 def _numbered(scope: Scope, param: SearchParam, value: CompositeValue) -> Condition:
