@@ -138,7 +138,7 @@ def exact_key(keys: Keys, resource_type: str, code: str, text: str) -> int:
 def rows(first: int, more: int, text: str) -> list[tuple[int, str]]:
     """The rows of `str` for one text. The one that holds its end is shorter than VALUE_LENGTH_MAX."""
     folded = fold(text)
-    found = [(first, folded[:VALUE_LENGTH_MAX])] if folded else []
+    found = [(first, folded[:VALUE_LENGTH_MAX])]
     step = VALUE_LENGTH_MAX - CONTAINS_LENGTH_MAX
     for start in range(step, len(folded) - CONTAINS_LENGTH_MAX + 1, step):
         found.append((more, folded[start : start + VALUE_LENGTH_MAX]))

@@ -1,7 +1,7 @@
 """From the tree of a `_filter` to conditions: names looked up, paths followed, operators applied.
 
 https://hl7.org/fhir/R4/search_filter.html. A path yields a set of values; an operator holds where it
-holds for one of them, and `pr false` where there is none.
+holds for one of them, but `pr false` where there is none, and `ni` where `in` holds for none.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class _Resolver:
             case Comparison(path, "pr", value) if not is_present(value):
                 some = replace(tree, value=Given("true", value.at))
                 return Not(self._along(resource_type, path, some, depth))
+            case Comparison(path, "ni"):
+                return Not(self._along(resource_type, path, replace(tree, operator="in"), depth))
             case Comparison(path):
                 return self._along(resource_type, path, tree, depth)
 

@@ -24,9 +24,9 @@ from fhirserver.search.filter.tree import Comparison, Either, Every, Filter, Giv
 
 OPERATORS: Final = (
     *("eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le", "ap", "sa", "eb"),
-    *("pr", "po", "ss", "sb", "in", "re"),
+    *("pr", "po", "ss", "sb", "in", "ni", "re"),
 )
-"""https://hl7.org/fhir/R4/search_filter.html#ops"""
+"""https://hl7.org/fhir/R4/search_filter.html#ops; `ni` is there since R5."""
 
 LENGTH_MAX: Final = 8_192
 DEPTH_MAX: Final = 16

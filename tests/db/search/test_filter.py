@@ -40,6 +40,7 @@ def _population() -> list[Resource]:
                 resource["managingOrganization"] = {"reference": f"Organization/g{pick.randrange(6)}"}
             if pick.random() < 0.7:
                 resource["meta"] = {"profile": pick.sample(PROFILES, pick.randint(1, 3))}
+    found.append({"resourceType": "Patient", "id": "marks", "name": [{"family": "?!", "given": ["-"]}]})
     for index in range(5):
         name = pick.choice([text for text in TEXTS if len(text) < 100])
         organization = {"resourceType": "Organization", "id": f"g{index}", "name": name}

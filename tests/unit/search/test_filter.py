@@ -195,7 +195,7 @@ def test_refused(
     assert what in str(caught.value)
 
 
-@pytest.mark.parametrize("operator", ["in", "ss", "sb"])
+@pytest.mark.parametrize("operator", ["in", "ni", "ss", "sb"])
 def test_operators_over_terminologies_are_those_of_modifiers(operator: str) -> None:
     """A value set or hierarchy says what modifiers say; no other type has them."""
     with pytest.raises(NotSupported):
