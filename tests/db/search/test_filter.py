@@ -12,10 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fhirserver.policy.restriction import Permit, Permits
 from fhirserver.search import plan
+from fhirserver.search.context import Context
 from fhirserver.search.filter.operators import DEFINED
 from tests.db.search.filter_oracle import Joined, Leaf, Negated, Resource, passes, written
-from tests.db.search.harness import Runner, query
+from tests.db.search.harness import KEYS, NOW, REGISTRY, Runner, query
 from tests.db.search.population import CODES, DATES, NUMBERS, RESOURCES, TEXTS, UNITS
 from tests.db.search.test_oracle import MOMENT
 
@@ -271,3 +273,23 @@ def test_across_types(db: Runner) -> None:
     ids = [resource["id"] for resource in POPULATION[::50]]
     text = " or ".join(f"_id eq {id_}" for id_ in ids)
     assert db.ids(f"?_filter={quote(text)}") == set(ids)
+
+
+def test_nothing_is_learnt_of_what_is_hidden(db: Runner) -> None:
+    """What the caller may not see is not there, whatever is said of it."""
+    permit = Permit(frozenset({"Observation"}), frozenset("rs"))
+    context = Context(REGISTRY, KEYS, NOW, Permits((permit,)))
+
+    def ids(text: str) -> set[str]:
+        asked = query(f"Observation?_filter={quote(text, safe='')}")
+        return {row["id"] for row in db.run(db.harness.rows(asked, context=context))}
+
+    everything = {r["id"] for r in POPULATION if r["resourceType"] == "Observation"}
+    for text in (
+        "subject:Patient.name pr true",
+        "subject:Patient[name sw m]._id pr true",
+        "subject.birthdate lt 2030",
+    ):
+        assert ids(text) == set()
+        assert ids(f"not ({text})") == everything
+    assert ids("subject:Patient.name pr false and code pr true") == everything

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhirserver.errors import FhirError
-from fhirserver.policy.restriction import NOTHING
+from fhirserver.policy.restriction import NOTHING, Permit, Permits
 from fhirserver.search import plan
 from fhirserver.search.context import Context
 from fhirserver.search.parse import Limits, parse
@@ -222,6 +222,11 @@ def test_pages(db: Runner) -> None:
 def test_nothing_is_seen_through_what_is_hidden(db: Runner) -> None:
     blind = Context(REGISTRY, KEYS, NOW, NOTHING)
     assert db.run(db.harness.rows(query("Condition?_list=l1"), context=blind)) == []
+    of_conditions = Permit(frozenset({"Condition"}), frozenset("rs"))
+    context = Context(REGISTRY, KEYS, NOW, Permits((of_conditions,)))
+    assert db.run(db.harness.rows(query("Condition?"), context=context))
+    for name in ("l1", "$current-problems", "l1,l2"):
+        assert db.run(db.harness.rows(query(f"Condition?_list={name}"), context=context)) == []
 
 
 @pytest.mark.parametrize(
