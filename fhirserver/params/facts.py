@@ -101,7 +101,7 @@ https://hl7.org/fhir/R4/bundle.html#search: the first entry's, "to search its co
 
 
 def unanswered(param: SearchParam, resource_type: str) -> str | None:
-    """Why no search can use a parameter that is defined, by itself at least; None when one can."""
+    """Why nothing follows or sorts by a parameter that is defined; None when it can."""
     if param.expression is None:
         return "is not supported by this server"
     if (resource_type, param.code) in INLINE:

@@ -12,7 +12,7 @@ from typing import Final
 from fhirserver.errors import Invalid, NotSupported, TooCostly
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
-from fhirserver.params import date, kinds, modifiers, special
+from fhirserver.params import date, kinds, modifiers, reference, special
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import UnsupportedModifier
 from fhirserver.params.facts import INLINE, is_canonical, targets, unanswered
@@ -85,8 +85,9 @@ class Reader:
             if value not in ("true", "false"):
                 raise Invalid(f"{param.code}:missing is true or false, not '{value}'")
             return Missing(param, value == "true")
-        param = defined(self.registry, resource_type, param.code)
         parts = self._values(param.code, value)
+        if (resource_type, param.code) in INLINE:
+            return inline_ids(param, resource_type, modifier, parts, self.reading)
         if param.code == "_id":
             return Ids(tuple(special.parse_id(part) for part in parts), modifier == "not")
         if param.code == "_lastUpdated":
@@ -163,6 +164,22 @@ class Reader:
             raise Invalid(f"'{code}' in '{name}' is not a reference parameter of {source}")
         require_followed(param, source)
         return Has(source, param, self.condition(source, rest, value, depth + 1))
+
+
+def inline_ids(
+    param: SearchParam, resource_type: str, modifier: str | None, texts: list[str], reading: Reading
+) -> Chain:
+    """A resource within the one that is searched, by the id that it has there. Raises Invalid."""
+    nested = INLINE[resource_type, param.code]
+    ids: list[str] = []
+    for text in texts:
+        found = reference.parse(text, (nested,), modifier, reading.own_bases)
+        if found.id is None or found.types != (nested,) or found.version is not None:
+            raise Invalid(
+                f"'{text}' is not an id or {nested}/[id]; {param.code}.[parameter] searches contents"
+            )
+        ids.append(found.id)
+    return Chain(param, ((nested, Ids(tuple(ids))),))
 
 
 def _inline(

@@ -15,7 +15,7 @@ from fhirserver.params import text as syntax
 from fhirserver.params.facts import INLINE, node_types
 from fhirserver.params.kinds import Reading, Value
 from fhirserver.params.registry import SearchParam
-from fhirserver.search.clauses import UnknownParameter
+from fhirserver.search.clauses import UnknownParameter, inline_ids
 from fhirserver.search.filter.tree import Given, located, malformed
 from fhirserver.search.query import Clause, Condition, Ids, Missing, Updated
 
@@ -53,8 +53,6 @@ def compare(
 ) -> Condition:
     """What `param operator value` demands. Raises UnknownParameter for an undefined pair, Invalid."""
     defined = _ONLY.get(param.code, DEFINED[param.type])
-    if (resource_type, param.code) in INLINE:
-        defined = ("pr",)
     if operator not in defined:
         raise UnknownParameter(
             f"'{operator}' is not defined for '{param.code}', a {param.type} parameter; it has"
@@ -101,6 +99,8 @@ def _compared(
         case "token":
             folded = operator == "eq" and not token.is_exact(node_types(param, resource_type))
             return Clause(param, None if folded else operator, (token.parse(in_full("token", text)),))
+        case "reference" if (resource_type, param.code) in INLINE:
+            return inline_ids(param, resource_type, None, [syntax.escape(text)], reading)
         case "uri":
             value = uri.parse(syntax.escape(text))
             return Clause(param, None if operator == "eq" else operator, (value,))

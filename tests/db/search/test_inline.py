@@ -239,6 +239,18 @@ def test_which_bundles_have_one(db: Runner) -> None:
     assert db.ids("Bundle?_filter=message%20pr%20true") == {id_ for id_ in everything if id_.startswith("m")}
 
 
+def test_by_the_id_within(db: Runner) -> None:
+    for url in (
+        "composition=c1,Composition/c2",
+        "composition:Composition=c1,c2",
+        "composition=http://localhost/fhir/Composition/c1,c2",
+        "_filter=composition%20re%20Composition/c1%20or%20composition%20re%20Composition/c2",
+    ):
+        assert db.ids(f"Bundle?{url}") == {"c1", "c2"}, url
+    assert db.ids("Bundle?composition=not-first") == set()
+    assert db.ids("Bundle?message=m3") == {"m3"}
+
+
 def test_the_bundle_has_its_own_values(db: Runner) -> None:
     """What is within is not mistaken for what it is within: ids, tags and dates."""
     assert db.ids("Bundle?_tag=urn:a|x") == set()
@@ -254,15 +266,18 @@ def test_the_bundle_has_its_own_values(db: Runner) -> None:
 @pytest.mark.parametrize(
     ("url", "what"),
     [
-        ("composition=Composition/c1", "composition.[parameter] searches its contents"),
-        ("message=m1", "message.[parameter] searches its contents"),
+        ("composition=http://elsewhere/Composition/c1", "composition.[parameter] searches contents"),
+        ("composition=Composition/c1/_history/1", "is not an id or Composition/[id]"),
+        ("message=Composition/m1", "is not an id or MessageHeader/[id]"),
+        ("composition:MessageHeader=c1", "not"),
+        ("composition:identifier=x", "identifier"),
         ("composition:MessageHeader.event=x", "is a Composition, not a MessageHeader"),
         ("composition.titel=x", "alike: title"),
         ("composition._has:Observation:subject:code=x", "nothing refers to a resource within another"),
         ("composition._list=1", "nothing refers to a resource within another"),
         ("_include=Bundle:composition", "is a resource within the Bundle"),
         ("_sort=composition", "is a resource within the Bundle"),
-        ("_filter=composition%20re%20Composition/1", "it has pr"),
+        ("_filter=composition%20eq%20Composition/1", "it has re, pr"),
     ],
 )
 def test_refused(url: str, what: str) -> None:
