@@ -8,6 +8,7 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from fhirserver.db.pool import Connection
+from fhirserver.db.sql import and_
 from fhirserver.errors import Invalid, NotFound, NotSupported
 from fhirserver.fhir.dates import bounds, micros, moment
 from fhirserver.fhir.structure import ENDPOINT_TYPES
@@ -15,14 +16,16 @@ from fhirserver.fhir.suggest import nearest
 from fhirserver.interactions.bundle import Entry, Link, bundle, history_entry
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Handling
-from fhirserver.interactions.searching import allowed
+from fhirserver.interactions.searching import allowed, context_of
 from fhirserver.policy.access import action_of
+from fhirserver.search import lists
+from fhirserver.search.context import ROW
 from fhirserver.store import history as store
 from fhirserver.store import read
 from fhirserver.store.history import Row, Window
 from fhirserver.store.version import instant
 
-_PARAMETERS = ("_since", "_at", "_count", "_cursor", "_format", "_pretty", "_summary", "_elements")
+_PARAMETERS = ("_since", "_at", "_list", "_count", "_cursor", "_format", "_pretty", "_summary", "_elements")
 _OF_SYSTEM = (*_PARAMETERS, "_type")
 
 
@@ -98,6 +101,9 @@ def _action(call: Call) -> str:
 
 async def _rows(connection: Connection, call: Call, given: dict[str, str], window: Window) -> list[Row]:
     tenant, restriction = call.services.tenant, allowed(call, _action(call))
+    if "_list" in given:
+        name = lists.parse(given["_list"], call.services.own_bases)
+        restriction = and_(restriction, lists.of_versions(context_of(call), ROW, name))
     if call.id is not None:
         return await store.of_instance(connection, tenant, call.resource_type, call.id, window, restriction)
     types = [call.type] if call.type else _types(given.get("_type"))

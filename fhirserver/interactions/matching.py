@@ -45,7 +45,7 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
             # The specification's own examples also write the type before the question mark.
             given = parameters(given.removeprefix(resource_type).removeprefix("?"), services.settings)
         decisive = tuple(sorted((name, value) for name, value in given if _decides(name)))
-        empty = next((name for name, value in decisive if not all(split(value, ","))), None)
+        empty = next((name for name, value in decisive if not all(_alternatives(name, value))), None)
         if empty is not None:
             raise Invalid(f"'{empty}' in the criteria for {resource_type} has no value")
         if not decisive:
@@ -59,6 +59,11 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
         "&".join(f"{name}={value}" for name, value in decisive),
         tuple(services.keys.of("criteria", resource_type, name, value) for name, value in decisive),
     )
+
+
+def _alternatives(name: str, value: str) -> list[str]:
+    """The values of a parameter; in a filter a comma is no separator."""
+    return [value] if name == "_filter" else split(value, ",")
 
 
 def require_no_criteria(call: Call) -> None:

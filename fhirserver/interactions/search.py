@@ -12,6 +12,7 @@ from fhirserver.db.pool import Connection
 from fhirserver.errors import Issue
 from fhirserver.fhir import elements
 from fhirserver.fhir.dates import micros
+from fhirserver.interactions import distance
 from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.bundle import Entry, Link, bundle, outcome_entry, search_entry
 from fhirserver.interactions.call import Answer, Call
@@ -67,7 +68,11 @@ async def search(connection: Connection, call: Call) -> Answer:
     total = cursor.total if cursor else await _total(connection, call, query, rows)
     found = page.cut(rows, query.count, _keys(rows), cursor, micros(call.now), total)
     versions = [Version.of(row) for row in found.rows]
-    entries = [search_entry(call.base, version, "match") for version in versions]
+    around = distance.places(query)
+    entries = [
+        search_entry(call.base, version, "match", distance.extensions(version, around))
+        for version in versions
+    ]
     included, cut_off = await _included(connection, call, query, versions)
     entries += [search_entry(call.base, version, "include") for version in included]
     remarks = (*query.warnings, *([f"only {INCLUDED_MAX} included resources are given"] if cut_off else []))

@@ -18,12 +18,21 @@ from fhirserver.fhir.suggest import nearest
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a clause is compiled: over which row alias of which type. `now` is in microseconds."""
+    """Where a clause is compiled: over which row alias of which type. `now` is in microseconds.
+
+    `inline`: the resource of the type is within the one that the row holds (`facts.INLINE`), so that
+    none of the row's own columns is about it.
+    """
 
     keys: Keys
     resource_type: str
     alias: Fragment
     now: int
+    inline: bool = False
+
+    def inside(self, place: str, resource_type: str) -> Scope:
+        """The resource at a place within the row's."""
+        return Scope(self.keys.inside(place), resource_type, self.alias, self.now, True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,21 +90,22 @@ def node_types(param: SearchParam, resource_type: str) -> frozenset[str]:
     return frozenset(way[-1].type for way in ways if way) if ways else frozenset()
 
 
-_INLINE: Final = frozenset({("Bundle", "composition"), ("Bundle", "message")})
-"""Parameters whose value is a resource nested in the one that is searched, no reference to a stored one."""
+INLINE: Final[Mapping[tuple[str, str], str]] = {
+    ("Bundle", "composition"): "Composition",
+    ("Bundle", "message"): "MessageHeader",
+}
+"""Parameters whose value is no reference to a stored resource but one within, with the type that it is of.
+
+https://hl7.org/fhir/R4/bundle.html#search: the first entry's, "to search its contents".
+"""
 
 
 def unanswered(param: SearchParam, resource_type: str) -> str | None:
-    """Why no search can use a parameter that is defined; None when one can.
-
-    https://hl7.org/fhir/R4/bundle.html#search, https://hl7.org/fhir/R4/patient.html#search
-    """
+    """Why nothing follows or sorts by a parameter that is defined; None when it can."""
     if param.expression is None:
         return "is not supported by this server"
-    if param.code == "phonetic":
-        return "compares names by their sound, which this server cannot; use 'name'"
-    if (resource_type, param.code) in _INLINE:
-        return "is a resource within the Bundle, and this server does not search those"
+    if (resource_type, param.code) in INLINE:
+        return f"is a resource within the Bundle; {param.code}.[parameter] searches its contents"
     return None
 
 

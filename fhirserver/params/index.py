@@ -15,12 +15,15 @@ from fhirserver.fhir.structure import COMPARTMENTS
 from fhirserver.params import (
     composite,
     date,
+    inline,
+    listing,
     mime,
+    near,
     number,
+    phonetic,
     presence,
     quantity,
     reference,
-    special,
     string,
     token,
     uri,
@@ -29,6 +32,7 @@ from fhirserver.params.entries import ORD_ABSENT, Entries, Node
 from fhirserver.params.extract import extractor
 from fhirserver.params.facts import (
     CLINICAL_DATES,
+    INLINE,
     UNIONS,
     implied_systems,
     is_mime_type,
@@ -36,6 +40,7 @@ from fhirserver.params.facts import (
     presence_bits,
     unanswered,
 )
+from fhirserver.params.inline import Run
 from fhirserver.params.reference import Resolve
 from fhirserver.params.registry import Registry, SearchParam, compartment_params
 
@@ -60,8 +65,12 @@ def indexer(registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tz
     def index(resource_type: str, id_: str, resource: dict[str, Any]) -> Entries:
         plan = plans.get(resource_type)
         if plan is None:
-            plan = plans[resource_type] = _plan(stored, keys, resolve, zone, resource_type)
+            within = inline.writer(registry, keys, resource_type, index_within)
+            plan = plans[resource_type] = _plan(stored, keys, resolve, zone, resource_type, within)
         return plan(id_, resource)
+
+    def index_within(param: SearchParam, inner: Keys, type_: str) -> Run | None:
+        return _indexer(registry, param, inner, resolve, zone, type_, True)
 
     return index
 
@@ -70,23 +79,31 @@ def _is_derived(param: SearchParam, resource_type: str) -> bool:
     """Whether the row, or what other parameters store, answers it already, or nothing ever does."""
     if param.code in presence.ALWAYS or (resource_type, param.code) in UNIONS:
         return True
+    if (resource_type, param.code) in INLINE:
+        return False
     if unanswered(param, resource_type) is not None:
         return True
     return bool(param.components) and composite.shape_of(param, resource_type) == "conjunction"
 
 
 def _plan(
-    registry: Registry, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
+    registry: Registry,
+    keys: Keys,
+    resolve: Resolve,
+    zone: tzinfo,
+    resource_type: str,
+    within: inline.Writer | None,
 ) -> Callable[[str, dict[str, Any]], Entries]:
     extract = extractor(registry, resource_type)
     steps = {
-        code: _step(param, keys, resolve, zone, resource_type)
+        code: _step(registry, param, keys, resolve, zone, resource_type)
         for code, param in registry.for_type(resource_type).items()
     }
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
     own = resource_type in COMPARTMENTS
     coded = PATIENT_CODED.get(resource_type)
     versioned = steps.keys() >= VERSIONED
+    listed = listing.indexer(keys, resolve) if resource_type == "List" else None
     paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
 
     def plan(id_: str, resource: dict[str, Any]) -> Entries:
@@ -94,6 +111,8 @@ def _plan(
         entries.keys.append(0)
         word = 0
         found = extract(resource)
+        if within is not None:
+            within(found, entries)
         for code, nodes in found.items():
             bit, key, run = steps[code]
             word |= bit
@@ -106,6 +125,8 @@ def _plan(
             entries.compartments.append(keys.target(resource_type, id_))
         if versioned and found.keys() >= VERSIONED:
             uri.put_version(keys, resource_type, "url", found["url"], found["version"], entries)
+        if listed is not None:
+            listed(resource, entries)
         for code, other in paired:
             if code in found and other in found:
                 entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))
@@ -140,19 +161,28 @@ def _distinct(entries: Entries) -> None:
             setattr(entries, name, list(dict.fromkeys(rows)))
 
 
-_Step = tuple[int, int | None, Callable[[Sequence[Any], Entries], None] | None]
+_Step = tuple[int, int | None, Run | None]
 """Presence bit, presence key where there is no bit, and what writes the values."""
 
 
-def _step(param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str) -> _Step:
+def _step(
+    registry: Registry, param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
+) -> _Step:
     bit = presence_bits(resource_type).get(param.code, 0)
     key = None if bit else presence.key_of(keys, resource_type, param.code)
-    return bit, key, _indexer(param, keys, resolve, zone, resource_type)
+    return bit, key, _indexer(registry, param, keys, resolve, zone, resource_type)
 
 
 def _indexer(
-    param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
-) -> Callable[[Sequence[Any], Entries], None] | None:
+    registry: Registry,
+    param: SearchParam,
+    keys: Keys,
+    resolve: Resolve,
+    zone: tzinfo,
+    resource_type: str,
+    inside: bool = False,
+) -> Run | None:
+    """What writes the values of a parameter. `inside`: of a resource within the one that the row holds."""
     code = param.code
     match param.type:
         case "token":
@@ -160,9 +190,11 @@ def _indexer(
             if is_mime_type(param, resource_type):
                 return mime.indexer(keys, resource_type, code, plain)
             return plain
+        case "string" if code == phonetic.CODE:
+            return phonetic.indexer(keys, resource_type)
         case "string":
             return string.indexer(keys, resource_type, code)
-        case "date" if CLINICAL_DATES.get(resource_type) == code:
+        case "date" if CLINICAL_DATES.get(resource_type) == code and not inside:
             return date.clinical_indexer(keys, resource_type, code, zone)
         case "date":
             return date.indexer(keys, resource_type, code, zone)
@@ -171,18 +203,22 @@ def _indexer(
         case "quantity":
             return quantity.indexer(keys, resource_type, code)
         case "uri":
-            return uri.indexer(keys, resource_type, code)
+            return uri.indexer(keys, resource_type, code, inside)
+        case "reference" if (resource_type, code) in INLINE:
+            return None
         case "reference":
             within = frozenset(
-                name for name in COMPARTMENTS if code in compartment_params(name, resource_type)
+                name
+                for name in COMPARTMENTS
+                if code in compartment_params(name, resource_type) and not inside
             )
-            return reference.indexer(
-                keys, resource_type, code, resolve, within, is_patient(param, resource_type)
-            )
+            by_patient = is_patient(param, resource_type) and not inside
+            return reference.indexer(keys, resource_type, code, resolve, within, by_patient)
         case "composite":
-            systems: list[Mapping[str, str]] = [{} for _ in param.components]
+            parts = [registry.get(resource_type, component.code) for component in param.components]
+            systems = [implied_systems(part, resource_type) if part is not None else {} for part in parts]
             return composite.indexer(keys, param, resource_type, systems, resolve)
         case "special" if code == "near":
-            return special.near_indexer(keys, resource_type, code)
+            return near.indexer(keys, resource_type, code)
         case _:
             return None

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from fhirserver.errors import Invalid, NotSupported
-from fhirserver.params import date, number, quantity, reference, string, token, uri
+from fhirserver.params import date, near, number, quantity, reference, string, token, uri
 from fhirserver.params import text as syntax
 from fhirserver.params.date import DateValue
 from fhirserver.params.facts import is_canonical, targets
+from fhirserver.params.near import NearValue
 from fhirserver.params.number import NumberValue
 from fhirserver.params.quantity import QuantityValue
 from fhirserver.params.reference import ReferenceValue
 from fhirserver.params.registry import SearchParam
-from fhirserver.params.special import NearValue, parse_near
 from fhirserver.params.string import StringValue
 from fhirserver.params.token import TokenValue, TypedValue, ValueSetValue
 from fhirserver.params.uri import UriValue
@@ -59,7 +59,7 @@ def parse(param: SearchParam, resource_type: str, modifier: str | None, text: st
         )
     match param.type, modifier:
         case "special", _:
-            return parse_near(param, text)
+            return near.parse(param, text)
         case "token", "in" | "not-in":
             return token.parse_value_set(text)
         case "token", "above" | "below":

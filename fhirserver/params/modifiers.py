@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import composite, date, number, quantity, reference, string, token, uri
+from fhirserver.params import composite, date, number, phonetic, quantity, reference, string, token, uri
 from fhirserver.params.condition import unsupported_modifier
-from fhirserver.params.facts import is_canonical, node_types, targets
+from fhirserver.params.facts import INLINE, is_canonical, node_types, targets
 from fhirserver.params.hierarchy import hierarchies
 from fhirserver.params.registry import SearchParam
 
@@ -33,9 +33,13 @@ def supported(param: SearchParam, resource_type: str) -> tuple[str, ...]:
     """The modifiers that mean something for what the parameter's values are."""
     known = BY_TYPE[param.type]
     match param.type:
+        case "string" if param.code == phonetic.CODE:
+            return phonetic.MODIFIERS
         case "token":
             types = node_types(param, resource_type)
             return tuple(name for name in known if _fits(name, types))
+        case "reference" if (resource_type, param.code) in INLINE:
+            return tuple(name for name in known if name not in ("identifier", "above", "below"))
         case "reference" if is_canonical(param, resource_type):
             # A canonical has no identifier, and :below is about its version, which has nothing above.
             return tuple(name for name in known if name not in ("identifier", "above"))

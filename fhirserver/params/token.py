@@ -18,7 +18,7 @@ from typing import Any, Final
 from fhirserver.db.sql import not_
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import hot
+from fhirserver.params import every, hot
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     Condition,
@@ -31,6 +31,8 @@ from fhirserver.params.condition import (
 from fhirserver.params.entries import Entries, Indexer, Node
 
 MODIFIERS: Final = ("not", "in", "not-in", "above", "below", "of-type", "missing")
+COMPARISONS: Final = ("eq", "ne")
+"""What `_filter` compares by: whatever the case, even that of identifiers."""
 EXACT_TYPES: Final = frozenset({"Identifier", "id", "uri"})
 """Types of values whose case counts."""
 
@@ -167,6 +169,10 @@ def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str
     common = hot.hot_codes(resource_type, code)
     known: dict[Pair, tuple[tuple[int, ...], int | None]] = {}
 
+    def item(node: Node) -> frozenset[int]:
+        of_pairs = (known.get(pair) or folded(pair) for pair in pairs(node.value, node.type, systems))
+        return frozenset(key for found, _ in of_pairs for key in found)
+
     def folded(pair: Pair) -> tuple[tuple[int, ...], int | None]:
         system, value = pair
         value = value.casefold() if value else None
@@ -179,7 +185,9 @@ def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for value, type_ in nodes:
             if type_ in EXACT_TYPES:
-                put_exact(keys, resource_type, code, pairs(value, type_, systems), entries)
+                found = pairs(value, type_, systems)
+                put_exact(keys, resource_type, code, found, entries)
+                put_folded(keys, resource_type, code, found, entries)
                 for typed in types_of(value) if type_ == "Identifier" else ():
                     key = type_key(keys, resource_type, code, typed)
                     entries.keys.append(key)
@@ -190,6 +198,8 @@ def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str
                 entries.keys.extend(found)
                 if selective is not None:
                     entries.tok.append(selective)
+        if len(nodes) > 1:
+            every.put(keys, resource_type, code, map(item, nodes), entries)
 
     return index
 
@@ -203,15 +213,32 @@ def put_exact(keys: Keys, resource_type: str, code: str, found: Iterable[Pair], 
             entries.tok.append(of[0])
 
 
+def put_folded(keys: Keys, resource_type: str, code: str, found: Iterable[Pair], entries: Entries) -> None:
+    """The further keys by which `_filter` finds what is written with capitals, whatever their case."""
+    for system, value in found:
+        if value and value != value.casefold():
+            first, second = row_keys(keys, FOLDED_SPACE, resource_type, code, (system, value.casefold()))[:2]
+            entries.keys.extend((first, second))
+            entries.tok.append(first)
+
+
+def is_exact(types: frozenset[str]) -> bool:
+    """Whether values of these types, or of types unknown, can be such that their case counts."""
+    return not types or not EXACT_TYPES.isdisjoint(types)
+
+
 def _forms(value: TokenValue, types: frozenset[str]) -> list[tuple[str, TokenValue]]:
     """The spaces in which a value is looked up: what the parameter's values can be decides."""
     forms: list[tuple[str, TokenValue]] = []
-    if types & EXACT_TYPES:
+    if is_exact(types):
         forms.append((EXACT_SPACE, value))
     if not types or types - EXACT_TYPES:
-        folded = TokenValue(value.system, None if value.code is None else value.code.casefold())
-        forms.append((FOLDED_SPACE, folded))
+        forms.append((FOLDED_SPACE, _folded(value)))
     return forms
+
+
+def _folded(value: TokenValue) -> TokenValue:
+    return TokenValue(value.system, None if value.code is None else value.code.casefold())
 
 
 def compile(
@@ -221,12 +248,22 @@ def compile(
 
     `:not` holds where no value matches, and where there is none.
     """
-    forms = [form for value in values for form in _forms(value, types)]
+    if modifier in COMPARISONS:
+        values = [_folded(value) for value in values]
+        spaces = (EXACT_SPACE, FOLDED_SPACE) if is_exact(types) else (FOLDED_SPACE,)
+        forms = [(space, value) for value in values for space in spaces]
+    else:
+        forms = [form for value in values for form in _forms(value, types)]
     wanted = [key_of(scope.keys, space, scope.resource_type, code, value) for space, value in forms]
     filter_ = has_keys(scope.alias, list(dict.fromkeys(wanted)))
     if modifier == "not":
         return Condition(not_(filter_))
-    if modifier is not None:  # among them those that stand for codes, where nobody has asked which
+    if modifier == "ne":
+        keys, of = scope.keys, scope.resource_type
+        alike = [key_of(keys, FOLDED_SPACE, of, code, value) for value in values]
+        return Condition(every.unequal(scope.alias, keys, of, code, filter_, alike))
+    if modifier not in (None, *COMPARISONS):
+        # among them those that stand for codes, where nobody has asked which
         raise unsupported_modifier(code, modifier, MODIFIERS)
     common = hot.hot_codes(scope.resource_type, code)
     if any(v.code is None or (space == FOLDED_SPACE and v.code in common) for space, v in forms):

@@ -17,7 +17,7 @@ from typing import Final
 from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import hot
+from fhirserver.params import every, hot
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     Condition,
@@ -33,6 +33,8 @@ from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.string import LAST, VALUE_LENGTH_MAX
 
 MODIFIERS: Final = ("above", "below", "missing")
+COMPARISONS: Final = ("ne",)
+"""What `_filter` compares by, beside equality."""
 
 _URL: Final = re.compile(r"(?!urn:)[a-z][a-z0-9+.\-]*:", re.IGNORECASE)
 
@@ -78,9 +80,13 @@ def forms(value: str, type_: str) -> tuple[str, ...]:
     return (value,) if url == value else (value, url)
 
 
-def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
-    """Writes what `compile` asks for."""
+def indexer(keys: Keys, resource_type: str, code: str, inside: bool) -> Indexer:
+    """Writes what `compile` asks for. `inside`: of a resource within the one that the row holds."""
     prefix = prefix_key(keys, resource_type, code)
+
+    def item(node: Node) -> frozenset[int]:
+        of = forms(node.value, node.type) if isinstance(node.value, str) else ()
+        return frozenset(key_of(keys, resource_type, code, uri) for uri in of)
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for node in nodes:
@@ -91,8 +97,10 @@ def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
                 entries.keys.append(key)
                 if not hot.is_hot_uri(code, uri):
                     entries.tok.append(key)
-            if _URL.match(node.value) and not hot.is_hot_uri(code, node.value):
+            if _URL.match(node.value) and (inside or not hot.is_hot_uri(code, node.value)):
                 entries.str.append((prefix, node.value[:VALUE_LENGTH_MAX]))
+        if len(nodes) > 1:
+            every.put(keys, resource_type, code, map(item, nodes), entries)
 
     return index
 
@@ -125,6 +133,8 @@ def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[UriV
             return _equal(scope, code, [start for value in values for start in beginnings(value.uri)])
         case "below":
             return _below(scope, code, [value.uri for value in values])
+        case "ne":
+            return _unequal(scope, code, [value.uri for value in values])
         case _:
             raise unsupported_modifier(code, modifier, MODIFIERS)
 
@@ -142,6 +152,12 @@ def _equal(scope: Scope, code: str, uris: Sequence[str]) -> Condition:
     return Condition(filter_, (under_keys(wanted),), Rank.URI)
 
 
+def _unequal(scope: Scope, code: str, uris: Sequence[str]) -> Condition:
+    wanted = [key_of(scope.keys, scope.resource_type, code, uri) for uri in uris]
+    equal = has_keys(scope.alias, wanted)
+    return Condition(every.unequal(scope.alias, scope.keys, scope.resource_type, code, equal, wanted))
+
+
 def _below(scope: Scope, code: str, starts: Sequence[str]) -> Condition:
     """`+ 0` keeps the filter, which has the row already, off the index by key."""
     key = prefix_key(scope.keys, scope.resource_type, code)
@@ -150,7 +166,7 @@ def _below(scope: Scope, code: str, starts: Sequence[str]) -> Condition:
         sql("FROM str x WHERE x.rid = {}.rid AND x.key + 0 = {} AND ({})", scope.alias, key, test)
     )
     hot_ones = [start for start in starts if hot.may_be_hot_uri(code, start)]
-    if hot_ones:
+    if hot_ones and not scope.inline:
         return Condition(or_(filter_, _has_profile(scope.alias, hot_ones)))
     select = sql("SELECT x.rid FROM str x WHERE x.key = {} AND ({})", key, test)
     return Condition(filter_, (Rids(select),), Rank.STRING, True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from fhirserver.db.sql import Fragment, join, or_, sql, table
+from fhirserver.db.sql import TRUE, Fragment, join, or_, sql, table
 from fhirserver.params.condition import (
     Condition,
     Driver,
@@ -36,12 +36,14 @@ _STEP: Final = 5
 def refers(context: Context, scope: Scope, param: SearchParam, target: Scope, inner: Condition) -> Condition:
     """Rows under `scope` that refer by `param` to a row under `target` that fulfils `inner`."""
     salt = salt_of(scope.keys, scope.resource_type, param.code)
-    by_patient = is_patient(param, scope.resource_type) and target.resource_type == "Patient"
+    by_patient = (
+        is_patient(param, scope.resource_type) and target.resource_type == "Patient" and not scope.inline
+    )
     if by_patient:
         link = Identities(sql("= {}.ptk", scope.alias))
     else:
         link = Identities(sql("= any(ARRAY(SELECT u.k # {} FROM unnest({}.keys) u(k)))", salt, scope.alias))
-    filter_ = _any(sources(context, target, [inner], [link]))
+    filter_ = any_of(sources(context, target, [inner], [link]))
     if not inner.drivers:
         return Condition(filter_)
     found = _union(sources(context, target, [inner]), sql("{}.idk", target.alias))
@@ -58,9 +60,17 @@ def refers(context: Context, scope: Scope, param: SearchParam, target: Scope, in
 
 
 def referred(
-    context: Context, scope: Scope, param: SearchParam, source: Scope, inner: Condition
+    context: Context,
+    scope: Scope,
+    param: SearchParam,
+    source: Scope,
+    inner: Condition,
+    both: Fragment = TRUE,
 ) -> Condition:
-    """Rows under `scope` that a row under `source` refers to by `param`, which fulfils `inner`."""
+    """Rows under `scope` that a row under `source` refers to by `param`, which fulfils `inner`.
+
+    `both` is what must hold of the two together.
+    """
     salt = salt_of(source.keys, source.resource_type, param.code)
     by_patient = is_patient(param, source.resource_type) and scope.resource_type == "Patient"
     link: Driver
@@ -68,7 +78,7 @@ def referred(
         link = PatientOf(sql("{}.idk", scope.alias))
     else:
         link = TokenOf(sql("({}.idk # {})", scope.alias, salt))
-    filter_ = _any(sources(context, source, [inner], [link]))
+    filter_ = any_of(sources(context, source, [inner, Condition(both)], [link]))
     if not inner.drivers:
         return Condition(filter_)
     if by_patient:
@@ -80,10 +90,12 @@ def referred(
             _union(sources(context, source, [inner]), sql("{}.keys", source.alias)),
         )
     rids = _rows_where(context, scope, sql("o.idk = f.idk"), found)
-    return Condition(filter_, (Rids(rids),), max(Rank.CHAIN, inner.rank + _STEP), context.snapshot is None)
+    exact = context.snapshot is None and both is TRUE
+    return Condition(filter_, (Rids(rids),), max(Rank.CHAIN, inner.rank + _STEP), exact)
 
 
-def _any(found: Sequence[Source]) -> Fragment:
+def any_of(found: Sequence[Source]) -> Fragment:
+    """Whether there is a row in any of the sources."""
     return or_(*(exists(sql("FROM {} WHERE {}", one.from_, one.where)) for one in found))
 
 

@@ -18,7 +18,8 @@ from fhirserver.params import text as syntax
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, compartment_params
 from fhirserver.search import include, sort
-from fhirserver.search.clauses import DEFINED, Reader, UnknownParameter, alike
+from fhirserver.search.clauses import DEFINED, SPECIAL, Reader, UnknownParameter, alike
+from fhirserver.search.filter import resolve as filter_
 from fhirserver.search.query import Condition, Handling, Include, SearchQuery, Summary, Total, Within
 
 CURSOR: Final = "_cursor"
@@ -72,8 +73,7 @@ def parse(
     """The search that the parameters mean: on a type, on those of `_type` or all (None), or of a compartment.
 
     Parameters without a value are left out: https://hl7.org/fhir/R4/search.html#errors. Raises
-    NotSupported, Invalid or TooCostly; UnknownParameter becomes a warning where `handling` is lenient,
-    but for `_query`, which has to be known.
+    NotSupported, Invalid or TooCostly; UnknownParameter becomes a warning where `handling` is lenient.
     """
     if len(params) > limits.params_max:
         raise TooCostly(f"the search has {len(params)} parameters; {limits.params_max} is the limit")
@@ -99,9 +99,9 @@ def parse(
         try:
             if spread:
                 _require_common(registry, name)
-            found = [reader.condition(type_, name, value) for type_ in types]
+            found = [_condition(reader, type_, name, value) for type_ in types]
         except UnknownParameter as error:
-            if handling != "lenient" or name == "_query":
+            if handling != "lenient":
                 raise
             warnings.append(f"{error}; it was ignored")
             continue
@@ -118,6 +118,14 @@ def parse(
         warnings,
         handling,
     )
+
+
+def _condition(reader: Reader, resource_type: str, name: str, value: str) -> Condition:
+    if name == "_filter":
+        return filter_.parse(reader, resource_type, value)
+    if name == "_query":
+        raise NotSupported(f"'{value}' is not a named query of this server, which has none")
+    return reader.condition(resource_type, name, value)
 
 
 def _types(resource_type: str | None, params: Params, compartment: tuple[str, str] | None) -> tuple[str, ...]:
@@ -153,7 +161,7 @@ def _filled(value: str) -> list[str]:
 def _require_common(registry: Registry, name: str) -> None:
     """Raises UnknownParameter for what not all types have: https://hl7.org/fhir/R4/search.html#Introduction"""
     code = name.partition(":")[0].partition(".")[0]
-    if registry.get("Resource", code) is None and code not in DEFINED:
+    if registry.get("Resource", code) is None and code not in DEFINED | SPECIAL:
         raise UnknownParameter(f"not all types have '{code}'; say which are meant: _type=Patient,Observation")
 
 

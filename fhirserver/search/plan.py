@@ -111,7 +111,11 @@ def candidates(
     further = and_(seen, *(one.filter for one in conditions if not (one is chosen and one.exact)))
     job = _Job(context, scope, test, further, order, place, limit)
     rids = [driver.select for driver in drivers if isinstance(driver, Rids)]
-    parts = [_driven(job, driver) for driver in drivers if not isinstance(driver, Rids)]
+    parts = [
+        _driven(job, driver, Fragment((f"s{index}",)))
+        for index, driver in enumerate(drivers, 2)
+        if not isinstance(driver, Rids)
+    ]
     if rids:
         parts.append(_gathered(job, rids))
     selects = [select for part in parts for select in part.selects]
@@ -134,8 +138,8 @@ def _first(job: _Job, selects: Sequence[Fragment]) -> Fragment:
     )
 
 
-def _driven(job: _Job, driver: Driver) -> _Branches:
-    """The branches of a driver that is no set of rids."""
+def _driven(job: _Job, driver: Driver, name: Fragment) -> _Branches:
+    """The branches of a driver that is no set of rids; `name` is free for what they have to name."""
     match driver:
         case Tokens(keys) if job.order.is_default:
             return _Branches([_by_token(job, keys)])
@@ -145,7 +149,7 @@ def _driven(job: _Job, driver: Driver) -> _Branches:
         case Patients((_,)) if job.order.is_default:
             return _Branches(job.walk(reach(job.scope, driver), TRUE, True, _values(job)))
         case Span(lo, hi) if lo is None or hi is None or job.order.is_default:
-            return _in_order(job, reach(job.scope, driver), TRUE, sql("s0"))
+            return _in_order(job, reach(job.scope, driver), TRUE, name)
         case _:
             found = scans(job.context, job.scope, reach(job.scope, driver), job.further)
             return _Branches([job.page(source) for source in found])

@@ -71,6 +71,13 @@ class Has:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """`_list`: resources that one of the lists refers to, each given by its id or one of R4's names."""
+
+    lists: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Within:
     """In the compartment of a resource: https://hl7.org/fhir/R4/compartmentdefinition.html"""
 
@@ -78,7 +85,28 @@ class Within:
     id: str
 
 
-Condition = Clause | Missing | Ids | Updated | Chain | Has | Within
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of them hold: `_filter` alone says so of conditions within conditions."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """One of them holds at least."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """It does not hold, be it that something it asks for is absent."""
+
+    condition: Condition
+
+
+Condition = Clause | Missing | Ids | Updated | Chain | Has | Listed | Within | And | Or | Not
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,19 @@ hash at all: https://hl7.org/fhir/R4/http.html#cond-update
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fhirserver.fhir.reference import parse as parse_reference
 from fhirserver.fhir.reference import parse_canonical
 from fhirserver.params import mime, reference, token, uri
-from fhirserver.params.extract import Node, extractor
+from fhirserver.params.extract import Found, Node, extractor
 from fhirserver.params.facts import implied_systems, is_canonical
 from fhirserver.params.reference import ReferenceValue
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.params.token import TokenValue, TypedValue
 from fhirserver.params.uri import UriValue
-from fhirserver.search.query import Clause, SearchQuery
+from fhirserver.search.query import And, Clause, Condition, Not, Or, SearchQuery
 
 Test = Callable[[Node, Any], bool]
 
@@ -32,17 +33,44 @@ def holds(
     Conditions of other kinds were decided by values, not keys, and are not looked at again.
     """
     resource_type = resource["resourceType"]
-    clauses = [c for c in query.conditions[resource_type] if isinstance(c, Clause)]
-    nodes = extractor(registry, resource_type)(resource)
-    for clause in clauses:
-        test = _test(clause.param, clause.modifier, resource, own_bases)
+    look = _Look(extractor(registry, resource_type)(resource), resource, own_bases)
+    return all(look.verdict(condition) is not False for condition in query.conditions[resource_type])
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The values of one resource."""
+
+    nodes: Found
+    resource: dict[str, Any]
+    own_bases: tuple[str, ...]
+
+    def verdict(self, condition: Condition) -> bool | None:
+        """Whether a condition holds; None where that does not hang on keys."""
+        match condition:
+            case Clause():
+                return self.clause(condition)
+            case And(parts):
+                found = [self.verdict(part) for part in parts]
+                return False if False in found else None if None in found else True
+            case Or(parts):
+                found = [self.verdict(part) for part in parts]
+                return True if True in found else None if None in found else False
+            case Not(part):
+                inner = self.verdict(part)
+                return None if inner is None else not inner
+            case _:
+                return None
+
+    def clause(self, clause: Clause) -> bool | None:
+        test = _test(clause.param, clause.modifier, self.resource, self.own_bases)
         if test is None:
-            continue
-        found: Sequence[Node] = nodes.get(clause.param.code, ())
-        matched = any(test(node, value) for node in found for value in clause.values)
-        if matched is (clause.modifier == "not"):
-            return False
-    return True
+            return None
+        nodes: Sequence[Node] = self.nodes.get(clause.param.code, ())
+        if clause.modifier == "ne":
+            return any(not test(node, value) for node in nodes for value in clause.values)
+        matched = any(test(node, value) for node in nodes for value in clause.values)
+        return matched is not (clause.modifier == "not")
 
 
 def _test(
@@ -56,8 +84,9 @@ def _test(
             return lambda node, value: _is_mime_type(modifier, node, value)
         case "token":
             systems = implied_systems(param, resource["resourceType"])
+            any_case = modifier in token.COMPARISONS
             return lambda node, value: any(
-                _same_token(pair, value, node.type in token.EXACT_TYPES)
+                _same_token(pair, value, node.type in token.EXACT_TYPES and not any_case)
                 for pair in token.pairs(node.value, node.type, systems)
             )
         case "uri" if modifier == "above":

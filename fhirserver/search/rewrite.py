@@ -1,11 +1,11 @@
-"""Going through a condition down to its clauses, wherever they stand: in chains and in `_has` as well."""
+"""Going through a condition down to its clauses wherever they stand: in chains, `_has` and filters too."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from fhirserver.search.query import Chain, Clause, Condition, Has, SearchQuery
+from fhirserver.search.query import And, Chain, Clause, Condition, Has, Not, Or, SearchQuery
 
 Change = Callable[[str, Clause], Condition]
 """(resource type, clause) -> what stands in its place."""
@@ -27,6 +27,11 @@ def _clauses(resource_type: str, condition: Condition) -> Iterator[tuple[str, Cl
                 yield from _clauses(target, one)
         case Has(source, _, inner):
             yield from _clauses(source, inner)
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from _clauses(resource_type, part)
+        case Not(part):
+            yield from _clauses(resource_type, part)
         case _:
             pass
 
@@ -50,5 +55,11 @@ def _changed(resource_type: str, condition: Condition, change: Change) -> Condit
             return Chain(param, tuple((target, _changed(target, one, change)) for target, one in inner))
         case Has(source, param, inner):
             return Has(source, param, _changed(source, inner, change))
+        case And(parts):
+            return And(tuple(_changed(resource_type, part, change) for part in parts))
+        case Or(parts):
+            return Or(tuple(_changed(resource_type, part, change) for part in parts))
+        case Not(part):
+            return Not(_changed(resource_type, part, change))
         case _:
             return condition

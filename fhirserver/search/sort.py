@@ -18,7 +18,7 @@ from fhirserver.errors import NotSupported, TooCostly
 from fhirserver.fhir.fhirpath.routes import Route
 from fhirserver.fhir.fhirpath.tree import Binary, Call, Expr, Literal, Member, TypeTest
 from fhirserver.fhir.fhirpath.types import type_name
-from fhirserver.params import date, number, string
+from fhirserver.params import date, number, phonetic, string
 from fhirserver.params.condition import Scope
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, routes_of
 from fhirserver.params.registry import Registry, SearchParam
@@ -146,8 +146,9 @@ def _key(registry: Registry, types: Sequence[str], part: str) -> SortKey:
     if len(types) > 1:
         raise NotSupported("a search across types is sorted by _id or _lastUpdated")
     param = defined(registry, types[0], code)
-    if param.type in ("composite", "special"):
-        raise NotSupported(f"'{code}' is {param.type} and has no order")
+    if param.type in ("composite", "special") or code == phonetic.CODE:
+        kind = "of sounds" if code == phonetic.CODE else param.type
+        raise NotSupported(f"'{code}' is {kind} and has no order")
     return SortKey(code, param, descending)
 
 

@@ -69,6 +69,9 @@ async def issue(http: Http, url: str, **headers: str) -> dict[str, Any]:
         (f"code:in={TREE}?fhir_vs%3Disa/valve", {"c1", "c2"}),
         (f"code:not-in={HEART}&code:below={TREE}|lung", {"c4"}),
         (f"code:in={HEART}&patient=p1", {"c0", "c1", "c2", "c3"}),
+        (f"_filter=code%20in%20{HEART}%20and%20not%20(code%20ss%20{TREE}|valve)", {"c0", "c3"}),
+        (f"_filter=code%20ni%20{HEART}%20or%20code%20sb%20{TREE}|valve", {"c0", "c1", "c4", "c5"}),
+        (f"code:in={HEART}&_filter=patient.gender%20eq%20female%20and%20code%20ss%20{TREE}|rhythm", {"c3"}),
     ],
 )
 async def test_by_value_set_and_subsumption(http: Http, asked: str, wanted: set[str]) -> None:

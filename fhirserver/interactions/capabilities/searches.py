@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params.facts import unanswered
+from fhirserver.params.facts import INLINE, unanswered
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search.clauses import DEFINED
 from fhirserver.search.include import followed
@@ -16,9 +16,11 @@ from fhirserver.search.include import followed
 CONTROLS: Final = {
     "_count": "number",
     "_elements": "string",
+    "_filter": "special",
     "_format": "token",
     "_has": "special",
     "_include": "string",
+    "_list": "string",
     "_pretty": "token",
     "_revinclude": "string",
     "_sort": "string",
@@ -35,7 +37,8 @@ def announced(registry: Registry, resource_type: str) -> list[SearchParam]:
     return [
         param
         for code, param in registry.for_type(resource_type).items()
-        if code not in DEFINED and unanswered(param, resource_type) is None
+        if code not in DEFINED
+        and (unanswered(param, resource_type) is None or (resource_type, code) in INLINE)
     ]
 
 

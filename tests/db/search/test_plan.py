@@ -41,6 +41,16 @@ EVERYDAY = [
     "Encounter?location-period=ge2020",
     "Patient/p1/Observation?",
     "Patient/p1/*?",
+    "Patient?_filter=identifier%20eq%20urn:a|a%20or%20family%20eq%20smith",
+    "Patient?_filter=name%20sw%20sm%20and%20not%20(birthdate%20lt%201990)",
+    "Observation?_filter=patient%20re%20Patient/p1%20and%20code%20ne%208480-6",
+    "Observation?_filter=patient.identifier%20eq%20urn:a|A%20and%20date%20po%202020",
+    "Observation?_filter=code%20eq%208480-6%20or%20code%20eq%208462-4",
+    "Observation?_list=l1",
+    "AllergyIntolerance?patient=p1&_list=$current-allergies",
+    "Patient?phonetic=smith",
+    "Bundle?composition.patient=p1&composition.date=ge2020",
+    "Location?near=52.5|13.4|10|km",
 ]
 
 
