@@ -147,6 +147,7 @@ class Settings(BaseSettings):
     or_values_max: int = Field(500, ge=1, description="Comma-separated values of one search parameter.")
     chain_depth_max: int = Field(3, ge=0, le=8, description="Hops in a chained parameter or `_has`.")
     includes_max: int = Field(10, ge=0, description="`_include` and `_revinclude` parameters in a request.")
+    include_iterate_max: int = Field(5, ge=1, le=100, description="Rounds of `_include:iterate` for a page.")
 
     # -- the database
     statement_timeout_s: float = Field(30, gt=0, description="Longest single SQL statement.")

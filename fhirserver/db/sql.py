@@ -45,6 +45,23 @@ class Fragment:
                 pieces.append(f"${len(values)}")
             pieces.append(texts[index])
 
+    def flat(self, kept: Fragment) -> tuple[tuple[str, ...], tuple[object, ...]]:
+        """Its texts and arguments with all fragments in it spliced, but for `kept`, which stays one."""
+        texts: list[str] = [""]
+        args: list[object] = []
+        self._splice(kept, texts, args)
+        return tuple(texts), tuple(args)
+
+    def _splice(self, kept: Fragment, texts: list[str], args: list[object]) -> None:
+        texts[-1] += self.texts[0]
+        for index, arg in enumerate(self.args, 1):
+            if isinstance(arg, Fragment) and arg is not kept:
+                arg._splice(kept, texts, args)
+            else:
+                args.append(arg)
+                texts.append("")
+            texts[-1] += self.texts[index]
+
     def __repr__(self) -> str:
         return f"<Fragment {self.numbered()[0]}>"
 

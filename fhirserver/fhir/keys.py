@@ -35,6 +35,14 @@ class Keys:
         """Key of a search parameter on a type."""
         return self._cached(f"param{_SEPARATOR}{resource_type}{_SEPARATOR}{code}")
 
+    def uri(self, text: str) -> int:
+        """Key of a URI or canonical URL, `url|version` included.
+
+        It is indexed as `param(...) ^ uri(...)`, by the resource that has it as well as by those that
+        refer to it, so that a chain joins on it like on `target`.
+        """
+        return self._cached(f"uri{_SEPARATOR}{text}")
+
     def target(self, resource_type: str, id_: str) -> int:
         """Key of a resource's identity (`Type/id`), the column `resource.idk`.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +15,11 @@ from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.bundle import Entry, Link, bundle, outcome_entry, search_entry
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Handling
+from fhirserver.interactions.including import included
 from fhirserver.interactions.permission import is_restricted
 from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.search import compile as compiled
-from fhirserver.search import include, page
+from fhirserver.search import page
 from fhirserver.search.page import Cursor
 from fhirserver.search.parse import parse
 from fhirserver.search.query import SearchQuery
@@ -29,8 +29,6 @@ TOTAL_CHEAP_MAX = 500
 """Matches up to which `Bundle.total` is counted unasked; beyond, `_total=accurate` asks for it."""
 TYPES_PLANNED_MAX = 8
 """Types up to which all are searched at once; of more, only those that have anything."""
-INCLUDED_MAX = 10_000
-"""Resources that includes add to one page at most; a warning says so when there are more."""
 
 
 async def search(connection: Connection, call: Call) -> Answer:
@@ -53,7 +51,7 @@ async def search(connection: Connection, call: Call) -> Answer:
     if query.counts_only:
         body = bundle(
             "searchset",
-            _remarks(query.warnings),
+            _remarks(query.warnings, ()),
             [Link("self", page.link(call.base, path, query.applied))],
             total=(total := await _count(connection, call, query, None)),
         )
@@ -64,12 +62,11 @@ async def search(connection: Connection, call: Call) -> Answer:
     found = page.cut(rows, query.count, _keys(rows), cursor, micros(call.now), total)
     versions = [Version.of(row) for row in found.rows]
     entries = [search_entry(call.base, version, "match") for version in versions]
-    included, cut_off = await _included(connection, call, query, versions)
-    entries += [search_entry(call.base, version, "include") for version in included]
-    remarks = (*query.warnings, *([f"only {INCLUDED_MAX} included resources are given"] if cut_off else []))
+    more, remarks = await included(connection, call, query, versions, cursor.snapshot if cursor else None)
+    entries += [search_entry(call.base, version, "include") for version in more]
     body = bundle(
         "searchset",
-        entries + _remarks(remarks),
+        entries + _remarks(query.warnings, remarks),
         _links(call, query, path, bound, found),
         total=total,
     )
@@ -125,31 +122,12 @@ async def _count(connection: Connection, call: Call, query: SearchQuery, at_most
     return int(count)
 
 
-async def _included(
-    connection: Connection, call: Call, query: SearchQuery, matches: Sequence[Version]
-) -> tuple[list[Version], bool]:
-    """The included resources, and whether there were more than allowed."""
-    if not query.includes or not matches:
-        return [], False
-    services = call.services
-    ids: dict[str, list[str]] = defaultdict(list)
-    for version in matches:
-        ids[version.type].append(version.id)
-    forward = any(not one.reverse for one in query.includes)
-    resources = [version.resource() for version in matches] if forward else []
-    targets = include.targets(query.includes, services.registry, services.own_bases, resources)
-    made = include.statement(context_of(call), query.includes, targets, ids, COLUMNS, INCLUDED_MAX + 1)
-    if made is None:
-        return [], False
-    text, args = made.numbered()
-    found = [Version.of(record) for record in await connection.fetch(text, *args)]
-    return found[:INCLUDED_MAX], len(found) > INCLUDED_MAX
-
-
-def _remarks(warnings: Sequence[str]) -> list[Entry]:
-    if not warnings:
-        return []
-    return [outcome_entry(outcome(*(Issue("warning", "not-supported", text) for text in warnings)))]
+def _remarks(ignored: Sequence[str], left_out: Sequence[str]) -> list[Entry]:
+    issues = [
+        *(Issue("warning", "not-supported", text) for text in ignored),
+        *(Issue("warning", "too-costly", text) for text in left_out),
+    ]
+    return [outcome_entry(outcome(*issues))] if issues else []
 
 
 def _links(call: Call, query: SearchQuery, path: str, bound: bytes, found: page.Page) -> list[Link]:

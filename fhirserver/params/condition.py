@@ -61,7 +61,8 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class TokenOf:
-    """The rows under an expression's value in `tok`, for conditions on another row."""
+    """The rows under an expression's value (or `any(...)` of its values) in `tok`, for conditions on
+    another row."""
 
     key: Fragment
 
@@ -135,6 +136,10 @@ def exists(body: Fragment) -> Fragment:
     OFFSET 0 keeps PostgreSQL from turning it into a join that reads the whole inner side.
     """
     return sql("EXISTS (SELECT {} OFFSET 0)", body)
+
+
+class UnknownParameter(NotSupported):
+    """The type has no such parameter, or this server none: ignored when the caller is lenient."""
 
 
 class UnsupportedModifier(NotSupported):

@@ -30,12 +30,11 @@ from fhirserver.params.facts import (
     CLINICAL_DATES,
     UNIONS,
     implied_systems,
-    is_patient,
     presence_bits,
     unanswered,
 )
 from fhirserver.params.reference import Resolve
-from fhirserver.params.registry import Registry, SearchParam, compartment_params
+from fhirserver.params.registry import Registry, SearchParam
 
 Index = Callable[[str, str, dict[str, Any]], Entries]
 """(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
@@ -168,12 +167,7 @@ def _indexer(
         case "uri":
             return uri.indexer(keys, resource_type, code)
         case "reference":
-            within = frozenset(
-                name for name in COMPARTMENTS if code in compartment_params(name, resource_type)
-            )
-            return reference.indexer(
-                keys, resource_type, code, resolve, within, is_patient(param, resource_type)
-            )
+            return reference.indexer(keys, param, resource_type, resolve)
         case "composite":
             systems: list[Mapping[str, str]] = [{} for _ in param.components]
             return composite.indexer(keys, param, resource_type, systems, resolve)

@@ -12,7 +12,7 @@ from fhirserver.errors import Invalid, NotSupported
 from fhirserver.params import date, number, quantity, reference, string, token, uri
 from fhirserver.params import text as syntax
 from fhirserver.params.date import DateValue
-from fhirserver.params.facts import targets
+from fhirserver.params.facts import may_be_canonical, targets
 from fhirserver.params.number import NumberValue
 from fhirserver.params.quantity import QuantityValue
 from fhirserver.params.reference import ReferenceValue
@@ -59,12 +59,24 @@ def parse(param: SearchParam, resource_type: str, modifier: str | None, text: st
         )
     if param.type == "special":
         return parse_near(param, text)
-    pointed = targets(param, resource_type) if param.type == "reference" else ()
-    return plain(param.type, pointed, modifier, text, reading)
+    if param.type != "reference":
+        return plain(param.type, (), modifier, text, reading)
+    by_url = may_be_canonical(param, resource_type)
+    return plain(param.type, targets(param, resource_type), modifier, text, reading, by_url)
 
 
-def plain(type_: str, pointed: tuple[str, ...], modifier: str | None, text: str, reading: Reading) -> Plain:
-    """One value of any type but composite and special. Raises Invalid, NotSupported."""
+def plain(
+    type_: str,
+    pointed: tuple[str, ...],
+    modifier: str | None,
+    text: str,
+    reading: Reading,
+    by_url: bool = False,
+) -> Plain:
+    """One value of any type but composite and special. Raises Invalid, NotSupported.
+
+    `pointed`: the types that a reference may point at; `by_url`: perhaps by a canonical URL.
+    """
     match type_:
         case "date":
             return date.parse(text, reading.zone)
@@ -75,7 +87,7 @@ def plain(type_: str, pointed: tuple[str, ...], modifier: str | None, text: str,
         case "reference" if modifier == "identifier":
             return token.parse(text)
         case "reference":
-            return reference.parse(text, pointed, modifier, reading.own_bases)
+            return reference.parse(text, pointed, modifier, reading.own_bases, by_url)
         case "string":
             return string.parse(text)
         case "token":

@@ -4,6 +4,9 @@ https://hl7.org/fhir/R4/search.html#reference
 
 A local reference has the key `param ^ target`. Where one element alone says whose the resource is,
 the reference to that Patient is `resource.ptk` and nothing else (see `facts.patient_path`).
+
+A canonical has `param ^ url`, by which a search without version finds it, and beside it, with another
+key of the parameter, the URL as written: `url` alone or `url|version`. That is what a chain follows.
 """
 
 from __future__ import annotations
@@ -18,20 +21,28 @@ from fhirserver.errors import Invalid
 from fhirserver.fhir import reference
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.reference import Reference
-from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.params import text as syntax
 from fhirserver.params import token
 from fhirserver.params.condition import Condition, Driver, Patients, Rank, Scope, Tokens, has_keys
 from fhirserver.params.entries import Entries, Indexer, Node
+from fhirserver.params.facts import is_patient, is_wide
+from fhirserver.params.registry import SearchParam, compartment_params
 from fhirserver.params.token import TokenValue
 
 _RESOLVED_MAX: Final = 16_384
+_URLS: Final = frozenset({"canonical", "uri", "url"})
+"""Types of values that refer by canonical URL."""
+
 MODIFIERS: Final = ("a resource type", "identifier", "missing")
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceValue:
-    """Local: the `types` that the id may be of, perhaps a version. Elsewhere: `url`, perhaps a version."""
+    """Local: the `types` that the id may be of, perhaps a version. Elsewhere: `url`, perhaps a version.
+
+    A URL below this server's base is both: what it stands for has that id, or that canonical URL.
+    """
 
     types: tuple[str, ...] = ()
     id: str | None = None
@@ -40,9 +51,14 @@ class ReferenceValue:
 
 
 def parse(
-    text: str, targets: tuple[str, ...], type_modifier: str | None, own_bases: tuple[str, ...]
+    text: str,
+    targets: tuple[str, ...],
+    type_modifier: str | None,
+    own_bases: tuple[str, ...],
+    by_url: bool = False,
 ) -> ReferenceValue:
-    """A search value. `targets` are the types the parameter may point at, none for any. Raises Invalid."""
+    """A search value. `targets` are the types the parameter may point at, none for any; `by_url`: it
+    may do so by canonical URL. Raises Invalid."""
     value = syntax.unescape(text)
     if not value or value.startswith("#"):
         raise Invalid(f"'{text}' is not an id, Type/id or URL")
@@ -58,7 +74,8 @@ def parse(
         raise Invalid(f"'{text}' is not a reference to the type {type_modifier}")
     if found.is_local:
         assert found.type is not None
-        return ReferenceValue((found.type,), found.id, None, found.version)
+        url = value if by_url and found.version is None and ":" in value else None
+        return ReferenceValue((found.type,), found.id, url, found.version)
     return ReferenceValue((), None, found.url, found.version)
 
 
@@ -94,9 +111,24 @@ def salt_of(keys: Keys, resource_type: str, code: str) -> int:
     return keys.param(resource_type, code)
 
 
-def url_key(keys: Keys, resource_type: str, code: str, url: str, version: str | None = None) -> int:
-    """The key of a reference to elsewhere, or of a canonical."""
-    return keys.of("url", resource_type, code, url, *(() if version is None else (version,)))
+def url_key(keys: Keys, resource_type: str, code: str, url: str) -> int:
+    """The key of a reference to elsewhere or of a canonical, of whatever version."""
+    return salt_of(keys, resource_type, code) ^ keys.uri(url)
+
+
+def written_salt(keys: Keys, resource_type: str, code: str) -> int:
+    """What the key of a URL as written is combined with."""
+    return keys.param(resource_type, f"{code}|")
+
+
+def written_key(keys: Keys, resource_type: str, code: str, url: str, version: str | None) -> int:
+    """The key of a URL with its version, or of a canonical without one; in the row alone."""
+    return written_salt(keys, resource_type, code) ^ keys.uri(url if version is None else f"{url}|{version}")
+
+
+def type_key(keys: Keys, resource_type: str, code: str, target: str) -> int:
+    """The key of a row that refers to a resource of a type, where that may be of nearly any type."""
+    return keys.of("to", resource_type, code, target)
 
 
 def version_key(keys: Keys, resource_type: str, code: str, type_: str, id_: str, version: str) -> int:
@@ -109,35 +141,34 @@ def identifier_code(code: str) -> str:
     return f"{code}:identifier"
 
 
-def indexer(
-    keys: Keys,
-    resource_type: str,
-    code: str,
-    resolve: Resolve,
-    compartments: frozenset[str],
-    is_patient: bool,
-) -> Indexer:
+def indexer(keys: Keys, param: SearchParam, resource_type: str, resolve: Resolve) -> Indexer:
     """Writes what `compile` asks for, and the compartments that this parameter puts the resource into."""
+    code = param.code
     salt = salt_of(keys, resource_type, code)
+    compartments = frozenset(name for name in COMPARTMENTS if code in compartment_params(name, resource_type))
+    by_patient, wide = is_patient(param, resource_type), is_wide(param, resource_type)
 
     def local(found: Reference, target: int, entries: Entries) -> None:
         if found.type in compartments:
             entries.compartments.append(target)
-        if is_patient and found.type == "Patient":
+        if by_patient and found.type == "Patient":
             entries.ptk = target
         else:
             entries.keys.append(salt ^ target)
             entries.tok.append(salt ^ target)
+            if wide and found.type is not None:
+                entries.keys.append(type_key(keys, resource_type, code, found.type))
         if found.version is not None and found.type is not None and found.id is not None:
             entries.keys.append(version_key(keys, resource_type, code, found.type, found.id, found.version))
 
-    def elsewhere(found: Reference, entries: Entries) -> None:
-        assert found.url is not None
+    def by_url(found: Reference, followed: bool, entries: Entries) -> None:
+        if not found.url:
+            return
         key = url_key(keys, resource_type, code, found.url)
         entries.keys.append(key)
         entries.tok.append(key)
-        if found.version is not None:
-            entries.keys.append(url_key(keys, resource_type, code, found.url, found.version))
+        if followed or found.version is not None:
+            entries.keys.append(written_key(keys, resource_type, code, found.url, found.version))
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for value, type_ in nodes:
@@ -146,9 +177,11 @@ def indexer(
                 found, target = resolve(literal)
                 if found.is_local:
                     local(found, target, entries)
-                elif found.url is not None:
-                    elsewhere(found, entries)
-            if type_ == "Reference" and "identifier" in value:
+                elif type_ not in _URLS:
+                    by_url(found, False, entries)
+            if type_ in _URLS:  # even where it looks like a reference to a resource of this server
+                by_url(reference.parse_canonical(value), True, entries)
+            elif type_ == "Reference" and "identifier" in value:
                 one = value["identifier"]
                 pairs = [(one.get("system"), one.get("value"))]
                 token.put_exact(keys, resource_type, identifier_code(code), pairs, entries)
@@ -156,15 +189,23 @@ def indexer(
     return index
 
 
-def compile(scope: Scope, code: str, values: Sequence[ReferenceValue], is_patient: bool) -> Condition:
-    """The condition of one clause; its values are alternatives. `:Type` is in the values already."""
+def compile(scope: Scope, code: str, values: Sequence[ReferenceValue], by_patient: bool) -> Condition:
+    """The condition of one clause; its values are alternatives. `:Type` is in the values already.
+
+    `by_patient`: `ptk` holds the references to Patients.
+    """
     found = _Wanted([], [], [], [])
     for value in values:
         if value.url is not None:
-            found.keys.append(url_key(scope.keys, scope.resource_type, code, value.url, value.version))
             found.driving.append(url_key(scope.keys, scope.resource_type, code, value.url))
-        else:
-            _local(scope, code, value, is_patient, found)
+            if value.version is None:
+                found.keys.append(found.driving[-1])
+            else:
+                found.keys.append(
+                    written_key(scope.keys, scope.resource_type, code, value.url, value.version)
+                )
+        if value.id is not None:
+            _local(scope, code, value, by_patient, found)
     return _condition(scope, found)
 
 
@@ -177,20 +218,20 @@ class _Wanted(NamedTuple):
     driving: list[int]
 
 
-def _local(scope: Scope, code: str, value: ReferenceValue, is_patient: bool, found: _Wanted) -> None:
+def _local(scope: Scope, code: str, value: ReferenceValue, by_patient: bool, found: _Wanted) -> None:
     assert value.id is not None
     keys, of = scope.keys, scope.resource_type
     for type_ in value.types:
         target = keys.target(type_, value.id)
         key = salt_of(keys, of, code) ^ target
-        by_patient = is_patient and type_ == "Patient"
+        is_ptk = by_patient and type_ == "Patient"
         if value.version is not None:
             found.keys.append(version_key(keys, of, code, type_, value.id, value.version))
-        elif by_patient:
+        elif is_ptk:
             found.patients.append(target)
         else:
             found.keys.append(key)
-        if by_patient:
+        if is_ptk:
             found.leads.append(target)
         else:
             found.driving.append(key)

@@ -36,7 +36,7 @@ def parse(text: str) -> UriValue:
 
 def key_of(keys: Keys, resource_type: str, code: str, uri: str) -> int:
     """The key of one value."""
-    return keys.of("uri", resource_type, code, uri)
+    return keys.param(resource_type, code) ^ keys.uri(uri)
 
 
 def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:

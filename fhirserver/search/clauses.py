@@ -8,28 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from fhirserver.errors import Invalid, NotSupported, TooCostly
+from fhirserver.errors import Invalid, TooCostly
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.fhir.suggest import nearest
 from fhirserver.params import date, kinds, modifiers, special
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import UnsupportedModifier
-from fhirserver.params.facts import is_canonical, targets, unanswered
+from fhirserver.params.condition import UnknownParameter, UnsupportedModifier
+from fhirserver.params.facts import unanswered
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, SearchParam
-from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Missing, Updated
-
-CHAIN_TYPES_MAX: Final = 12
-"""Types that a chain without `:Type` may spread to; beyond that the caller has to say which."""
+from fhirserver.search import hops
+from fhirserver.search.hops import alike
+from fhirserver.search.query import Clause, Condition, Has, Ids, Missing, Updated
 
 DEFINED: Final = frozenset(
     {"_text", "_content", "_list", "_query", "_filter", "_contained", "_containedType"}
 )
 """What R4 defines for all types and this server does not offer yet."""
-
-
-class UnknownParameter(NotSupported):
-    """The type has no such parameter, or this server none: ignored when the caller is lenient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +43,19 @@ class Reader:
         if depth > self.chain_depth_max:
             raise TooCostly(f"a chain has at most {self.chain_depth_max} links")
         if name == "_has" or name.startswith("_has:"):
-            return self._has(name, value, depth)
+            return self._has(name, resource_type, value, depth)
         head, dot, rest = name.partition(".")
         code, colon, modifier = head.partition(":")
         param = self._param(resource_type, code)
         if dot:
-            return self._chain(resource_type, param, modifier or None, rest, value, depth)
+            return hops.chain(
+                self.registry,
+                resource_type,
+                param,
+                modifier or None,
+                rest,
+                lambda of: self.condition(of, rest, value, depth + 1),
+            )
         if colon and not modifier:
             raise UnsupportedModifier(f"'{name}' ends in a colon without a modifier")
         return self._clause(resource_type, param, modifier or None, value)
@@ -85,32 +86,7 @@ class Reader:
             tuple(kinds.parse(param, resource_type, modifier, part, self.reading) for part in parts),
         )
 
-    def _chain(
-        self, resource_type: str, param: SearchParam, modifier: str | None, rest: str, value: str, depth: int
-    ) -> Chain:
-        if param.type != "reference":
-            raise Invalid(f"'{param.code}' is no reference: '{param.code}.{rest}' leads nowhere")
-        require_followed(param, resource_type)
-        if modifier is not None and modifier not in ENDPOINT_TYPES:
-            raise UnsupportedModifier(f"'{modifier}' is not a resource type: {param.code}:[type].{rest}")
-        allowed = targets(param, resource_type) or tuple(sorted(ENDPOINT_TYPES))
-        pointed = (modifier,) if modifier else tuple(t for t in allowed if t in ENDPOINT_TYPES)
-        inner: list[tuple[str, Condition]] = []
-        missed: UnknownParameter | None = None
-        for target in pointed:
-            try:
-                inner.append((target, self.condition(target, rest, value, depth + 1)))
-            except UnknownParameter as error:
-                missed = missed or error
-        if not inner:
-            raise missed or UnknownParameter(f"'{param.code}' points at nothing that can be searched")
-        if len(inner) > CHAIN_TYPES_MAX:
-            raise TooCostly(
-                f"'{param.code}.{rest}' spreads to {len(inner)} types; say which: {param.code}:[type].{rest}"
-            )
-        return Chain(param, tuple(inner))
-
-    def _has(self, name: str, value: str, depth: int) -> Has:
+    def _has(self, name: str, resource_type: str, value: str, depth: int) -> Has:
         parts = name.split(":", 3)
         if len(parts) < 4 or not all(parts[1:]):
             raise Invalid(f"'{name}' is not _has:[type]:[reference parameter]:[parameter]")
@@ -120,10 +96,13 @@ class Reader:
                 f"'{source}' in '{name}' is not a resource type{alike(source, ENDPOINT_TYPES)}"
             )
         param = self._param(source, code)
-        if param.type != "reference":
-            raise Invalid(f"'{code}' in '{name}' is not a reference parameter of {source}")
-        require_followed(param, source)
-        return Has(source, param, self.condition(source, rest, value, depth + 1))
+        return hops.has(
+            self.registry,
+            resource_type,
+            param,
+            source,
+            lambda of: self.condition(of, rest, value, depth + 1),
+        )
 
 
 def defined(registry: Registry, resource_type: str, code: str) -> SearchParam:
@@ -137,20 +116,6 @@ def defined(registry: Registry, resource_type: str, code: str) -> SearchParam:
     if param is None:
         raise unknown(resource_type, code, registry)
     return param
-
-
-def require_followed(param: SearchParam, resource_type: str) -> None:
-    """Raises UnknownParameter for a reference that leads by URL, where keys of ids are needed."""
-    if is_canonical(param, resource_type):
-        raise UnknownParameter(
-            f"'{param.code}' of {resource_type} refers by canonical URL: no chain or include follows it"
-        )
-
-
-def alike(name: str, known: frozenset[str]) -> str:
-    """The end of a message that says what else it may have been."""
-    names = nearest(name, known)
-    return f"; alike: {', '.join(names)}" if names else ""
 
 
 def unknown(resource_type: str, code: str, registry: Registry) -> UnknownParameter:

@@ -47,12 +47,9 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
             found = compile_one(context, of, inner, depth + 1)
             return chain.referred(context, scope, param, of, found)
         case query.Chain(param, targets):
-            return chain.either(
-                [
-                    chain.refers(context, scope, param, of, compile_one(context, of, inner, depth + 1))
-                    for of, inner in ((context.scope(type_, depth + 1), inner) for type_, inner in targets)
-                ]
-            )
+            ends = [(context.scope(type_, depth + 1), end) for type_, end in targets]
+            found = [(of, compile_one(context, of, end, depth + 1)) for of, end in ends]
+            return chain.refers(context, scope, param, found)
 
 
 def _clause(

@@ -172,7 +172,7 @@ def _with_results(
     for name, value in results:
         if name.startswith(("_include", "_revinclude")):
             try:
-                includes.extend(include.parse(registry, query.types, name, value))
+                includes.append(include.parse(registry, name, value))
             except UnknownParameter as error:
                 if handling != "lenient":
                     raise

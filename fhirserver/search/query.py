@@ -94,14 +94,15 @@ class SortKey:
 class Include:
     """`_include` and `_revinclude`: https://hl7.org/fhir/R4/search.html#revinclude
 
-    `source` is the type that refers; `param` None stands for all of its reference parameters (`*`);
-    `target` narrows what is referred to.
+    `source` is the type that refers, None for any; `param` None stands for all of its reference
+    parameters (`*`); `target` narrows what is referred to. `iterate`: of what was included as well.
     """
 
-    source: str
+    source: str | None
     param: SearchParam | None
     target: str | None
     reverse: bool
+    iterate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,6 @@ def _same_reference(literal: str, value: ReferenceValue, own_bases: tuple[str, .
     found = parse_reference(literal, own_bases)
     if value.version is not None and found.version != value.version:
         return False
-    if value.url is not None:
+    if found.url is not None:
         return found.url == value.url
     return found.is_local and found.id == value.id and found.type in value.types
