@@ -133,9 +133,17 @@ def table(resource_type: str) -> Fragment:
     return Fragment((partition(resource_type),))
 
 
+def type_names(resource_types: Iterable[str]) -> Fragment:
+    """Names of types as an SQL array. Raises KeyError for anything but an R4 type."""
+    names = list(resource_types)
+    if unknown := [name for name in names if name not in ENDPOINT_TYPES]:
+        raise KeyError(unknown[0])
+    return Fragment(("'{" + ",".join(names) + "}'::text[]",))
+
+
 @cache
-def text_literal(resource_type: str) -> Fragment:
-    """A type's name as an SQL string. Raises KeyError for anything but an R4 type."""
+def name_literal(resource_type: str) -> Fragment:
+    """A type's name as an SQL literal. Raises KeyError for anything but an R4 type."""
     if resource_type not in ENDPOINT_TYPES:
         raise KeyError(resource_type)
-    return Fragment((f"'{resource_type}'::text",))
+    return Fragment((f"'{resource_type}'",))

@@ -16,6 +16,7 @@ from fhirserver.params import (
     composite,
     date,
     number,
+    ordering,
     presence,
     quantity,
     reference,
@@ -144,7 +145,10 @@ _Step = tuple[int, int | None, Callable[[Sequence[Any], Entries], None] | None]
 def _step(param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str) -> _Step:
     bit = presence_bits(resource_type).get(param.code, 0)
     key = None if bit else presence.key_of(keys, resource_type, param.code)
-    return bit, key, _indexer(param, keys, resolve, zone, resource_type)
+    run = _indexer(param, keys, resolve, zone, resource_type)
+    if ordering.is_stored(param, resource_type):
+        run = ordering.indexer(keys, resource_type, param.code, run)
+    return bit, key, run
 
 
 def _indexer(

@@ -5,8 +5,7 @@ https://hl7.org/fhir/R4/search.html#reference
 A local reference has the key `param ^ target`. Where one element alone says whose the resource is,
 the reference to that Patient is `resource.ptk` and nothing else (see `facts.patient_path`).
 
-A canonical has `param ^ url`, by which a search without version finds it, and beside it, with another
-key of the parameter, the URL as written: `url` alone or `url|version`. That is what a chain follows.
+A canonical has `param ^ url` or `param ^ url|version`, as it is written, which is what a chain follows.
 """
 
 from __future__ import annotations
@@ -111,19 +110,14 @@ def salt_of(keys: Keys, resource_type: str, code: str) -> int:
     return keys.param(resource_type, code)
 
 
-def url_key(keys: Keys, resource_type: str, code: str, url: str) -> int:
-    """The key of a reference to elsewhere or of a canonical, of whatever version."""
-    return salt_of(keys, resource_type, code) ^ keys.uri(url)
+def url_key(keys: Keys, resource_type: str, code: str, url: str, version: str | None = None) -> int:
+    """The key of a reference to elsewhere or of a canonical, as it is written."""
+    return salt_of(keys, resource_type, code) ^ keys.uri(url if version is None else f"{url}|{version}")
 
 
-def written_salt(keys: Keys, resource_type: str, code: str) -> int:
-    """What the key of a URL as written is combined with."""
-    return keys.param(resource_type, f"{code}|")
-
-
-def written_key(keys: Keys, resource_type: str, code: str, url: str, version: str | None) -> int:
-    """The key of a URL with its version, or of a canonical without one; in the row alone."""
-    return written_salt(keys, resource_type, code) ^ keys.uri(url if version is None else f"{url}|{version}")
+def any_version_key(keys: Keys, resource_type: str, code: str, url: str) -> int:
+    """The second key of one that names a version, by which it is found without."""
+    return keys.param(resource_type, f"{code}|") ^ keys.uri(url)
 
 
 def type_key(keys: Keys, resource_type: str, code: str, target: str) -> int:
@@ -161,14 +155,14 @@ def indexer(keys: Keys, param: SearchParam, resource_type: str, resolve: Resolve
         if found.version is not None and found.type is not None and found.id is not None:
             entries.keys.append(version_key(keys, resource_type, code, found.type, found.id, found.version))
 
-    def by_url(found: Reference, followed: bool, entries: Entries) -> None:
+    def by_url(found: Reference, entries: Entries) -> None:
         if not found.url:
             return
-        key = url_key(keys, resource_type, code, found.url)
-        entries.keys.append(key)
-        entries.tok.append(key)
-        if followed or found.version is not None:
-            entries.keys.append(written_key(keys, resource_type, code, found.url, found.version))
+        own = [url_key(keys, resource_type, code, found.url, found.version)]
+        if found.version is not None:
+            own.append(any_version_key(keys, resource_type, code, found.url))
+        entries.keys.extend(own)
+        entries.tok.extend(own)
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for value, type_ in nodes:
@@ -178,9 +172,9 @@ def indexer(keys: Keys, param: SearchParam, resource_type: str, resolve: Resolve
                 if found.is_local:
                     local(found, target, entries)
                 elif type_ not in _URLS:
-                    by_url(found, False, entries)
+                    by_url(found, entries)
             if type_ in _URLS:  # even where it looks like a reference to a resource of this server
-                by_url(reference.parse_canonical(value), True, entries)
+                by_url(reference.parse_canonical(value), entries)
             elif type_ == "Reference" and "identifier" in value:
                 one = value["identifier"]
                 pairs = [(one.get("system"), one.get("value"))]
@@ -197,13 +191,11 @@ def compile(scope: Scope, code: str, values: Sequence[ReferenceValue], by_patien
     found = _Wanted([], [], [], [])
     for value in values:
         if value.url is not None:
-            found.driving.append(url_key(scope.keys, scope.resource_type, code, value.url))
+            own = [url_key(scope.keys, scope.resource_type, code, value.url, value.version)]
             if value.version is None:
-                found.keys.append(found.driving[-1])
-            else:
-                found.keys.append(
-                    written_key(scope.keys, scope.resource_type, code, value.url, value.version)
-                )
+                own.append(any_version_key(scope.keys, scope.resource_type, code, value.url))
+            found.keys.extend(own)
+            found.driving.extend(own)
         if value.id is not None:
             _local(scope, code, value, by_patient, found)
     return _condition(scope, found)

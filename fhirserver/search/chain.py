@@ -13,10 +13,10 @@ from typing import Final
 from fhirserver.db.sql import Fragment, and_, join, or_, sql
 from fhirserver.params.condition import Condition, Driver, Rank, Rids, Scope
 from fhirserver.params.registry import SearchParam
-from fhirserver.search import spread
 from fhirserver.search.context import Context
 from fhirserver.search.link import links
 from fhirserver.search.sources import sources
+from fhirserver.search.spread import BRANCHES_MAX, Part, union
 
 _STEP: Final = 5
 """What a hop adds to the rank of the condition at its end."""
@@ -36,10 +36,7 @@ def refers(context: Context, scope: Scope, param: SearchParam, targets: Sequence
     of = sql("{}_of", targets[0][0].alias)
     filter_ = _any(
         [
-            (
-                target.resource_type,
-                sql("SELECT 1 FROM {} WHERE {}", one.from_, and_(link.may_lead, one.where)),
-            )
+            Part(target.resource_type, one.select(sql("1")), link.may_lead)
             for link, target, inner in ways
             for one in sources(context, target, [inner], [link.to_targets])
         ],
@@ -52,14 +49,13 @@ def refers(context: Context, scope: Scope, param: SearchParam, targets: Sequence
         alike = [way for way in ways if (way[0].source_is is None) is by_key]
         if alike:
             found = [
-                (target.resource_type, one.select(sql("{} AS v", link.target_value)))
+                Part(target.resource_type, one.select(sql("{} AS v", link.target_value)))
                 for link, target, inner in alike
                 for one in sources(context, target, [inner])
             ]
-            drivers.append(Rids(alike[0][0].sources_of(spread.union(found, of))))
-    exact = context.snapshot is None and all(link.is_exact for link, _, _ in ways)
+            drivers.append(Rids(alike[0][0].sources_of(union(found, of))))
     rank = max(inner.rank for _, inner in targets)
-    return Condition(filter_, tuple(drivers), max(Rank.CHAIN, rank + _STEP), exact)
+    return Condition(filter_, tuple(drivers), max(Rank.CHAIN, rank + _STEP), context.snapshot is None)
 
 
 def referred(
@@ -69,9 +65,9 @@ def referred(
     ways = links(context, param, source, scope)
     filter_ = _any(
         [
-            (source.resource_type, one.select(sql("1")))
+            Part(source.resource_type, one.select(sql("1")))
             for link in ways
-            for one in sources(context, source, [inner, Condition(link.refers)], [link.to_sources])
+            for one in sources(context, source, [inner], [link.to_sources])
         ],
         sql("{}_of", source.alias),
     )
@@ -101,8 +97,8 @@ def either(conditions: Sequence[Condition]) -> Condition:
     return Condition(filter_, drivers, max(condition.rank for condition in conditions), exact)
 
 
-def _any(selects: Sequence[tuple[str, Fragment]], of: Fragment) -> Fragment:
+def _any(parts: Sequence[Part], of: Fragment) -> Fragment:
     """Whether one of the SELECTs has a row."""
-    if len(selects) <= spread.BRANCHES_MAX:
-        return or_(*(sql("EXISTS ({} OFFSET 0)", select) for _, select in selects))
-    return sql("EXISTS (SELECT FROM ({}) e OFFSET 0)", spread.union(selects, of))
+    if len(parts) <= BRANCHES_MAX:
+        return or_(*(and_(part.gate, sql("EXISTS ({} OFFSET 0)", part.select)) for part in parts))
+    return sql("EXISTS (SELECT FROM ({}) e OFFSET 0)", union(parts, of))

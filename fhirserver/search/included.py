@@ -16,17 +16,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar
 
-from fhirserver.db.sql import TRUE, Fragment, sql, table
+from fhirserver.db.sql import Fragment, sql, table
 from fhirserver.fhir.reference import Reference, parse_canonical
 from fhirserver.fhir.reference import parse as parse_reference
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params import uri
-from fhirserver.params.condition import Condition, Driver, Ids, Tokens
+from fhirserver.params.condition import Driver, Ids, Tokens
 from fhirserver.params.extract import Extract, extractor
 from fhirserver.params.facts import may_be_canonical
 from fhirserver.params.reference import literals
 from fhirserver.params.registry import Registry, SearchParam
-from fhirserver.search import spread
 from fhirserver.search.context import Context
 from fhirserver.search.hops import pointed
 from fhirserver.search.include import followed
@@ -35,11 +34,9 @@ from fhirserver.search.query import Include
 from fhirserver.search.referring import Referred, Url, referring
 from fhirserver.search.restrict import visible
 from fhirserver.search.sources import sources
+from fhirserver.search.spread import Part, union
 
 _ROW: Final = sql("r.type, r.id, r.version, r.updated, r.method, r.meta, r.content, r.written, r.rid")
-
-Typed = tuple[str, Fragment]
-"""A SELECT with the type whose table it reads."""
 
 
 class Row(Protocol):
@@ -105,7 +102,7 @@ class Rounds:
             "SELECT {} FROM (SELECT DISTINCT ON (u.rid) u.* FROM ({}) u ORDER BY u.rid LIMIT {}) r"
             " ORDER BY r.rid",
             columns,
-            spread.union(selects, sql("r_of")),
+            union(selects, sql("r_of")),
             len(self._versions) + self.limit - self._added + 1,
         )
 
@@ -194,7 +191,7 @@ def _extractor(params: tuple[SearchParam, ...], resource_type: str) -> Extract:
     return extractor(Registry(params), resource_type)
 
 
-def _forward(context: Context, wanted: _Wanted) -> list[Typed]:
+def _forward(context: Context, wanted: _Wanted) -> list[Part]:
     """The rows that are wanted."""
     ids: dict[str, list[str]] = {}
     for type_, id_ in sorted(wanted.ids):
@@ -206,18 +203,19 @@ def _forward(context: Context, wanted: _Wanted) -> list[Typed]:
     versions: dict[str, list[tuple[str, int]]] = {}
     for type_, id_, version in sorted(wanted.versions):
         versions.setdefault(type_, []).append((id_, version))
-    found: list[Typed] = []
+    found: list[Part] = []
     for type_, some in ids.items():
-        found += _driven(context, type_, [Ids(tuple(some))], TRUE)
+        found += _driven(context, type_, [Ids(tuple(some))])
     for type_, some in keys.items():
-        found += _driven(context, type_, [Tokens(tuple(some))], TRUE)
-    found += ((type_, _by_version(context, type_, some)) for type_, some in versions.items())
+        found += _driven(context, type_, [Tokens(tuple(some))])
+    found += (Part(type_, _by_version(context, type_, some)) for type_, some in versions.items())
     return found
 
 
-def _driven(context: Context, type_: str, drivers: Sequence[Driver], test: Fragment) -> list[Typed]:
-    found = sources(context, context.scope(type_), [Condition(test)], drivers)
-    return [(type_, one.select(_ROW)) for one in found]
+def _driven(context: Context, type_: str, drivers: Sequence[Driver]) -> list[Part]:
+    """The rows that the drivers yield, which hold nothing else."""
+    found = sources(context, context.scope(type_), [], drivers)
+    return [Part(type_, one.select(_ROW)) for one in found]
 
 
 def _by_version(context: Context, type_: str, versions: Sequence[tuple[str, int]]) -> Fragment:
@@ -234,18 +232,16 @@ def _by_version(context: Context, type_: str, versions: Sequence[tuple[str, int]
     )
 
 
-def _reverse(context: Context, includes: Sequence[Include], rows: Sequence[Row]) -> list[Typed]:
+def _reverse(context: Context, includes: Sequence[Include], rows: Sequence[Row]) -> list[Part]:
     """The rows that refer to any of these."""
-    found: list[Typed] = []
+    found: list[Part] = []
     for include in includes:
         if not include.reverse:
             continue
         referred = _referred(context, include, rows)
         for source in (include.source,) if include.source else sorted(ENDPOINT_TYPES):
             params = [include.param] if include.param else followed(context.registry, source)
-            refers = referring(context.scope(source), params, referred)
-            if refers is not None:
-                found += _driven(context, source, refers.drivers, TRUE if refers.exact else refers.filter)
+            found += _driven(context, source, referring(context.scope(source), params, referred))
     return found
 
 

@@ -24,11 +24,10 @@ from fhirserver.search.context import Context
 class Link:
     """One way in which rows under `source` refer to rows under `target`.
 
-    From a row: `to_targets` drives over the targets of a source row, if that `may_lead` to any;
-    `to_sources` over the sources of a target row, of which `refers` has to hold.
+    From a row: `to_targets` drives over the targets of a source row, if that `may_lead` to any, and
+    `to_sources` over the sources of a target row.
     From many: a SELECT `v` of `target_value` over targets is what `sources_of` takes, and one of
-    `source_value` over sources what `targets_of` takes; both give a SELECT of rids. `is_exact`: the
-    sources are nothing but those that refer.
+    `source_value` over sources what `targets_of` takes; both give a SELECT of rids.
     """
 
     context: Context
@@ -37,10 +36,8 @@ class Link:
     to_targets: Driver
     may_lead: Fragment
     to_sources: Driver
-    refers: Fragment
     target_value: Fragment
     source_value: Fragment
-    is_exact: bool
     source_is: Fragment | None
     """Where a source row `o` has the value `f.v`; None: its key in `tok` is."""
     target_is: Fragment | None
@@ -76,10 +73,8 @@ def _by_patient(context: Context, source: Scope, target: Scope) -> Link:
         to_targets=Identities(sql("= {}.ptk", source.alias)),
         may_lead=TRUE,
         to_sources=PatientOf(sql("{}.idk", target.alias)),
-        refers=TRUE,
         target_value=sql("{}.idk", target.alias),
         source_value=sql("{}.ptk", source.alias),
-        is_exact=True,
         source_is=sql("o.ptk = f.v"),
         target_is=sql("o.idk = f.v"),
     )
@@ -100,32 +95,25 @@ def _by_identity(context: Context, param: SearchParam, source: Scope, target: Sc
         to_targets=Identities(sql("= any({})", _keys_of(source, salt))),
         may_lead=may_lead,
         to_sources=TokenOf(sql("({}.idk # {})", target.alias, salt)),
-        refers=TRUE,
         target_value=sql("({}.idk # {})", target.alias, salt),
         source_value=sql("(unnest({}.keys) # {})", source.alias, salt),
-        is_exact=True,
         source_is=None,
         target_is=sql("o.idk = f.v"),
     )
 
 
 def _by_url(context: Context, param: SearchParam, source: Scope, target: Scope) -> Link:
-    """Of a source row, `tok` holds the URL without its version; the row holds it as written."""
-    keys, of, code = source.keys, source.resource_type, param.code
     own = reference.salt_of(target.keys, target.resource_type, "url")
-    loose = reference.salt_of(keys, of, code) ^ own
-    written = reference.written_salt(keys, of, code) ^ own
+    salt = reference.salt_of(source.keys, source.resource_type, param.code) ^ own
     return Link(
         context,
         source,
         target,
-        to_targets=TokenOf(sql("any({})", _keys_of(source, written))),
+        to_targets=TokenOf(sql("any({})", _keys_of(source, salt))),
         may_lead=TRUE,
-        to_sources=TokenOf(sql("any({})", _keys_of(target, loose))),
-        refers=sql("{}.keys && {}", source.alias, _keys_of(target, written)),
-        target_value=sql("(unnest({}.keys) # {})", target.alias, loose),
-        source_value=sql("(unnest({}.keys) # {})", source.alias, written),
-        is_exact=False,
+        to_sources=TokenOf(sql("any({})", _keys_of(target, salt))),
+        target_value=sql("(unnest({}.keys) # {})", target.alias, salt),
+        source_value=sql("(unnest({}.keys) # {})", source.alias, salt),
         source_is=None,
         target_is=None,
     )

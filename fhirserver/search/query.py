@@ -83,11 +83,15 @@ Condition = Clause | Missing | Ids | Updated | Chain | Has | Within
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One key of `_sort`; `param` is None for `_id` and `_lastUpdated`, which `code` names."""
+    """One key of `_sort`: `code`, or, where that is a reference, `inner` of what it leads to.
+
+    `ends`: for each type that is searched, the types that it leads to and that have `inner`.
+    """
 
     code: str
-    param: SearchParam | None
     descending: bool
+    inner: str | None = None
+    ends: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

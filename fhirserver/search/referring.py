@@ -5,12 +5,11 @@ https://hl7.org/fhir/R4/search.html#revinclude
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.params import reference
-from fhirserver.params.condition import Condition, Driver, Patients, Rank, Scope, Tokens, has_keys
+from fhirserver.params.condition import Driver, Patients, Scope, Tokens
 from fhirserver.params.facts import is_patient, may_be_canonical, targets
 from fhirserver.params.registry import SearchParam
 
@@ -26,57 +25,28 @@ class Referred:
     urls: Mapping[str, Sequence[Url]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """Without repetitions: values of `ptk`, keys that decide, and keys of `tok` that lead to the rows."""
-
-    patients: dict[int, None]
-    keys: dict[int, None]
-    tok: dict[int, None]
-
-
-def referring(scope: Scope, params: Iterable[SearchParam], referred: Referred) -> Condition | None:
-    """Rows under `scope` that refer to any of them; None when the parameters cannot."""
-    wanted = _Wanted({}, {}, {})
+def referring(scope: Scope, params: Iterable[SearchParam], referred: Referred) -> list[Driver]:
+    """The rows under `scope` that refer to any of them, and no others; no driver when none can."""
+    patients: dict[int, None] = {}
+    keys: dict[int, None] = {}
     for param in params:
-        _by_identity(scope, param, referred, wanted)
+        possible = targets(param, scope.resource_type)
+        for type_, found in referred.keys.items():
+            if type_ == "Patient" and is_patient(param, scope.resource_type):
+                patients.update(dict.fromkeys(found))
+            elif not possible or type_ in possible:
+                salt = reference.salt_of(scope.keys, scope.resource_type, param.code)
+                keys.update(dict.fromkeys(salt ^ target for target in found))
         if may_be_canonical(param, scope.resource_type):
-            _by_url(scope, param, referred, wanted)
-    tests: list[Fragment] = []
-    drivers: list[Driver] = []
-    if wanted.patients:
-        tests.append(sql("{}.ptk = any({}::bigint[])", scope.alias, list(wanted.patients)))
-        drivers.append(Patients(tuple(wanted.patients)))
-    if wanted.keys:
-        tests.append(has_keys(scope.alias, list(wanted.keys)))
-        drivers.append(Tokens(tuple(wanted.tok)))
-    if not tests:
-        return None
-    return Condition(or_(*tests), tuple(drivers), Rank.REFERENCE, wanted.tok.keys() == wanted.keys.keys())
+            for type_, urls in referred.urls.items():
+                if not possible or type_ in possible:
+                    keys.update(dict.fromkeys(_url_keys(scope, param.code, urls)))
+    drivers: list[Driver] = [Patients(tuple(patients))] if patients else []
+    return [*drivers, Tokens(tuple(keys))] if keys else drivers
 
 
-def _by_identity(scope: Scope, param: SearchParam, referred: Referred, wanted: _Wanted) -> None:
-    of = scope.resource_type
-    possible, salt = targets(param, of), reference.salt_of(scope.keys, of, param.code)
-    for type_, found in referred.keys.items():
-        if possible and type_ not in possible:
-            continue
-        if type_ == "Patient" and is_patient(param, of):
-            wanted.patients.update(dict.fromkeys(found))
-        else:
-            keys = dict.fromkeys(salt ^ target for target in found)
-            wanted.keys.update(keys)
-            wanted.tok.update(keys)
-
-
-def _by_url(scope: Scope, param: SearchParam, referred: Referred, wanted: _Wanted) -> None:
+def _url_keys(scope: Scope, code: str, urls: Sequence[Url]) -> Iterator[int]:
     """A canonical leads to what has its URL and, if it names a version, that version."""
-    keys, of, code = scope.keys, scope.resource_type, param.code
-    possible = targets(param, of)
-    for type_, found in referred.urls.items():
-        if possible and type_ not in possible:
-            continue
-        for url, version in found:
-            wanted.tok[reference.url_key(keys, of, code, url)] = None
-            for form in {None, version}:
-                wanted.keys[reference.written_key(keys, of, code, url, form)] = None
+    for url, version in urls:
+        for form in {None, version}:
+            yield reference.url_key(scope.keys, scope.resource_type, code, url, form)

@@ -114,7 +114,6 @@ def test_a_modifier_that_is_not_there_is_always_refused(param: str, handling: st
         ("_summary=yes", Invalid),
         ("_elements=a b", Invalid),
         ("_sort=nothing", UnknownParameter),
-        ("_sort=code-value-quantity", NotSupported),
         ("_include=Observation", Invalid),
         ("_include=Observation:code", Invalid),
         ("_include=Nothing:subject", UnknownParameter),
@@ -222,8 +221,37 @@ def test_all_types_have_what_is_common(param: str) -> None:
 def test_what_not_all_types_have_is_named() -> None:
     with pytest.raises(UnknownParameter, match="_type="):
         search(None, "birthdate=2020")
-    with pytest.raises(NotSupported, match="across types"):
+    with pytest.raises(UnknownParameter, match="across types"):
         search(None, "_id=1", "_sort=status")
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "param", "error"),
+    [
+        ("Observation", "_sort=code-value-quantity", NotSupported),
+        ("Observation", "_sort=_text", UnknownParameter),
+        ("Observation", "_sort=date:missing", NotSupported),
+        ("Observation", "_sort=code.text", Invalid),
+        ("Observation", "_sort=subject.nothing", UnknownParameter),
+        ("Observation", "_sort=subject:Practitioner.name", Invalid),
+        ("Observation", "_sort=encounter.subject.name", NotSupported),
+        ("Observation", "_sort=subject.", NotSupported),
+        ("Observation", "_sort=-", NotSupported),
+        ("Provenance", "_sort=target.manufacturer,-target.series", None),
+        ("Provenance", "_sort=target.start", NotSupported),
+        ("Patient", "_sort=deceased,-general-practitioner,link:Patient._lastUpdated", None),
+        (None, "_type=Patient,Practitioner&_sort=family", None),
+        (None, "_type=Patient,Observation&_sort=family", UnknownParameter),
+        (None, "_sort=_tag,-_profile", None),
+    ],
+)
+def test_what_can_be_sorted_by(resource_type: str | None, param: str, error: type[FhirError] | None) -> None:
+    params = param.split("&")
+    if error is None:
+        assert search(resource_type, *params).sort
+    else:
+        with pytest.raises(error):
+            search(resource_type, *params)
 
 
 @pytest.mark.parametrize(
