@@ -34,9 +34,9 @@ _MEMBERS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 }
 """Where the text is within a value of a type; the first that is there."""
 
-Way = tuple[str, tuple[str, ...]]
-"""The column that holds the document (`content` or `meta`), and JSON paths of which the first counts
-that finds anything."""
+Way = tuple[str, str, tuple[tuple[str, ...], ...]]
+"""The column that holds the document (`content` or `meta`), the JSON path to the values, and where the
+text is within each of them: the first that is there."""
 
 
 @lru_cache(maxsize=8_192)
@@ -47,14 +47,13 @@ def paths(param: SearchParam, resource_type: str) -> tuple[Way, ...] | None:
         steps = _steps(route)
         if steps is None:
             return None
-        tails = _MEMBERS.get(route[-1].type, ((),))
         column = "meta" if route[0].key == "meta" else "content"
-        found.append((column, tuple(steps + "".join(f'."{name}"' for name in tail) for tail in tails)))
+        found.append((column, steps, _MEMBERS.get(route[-1].type, ((),))))
     return tuple(dict.fromkeys(found)) or None
 
 
 def _steps(route: Route) -> str | None:
-    """The route as a lax JSON path, from the definitions alone."""
+    """The route as a lax JSON path to each value, from the definitions alone."""
     if not route:
         return None
     path = "$"
@@ -65,7 +64,7 @@ def _steps(route: Route) -> str | None:
             if test is None:
                 return None
             path += f" ? ({test})"
-    return path
+    return path + "[*]"
 
 
 def _filter(criterion: Expr) -> str | None:

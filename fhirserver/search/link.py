@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fhirserver.db.sql import TRUE, Fragment, sql, table
+from fhirserver.db.sql import TRUE, Fragment, and_, sql, table
 from fhirserver.params import reference
 from fhirserver.params.condition import Driver, Identities, PatientOf, Scope, TokenOf, has_keys
 from fhirserver.params.facts import is_patient, is_wide, may_be_canonical
@@ -83,17 +83,14 @@ def _by_patient(context: Context, source: Scope, target: Scope) -> Link:
 def _by_identity(context: Context, param: SearchParam, source: Scope, target: Scope) -> Link:
     keys, of, code = source.keys, source.resource_type, param.code
     salt = reference.salt_of(keys, of, code)
-    may_lead = (
-        has_keys(source.alias, [reference.type_key(keys, of, code, target.resource_type)])
-        if is_wide(param, of)
-        else TRUE
-    )
+    no_patient = sql("{}.ptk IS NULL", source.alias) if is_patient(param, of) else TRUE
+    to_type = reference.type_key(keys, of, code, target.resource_type)
     return Link(
         context,
         source,
         target,
         to_targets=Identities(sql("= any({})", _keys_of(source, salt))),
-        may_lead=may_lead,
+        may_lead=and_(no_patient, has_keys(source.alias, [to_type]) if is_wide(param, of) else TRUE),
         to_sources=TokenOf(sql("({}.idk # {})", target.alias, salt)),
         target_value=sql("({}.idk # {})", target.alias, salt),
         source_value=sql("(unnest({}.keys) # {})", source.alias, salt),

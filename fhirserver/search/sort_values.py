@@ -107,22 +107,29 @@ def _first(values: Iterable[Fragment], descending: bool) -> Fragment:
 def _from_document(scope: Scope, param: SearchParam, descending: bool) -> Fragment:
     """The first of the values in the document, for tokens, references and URIs."""
     ways = ordering.paths(param, scope.resource_type) or ()
-    values = [
-        sql("coalesce({})", join(", ", (_at(scope, column, path, descending) for path in choices)))
-        for column, choices in ways
-    ]
-    return _first(values, descending)
+    return _first((_at(scope, way, descending) for way in ways), descending)
 
 
-def _at(scope: Scope, column: str, path: str, descending: bool) -> Fragment:
-    document = sql("{}.meta::jsonb" if column == "meta" else "{}.content", scope.alias)
+def _at(scope: Scope, way: ordering.Way, descending: bool) -> Fragment:
+    column, path, tails = way
     return sql(
-        '(SELECT {}(left(v #>> ARRAY[]::text[], {}) COLLATE "C")'
-        " FROM jsonb_path_query({}, {}::text::jsonpath) v)",
+        '(SELECT {}(left({}, {}) COLLATE "C") FROM jsonb_path_query({}, {}::text::jsonpath) v)',
         _aggregate(descending),
+        sql("coalesce({})", join(", ", (_text(tail, descending) for tail in tails))),
         ordering.LENGTH_MAX,
-        document,
+        sql("{}.meta::jsonb" if column == "meta" else "{}.content", scope.alias),
         path,
+    )
+
+
+def _text(tail: Sequence[str], descending: bool) -> Fragment:
+    """The text within the value `v`; only the codings of a concept are several."""
+    if len(tail) < 2 or tail[0] != "coding":
+        return sql("v #>> {}::text[]", list(tail))
+    return sql(
+        """(SELECT {}(c ->> {}) FROM jsonb_path_query(v, '$."coding"[*]') c)""",
+        _aggregate(descending),
+        tail[1],
     )
 
 
