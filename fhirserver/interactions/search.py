@@ -19,7 +19,7 @@ from fhirserver.interactions.including import included
 from fhirserver.interactions.permission import is_restricted
 from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.search import compile as compiled
-from fhirserver.search import page
+from fhirserver.search import narrow, page
 from fhirserver.search.page import Cursor
 from fhirserver.search.parse import parse
 from fhirserver.search.query import SearchQuery
@@ -46,6 +46,8 @@ async def search(connection: Connection, call: Call) -> Answer:
         elements.check_elements(query.elements, query.types)
     if len(query.types) > TYPES_PLANNED_MAX:
         query = query.only(await _types(connection, call, query))
+    if narrow.is_wide(query):
+        query = narrow.narrowed(query, await _present(connection, call))
     path = call.path.removesuffix("_search").strip("/")
     bound = page.binding(call.type, query.applied, call.principal.id, path)
     if query.counts_only:
@@ -77,6 +79,12 @@ async def _types(connection: Connection, call: Call, query: SearchQuery) -> list
     """The types that may have matches."""
     text, args = compiled.types_statement(query, context_of(call)).numbered()
     return [row["type"] for row in await connection.fetch(text, *args)]
+
+
+async def _present(connection: Connection, call: Call) -> frozenset[str]:
+    """The types that have rows."""
+    text, args = narrow.present_statement(context_of(call)).numbered()
+    return frozenset(row["type"] for row in await connection.fetch(text, *args))
 
 
 def _cursor(call: Call, query: SearchQuery, bound: bytes) -> Cursor | None:

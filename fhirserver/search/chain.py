@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from fhirserver.db.sql import Fragment, and_, join, or_, sql
+from fhirserver.db.sql import Fragment, and_, or_, sql
 from fhirserver.params.condition import Condition, Driver, Rank, Rids, Scope
 from fhirserver.params.registry import SearchParam
 from fhirserver.search.context import Context
 from fhirserver.search.link import links
-from fhirserver.search.sources import sources
+from fhirserver.search.sources import select_all, sources
 from fhirserver.search.spread import BRANCHES_MAX, Part, union
 
 _STEP: Final = 5
@@ -34,25 +34,21 @@ def refers(context: Context, scope: Scope, param: SearchParam, targets: Sequence
         (link, target, inner) for target, inner in targets for link in links(context, param, scope, target)
     ]
     of = sql("{}_of", targets[0][0].alias)
-    filter_ = _any(
-        [
-            Part(target.resource_type, one.select(sql("1")), link.may_lead)
-            for link, target, inner in ways
-            for one in sources(context, target, [inner], [link.to_targets])
-        ],
-        of,
-    )
+    tests: list[Part] = []
+    for link, target, inner in ways:
+        led = select_all(sources(context, target, [inner], [link.to_targets]), sql("1"))
+        tests.append(Part(target.resource_type, led, link.may_lead))
+    filter_ = _any(tests, of)
     if not all(inner.drivers for _, inner in targets):
         return Condition(filter_)
     drivers: list[Driver] = []
     for by_key in (False, True):
         alike = [way for way in ways if (way[0].source_is is None) is by_key]
-        if alike:
-            found = [
-                Part(target.resource_type, one.select(sql("{} AS v", link.target_value)))
-                for link, target, inner in alike
-                for one in sources(context, target, [inner])
-            ]
+        found: list[Part] = []
+        for link, target, inner in alike:
+            value = sql("{} AS v", link.target_value)
+            found.append(Part(target.resource_type, select_all(sources(context, target, [inner]), value)))
+        if found:
             drivers.append(Rids(alike[0][0].sources_of(union(found, of))))
     rank = max(inner.rank for _, inner in targets)
     return Condition(filter_, tuple(drivers), max(Rank.CHAIN, rank + _STEP), context.snapshot is None)
@@ -63,24 +59,17 @@ def referred(
 ) -> Condition:
     """Rows under `scope` that a row under `source` refers to by `param`, which fulfils `inner`."""
     ways = links(context, param, source, scope)
-    filter_ = _any(
-        [
-            Part(source.resource_type, one.select(sql("1")))
+    filter_ = or_(
+        *(
+            _exists(select_all(sources(context, source, [inner], [link.to_sources]), sql("1")))
             for link in ways
-            for one in sources(context, source, [inner], [link.to_sources])
-        ],
-        sql("{}_of", source.alias),
+        )
     )
     if not inner.drivers:
         return Condition(filter_)
     found = sources(context, source, [inner])
     drivers = tuple(
-        Rids(
-            link.targets_of(
-                join(" UNION ALL ", (one.select(sql("{} AS v", link.source_value)) for one in found))
-            )
-        )
-        for link in ways
+        Rids(link.targets_of(select_all(found, sql("{} AS v", link.source_value)))) for link in ways
     )
     return Condition(filter_, drivers, max(Rank.CHAIN, inner.rank + _STEP), context.snapshot is None)
 
@@ -100,5 +89,10 @@ def either(conditions: Sequence[Condition]) -> Condition:
 def _any(parts: Sequence[Part], of: Fragment) -> Fragment:
     """Whether one of the SELECTs has a row."""
     if len(parts) <= BRANCHES_MAX:
-        return or_(*(and_(part.gate, sql("EXISTS ({} OFFSET 0)", part.select)) for part in parts))
-    return sql("EXISTS (SELECT FROM ({}) e OFFSET 0)", union(parts, of))
+        return or_(*(and_(part.gate, _exists(part.select)) for part in parts))
+    return _exists(sql("SELECT FROM ({}) e", union(parts, of)))
+
+
+def _exists(select: Fragment) -> Fragment:
+    """Evaluated row by row: OFFSET 0 keeps PostgreSQL from reading the whole inner side for a join."""
+    return sql("EXISTS ({} OFFSET 0)", select)

@@ -33,7 +33,7 @@ from fhirserver.search.link import has_url
 from fhirserver.search.query import Include
 from fhirserver.search.referring import Referred, Url, referring
 from fhirserver.search.restrict import visible
-from fhirserver.search.sources import sources
+from fhirserver.search.sources import select_all, sources
 from fhirserver.search.spread import Part, union
 
 _ROW: Final = sql("r.type, r.id, r.version, r.updated, r.method, r.meta, r.content, r.written, r.rid")
@@ -215,7 +215,7 @@ def _forward(context: Context, wanted: _Wanted) -> list[Part]:
 def _driven(context: Context, type_: str, drivers: Sequence[Driver]) -> list[Part]:
     """The rows that the drivers yield, which hold nothing else."""
     found = sources(context, context.scope(type_), [], drivers)
-    return [Part(type_, one.select(_ROW)) for one in found]
+    return [Part(type_, select_all(found, _ROW))] if found else []
 
 
 def _by_version(context: Context, type_: str, versions: Sequence[tuple[str, int]]) -> Fragment:

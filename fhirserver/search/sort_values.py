@@ -20,7 +20,7 @@ from fhirserver.search.context import Context
 from fhirserver.search.link import links
 from fhirserver.search.query import SortKey
 from fhirserver.search.sort import Column, Index, Order
-from fhirserver.search.sources import sources
+from fhirserver.search.sources import select_all, sources
 from fhirserver.search.spread import Part, union
 
 _ID: Final = "_id"
@@ -140,11 +140,9 @@ def _through(context: Context, scope: Scope, key: SortKey, inner: str) -> Fragme
     for type_ in key.ends[scope.resource_type]:
         target = context.scope(type_, 1)
         value = _inner(context.registry, target, inner, key.descending)
-        parts += (
-            Part(type_, one.select(sql("{} AS v", value)), link.may_lead)
-            for link in links(context, param, scope, target)
-            for one in sources(context, target, [], [link.to_targets])
-        )
+        for link in links(context, param, scope, target):
+            found = sources(context, target, [], [link.to_targets])
+            parts.append(Part(type_, select_all(found, sql("{} AS v", value)), link.may_lead))
     return sql("(SELECT {}(s.v) FROM ({}) s)", _aggregate(key.descending), union(parts, sql("i1_of")))
 
 
