@@ -28,6 +28,7 @@ from tests.db.search.graph import (
     VALUES,
     Graph,
     Include,
+    Maker,
     graph,
     known,
 )
@@ -279,3 +280,44 @@ def pages(db: Runner, url: str, count: int) -> list[str]:
     flat = [id_ for rows in forwards for id_ in rows]
     assert [id_ for rows in reversed(backwards) for id_ in rows] == flat
     return flat
+
+
+# -- pages while others write
+
+WHILE_WRITING = [
+    "Observation?_sort=subject:Patient.name",
+    "Observation?_sort=-encounter.status,patient",
+    "Observation?subject.name=a,b,c,z&_sort=-patient.birthdate",
+    "Observation?status=final,draft,active,amended&_sort=code,-subject.identifier",
+    "Observation?_has:Provenance:target:recorded:missing=false",
+    "Provenance?target.identifier=1,2,3&_sort=target.status",
+    "Provenance?target.code=1,2,3,a",
+    "QuestionnaireResponse?questionnaire.title:missing=false&_sort=questionnaire.title",
+    "QuestionnaireResponse?_sort=questionnaire",
+    "Patient?_sort=general-practitioner.name,gender",
+    "List?item.status=final,draft,active,amended,completed&_sort=-item._id",
+]
+
+
+@pytest.mark.parametrize("url", WHILE_WRITING)
+def test_pages_are_a_snapshot_while_others_write(database: str, url: str) -> None:
+    """What is chained to and sorted by is of the first page's snapshot as well."""
+    runner, found = Runner(database), graph(5)
+    runner.run(runner.harness.clear())
+    runner.run(fill(runner.harness, found))
+    whole = runner.run(runner.harness.ids(url))
+    assert len(whole) > 2
+    maker, asked = Maker(17), replace(query(url), count=2)
+    page = runner.run(runner.harness.page(asked))
+    seen = [row["id"] for row in page.rows]
+    while page.next is not None:
+        for type_, id_ in maker.pick.sample(sorted(found.current), 12):
+            if maker.maybe(0.2):
+                runner.run(runner.harness.delete(type_, id_, found.delete((type_, id_))))
+            else:
+                resource = maker.resource(type_, id_)
+                runner.run(runner.harness.put(resource, found.put(resource)))
+        page = runner.run(runner.harness.page(asked, page.next))
+        seen += [row["id"] for row in page.rows]
+    runner.close()
+    assert seen == whole
