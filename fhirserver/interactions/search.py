@@ -19,7 +19,7 @@ from fhirserver.interactions.including import included
 from fhirserver.interactions.permission import is_restricted
 from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.search import compile as compiled
-from fhirserver.search import narrow, page
+from fhirserver.search import discrepancy, narrow, page
 from fhirserver.search.page import Cursor
 from fhirserver.search.parse import parse
 from fhirserver.search.query import SearchQuery
@@ -68,7 +68,7 @@ async def search(connection: Connection, call: Call) -> Answer:
     entries += [search_entry(call.base, version, "include") for version in more]
     body = bundle(
         "searchset",
-        entries + _remarks(query.warnings, remarks),
+        entries + _remarks((*query.warnings, *discrepancy.remarks(query, versions)), remarks),
         _links(call, query, path, bound, found),
         total=total,
     )

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar
 
 from fhirserver.db.sql import Fragment, sql, table
@@ -22,10 +21,10 @@ from fhirserver.fhir.reference import parse as parse_reference
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params import uri
 from fhirserver.params.condition import Driver, Ids, Tokens
-from fhirserver.params.extract import Extract, extractor
+from fhirserver.params.extract import extractor_of
 from fhirserver.params.facts import may_be_canonical
 from fhirserver.params.reference import literals
-from fhirserver.params.registry import Registry, SearchParam
+from fhirserver.params.registry import SearchParam
 from fhirserver.search.context import Context
 from fhirserver.search.hops import pointed
 from fhirserver.search.include import followed
@@ -176,19 +175,13 @@ _Way = tuple[SearchParam, str | None, Sequence[str]]
 
 
 def _targets_of(context: Context, row: Row, ways: Sequence[_Way], wanted: _Wanted) -> None:
-    nodes = _extractor(tuple(param for param, _, _ in ways), row.type)(row.resource())
+    nodes = extractor_of(tuple(param for param, _, _ in ways), row.type)(row.resource())
     for param, target, possible in ways:
         for node in nodes.get(param.code, ()):
             for literal in literals(node.value):
                 wanted.add(parse_reference(literal, context.reading.own_bases), target)
             if isinstance(node.value, str):
                 wanted.add_url(parse_canonical(node.value), possible)
-
-
-@lru_cache(maxsize=512)
-def _extractor(params: tuple[SearchParam, ...], resource_type: str) -> Extract:
-    """Looks for the values of these parameters alone."""
-    return extractor(Registry(params), resource_type)
 
 
 def _forward(context: Context, wanted: _Wanted) -> list[Part]:

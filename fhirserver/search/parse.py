@@ -189,7 +189,7 @@ def _with_results(
     if includes and given.get("_summary") == "text":
         raise Invalid("_summary=text cannot be mixed with _include and _revinclude")
     try:
-        keys = sort_keys.parse(registry, query.types, given.get("_sort"))
+        keys = sort_keys.parse(registry, query.conditions, given.get("_sort"))
     except UnknownParameter as error:
         if handling != "lenient":
             raise

@@ -12,6 +12,7 @@ from typing import Literal
 from fhirserver.params.date import DateValue
 from fhirserver.params.kinds import Value
 from fhirserver.params.registry import SearchParam
+from fhirserver.params.special import NearValue
 
 Handling = Literal["strict", "lenient"]
 Total = Literal["none", "estimate", "accurate"]
@@ -85,13 +86,15 @@ Condition = Clause | Missing | Ids | Updated | Chain | Has | Within
 class SortKey:
     """One key of `_sort`: `code`, or, where that is a reference, `inner` of what it leads to.
 
-    `ends`: for each type that is searched, the types that it leads to and that have `inner`.
+    `ends`: for each type that is searched, the types that it leads to and that have `inner`. `near`: the
+    places from which the distance counts.
     """
 
     code: str
     descending: bool
     inner: str | None = None
     ends: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    near: tuple[NearValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

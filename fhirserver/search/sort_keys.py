@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fhirserver.errors import Invalid, NotSupported, TooCostly
 from fhirserver.params.condition import UnknownParameter
 from fhirserver.params.facts import unanswered
 from fhirserver.params.registry import Registry, SearchParam
+from fhirserver.params.special import NearValue
 from fhirserver.search.clauses import defined
 from fhirserver.search.hops import alike, pointed, require_target
-from fhirserver.search.query import SortKey
+from fhirserver.search.query import Clause, Condition, SortKey
 from fhirserver.search.sort import NAMES
 
 _KINDS: Final = {
@@ -26,22 +27,46 @@ _KINDS: Final = {
 """What values of each type of parameter are compared as."""
 
 
-def parse(registry: Registry, types: Sequence[str], text: str | None) -> tuple[SortKey, ...]:
-    """The keys of `_sort=-date,subject:Patient.name` for a search of these types, each of which needs them.
+Searched = Mapping[str, Sequence[Condition]]
+"""The types of a search with what must hold of each."""
+
+NEAR: Final = "near"
+
+
+def parse(registry: Registry, searched: Searched, text: str | None) -> tuple[SortKey, ...]:
+    """The keys of `_sort=-date,subject:Patient.name` for the types of a search, each of which needs them.
 
     Raises UnknownParameter, NotSupported, Invalid, TooCostly.
     """
     if text is None:
         return ()
+    types = tuple(searched)
     parts = [part for part in text.split(",") if part]
     if len(parts) > len(NAMES):
         raise TooCostly(f"_sort takes at most {len(NAMES)} keys")
     try:
-        return tuple(_key(registry, types, part) for part in parts)
+        return tuple(_distance(searched, part) or _key(registry, types, part) for part in parts)
     except UnknownParameter as error:
         if len(types) == 1:
             raise
         raise UnknownParameter(f"a search across types is sorted by what all of them have: {error}") from None
+
+
+def _distance(searched: Searched, part: str) -> SortKey | None:
+    """`near`, where the search says from where: that is what a distance depends on."""
+    if part.removeprefix("-") != NEAR or len(searched) > 1:
+        return None
+    values = [
+        value
+        for conditions in searched.values()
+        for one in conditions
+        if isinstance(one, Clause) and one.param.code == NEAR
+        for value in one.values
+        if isinstance(value, NearValue)
+    ]
+    if not values:
+        raise NotSupported("_sort=near sorts by the distance from what 'near' names: search by it as well")
+    return SortKey(NEAR, part.startswith("-"), near=tuple(values))
 
 
 def _key(registry: Registry, types: Sequence[str], part: str) -> SortKey:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from fhirserver.db.sql import Fragment, join, sql
-from fhirserver.params import date, number, ordering, string
+from fhirserver.params import date, number, ordering, special, string
 from fhirserver.params.condition import Scope
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS
 from fhirserver.params.registry import Registry, SearchParam
@@ -51,6 +51,8 @@ def _default(scope: Scope) -> Order:
 def _column(context: Context, scope: Scope, key: SortKey, across: bool) -> Column:
     if key.inner is not None:
         return Column(_through(context, scope, key, key.inner), key.descending)
+    if key.near:
+        return Column(special.millimetres(scope, key.code, key.near), key.descending)
     if key.code == _ID:
         return Column(sql("{}.id", scope.alias), key.descending, False)
     if key.code == _UPDATED:
