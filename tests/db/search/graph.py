@@ -160,6 +160,14 @@ class Graph:
         self.versions: dict[Name, Resource] = {}
         self.number: dict[tuple[str, str], int] = {}
 
+    def seen_by(self, may_see: Callable[[Resource], bool]) -> Graph:
+        """What is left for someone who may see some of it."""
+        found = Graph()
+        found.current = {key: one for key, one in self.current.items() if may_see(one)}
+        found.versions = {key: one for key, one in self.versions.items() if may_see(one)}
+        found.number = self.number
+        return found
+
     def put(self, resource: Resource) -> int:
         key = resource["resourceType"], resource["id"]
         number = self.number[key] = self.number.get(key, 0) + 1

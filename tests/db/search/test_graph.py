@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params.kinds import Reading
+from fhirserver.policy.restriction import Permit, Permits
 from fhirserver.search import plan
 from fhirserver.search.context import Context
 from fhirserver.search.included import Rounds
@@ -162,13 +164,24 @@ def test_includes(
     wanted: list[Include],
     rounds_max: int,
 ) -> None:
-    """Each version once, none that is a match; one statement for each round."""
     db, found = world
+    check_includes(db, found, CONTEXT, asked, wanted, rounds_max)
+
+
+def check_includes(
+    db: Runner,
+    found: Graph,
+    context: Context,
+    asked: tuple[str, list[tuple[str, str]]],
+    wanted: list[Include],
+    rounds_max: int,
+) -> None:
+    """Each version once, none that is a match; one statement for each round."""
     type_, params = asked
     url = "&".join([url_of(type_, params[:1]), "_count=7", *(one.text() for one in wanted)])
-    rows = db.run(db.harness.rows(query(url)))[:7]
+    rows = db.run(db.harness.rows(query(url), context=context))[:7]
     matches = [found.current[type_, row["id"]] for row in rows]
-    state = Rounds(query(url).includes, CONTEXT, 1000, rounds_max)
+    state = Rounds(query(url).includes, context, 1000, rounds_max)
     state.start([Version.of(row) for row in rows])
     got: list[Version] = []
     statements = 0
@@ -280,6 +293,51 @@ def pages(db: Runner, url: str, count: int) -> list[str]:
     flat = [id_ for rows in forwards for id_ in rows]
     assert [id_ for rows in reversed(backwards) for id_ in rows] == flat
     return flat
+
+
+# -- what the caller may not see
+
+HIDDEN = frozenset({"Practitioner", "Questionnaire", "Group"})
+SEEN = Permits(
+    (
+        Permit(ENDPOINT_TYPES - HIDDEN - {"Observation", "Location"}, frozenset("rs")),
+        Permit(frozenset({"Observation"}), frozenset("rs"), (), (("status", "final,draft,active"),)),
+        Permit(frozenset({"Location"}), frozenset("rs"), (), (("name", "b,c"),)),
+    )
+)
+
+
+def may_see(resource: dict[str, Any]) -> bool:
+    match resource["resourceType"]:
+        case "Observation":
+            return resource["status"] in ("final", "draft", "active")
+        case "Location":
+            return resource["name"][0] in "BbCc"
+        case type_:
+            return type_ not in HIDDEN
+
+
+@settings(examples, max_examples=80)
+@given(searches(), includes(), sorts())
+def test_hidden_rows_are_as_if_they_were_not_there(
+    world: tuple[Runner, Graph],
+    asked: tuple[str, list[tuple[str, str]]],
+    wanted: list[Include],
+    order: tuple[str, list[str], str],
+) -> None:
+    """Chains, `_has`, includes and sorts say nothing of them."""
+    db, found = world
+    context, seen = replace(CONTEXT, restriction=SEEN), found.seen_by(may_see)
+    type_, params = asked
+    expected = set.intersection(*(seen.matches(type_, name, value) for name, value in params))
+    rows = db.run(db.harness.rows(query(url_of(type_, params)), context=context))
+    assert {row["id"] for row in rows} == expected
+    check_includes(db, seen, context, asked, wanted, 3)
+    type_, keys, _ = order
+    rows = db.run(db.harness.rows(query(f"{type_}?_sort={','.join(keys)}"), context=context))
+    assert sorted(row["id"] for row in rows) == sorted(one["id"] for one in seen.of(type_))
+    values = ordered_by(seen, type_, [row["id"] for row in rows], keys)
+    assert values == sorted(values)
 
 
 # -- pages while others write
