@@ -170,13 +170,14 @@ def targets(param: SearchParam, resource_type: str) -> tuple[str, ...]:
     Narrower than what the parameter states: a criterion such as `resolve() is Patient` and the targets
     of the element itself count as well.
     """
+    stated = set() if "Resource" in param.targets else set(param.targets)
     found: set[str] = set()
     for way in routes_of(param, resource_type) or ():
         narrow = _way_targets(way, resource_type)
         if not narrow:
-            return param.targets
+            return tuple(sorted(stated))
         found |= narrow
-    stated = set(param.targets) or found
+    stated = stated or found
     return tuple(sorted(found & stated or stated))
 
 
