@@ -39,7 +39,7 @@ from tests.db.search.harness import BASES, COLUMNS, KEYS, NOW, REGISTRY, Harness
 CONTEXT = Context(REGISTRY, KEYS, NOW, reading=Reading(UTC, BASES))
 HOPS_MAX = 3
 examples = settings(
-    max_examples=150,
+    max_examples=120,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     derandomize=True,
@@ -260,8 +260,8 @@ def ordered_by(found: Graph, type_: str, ids: list[str], keys: list[str]) -> lis
     ]
 
 
-@examples
-@given(sorts(), st.integers(3, 20))
+@settings(examples, max_examples=60)
+@given(sorts(), st.integers(6, 20))
 def test_sorts(world: tuple[Runner, Graph], asked: tuple[str, list[str], str], count: int) -> None:
     """In order, and the same on pages forwards and backwards."""
     db, found = world
@@ -317,7 +317,7 @@ def may_see(resource: dict[str, Any]) -> bool:
             return type_ not in HIDDEN
 
 
-@settings(examples, max_examples=80)
+@settings(examples, max_examples=50)
 @given(searches(), includes(), sorts())
 def test_hidden_rows_are_as_if_they_were_not_there(
     world: tuple[Runner, Graph],
