@@ -39,5 +39,12 @@ async def test_the_distance_of_a_match_is_given(http: Http) -> None:
     assert by_id["there"]["valueDistance"]["code"] == "[mi_i]"
     xml = await http.get("/Location?near=52.5|13.4&_id=there", headers={"Accept": "application/fhir+xml"})
     assert '<valueDistance><value value="6.7' in xml.text
+    for order, filter_ in (
+        ("near", "_id%20eq%20here%20or%20_id%20eq%20there"),
+        ("-near", "not%20(_id%20eq%20x)"),
+    ):
+        sorted_ = (await http.get(f"/Location?near=52.5|13.4&_filter={filter_}&_sort={order}")).json()
+        distances = [one["search"]["extension"][0]["valueDistance"]["value"] for one in sorted_["entry"]]
+        assert distances == ([0, pytest.approx(away)] if order == "near" else [pytest.approx(away), 0])
     plain = (await http.get("/Location?_id=here")).json()
     assert plain["entry"][0]["search"] == {"mode": "match"}

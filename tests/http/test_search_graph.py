@@ -146,6 +146,10 @@ async def test_a_chain_over_a_reference_to_a_version_says_which_it_looked_at(htt
     assert remarks(await get(http, "/Provenance?target:Observation.status=final")) == [
         ("not-supported", "'target' names a version in Provenance/v; the search looked at the current one")
     ]
+    in_filter = "/Provenance?_filter=not%20(target:Observation.status%20eq%20amended)"
+    assert remarks(await get(http, in_filter)) == [
+        ("not-supported", "'target' names a version in Provenance/v; the search looked at the current one")
+    ]
     assert remarks(await get(http, "/Provenance?agent:Patient.family=abel")) == []
 
 
@@ -197,6 +201,7 @@ async def test_statements(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
         ("/Observation?subject.name=ruiz&_sort=patient.family", 1),
         ("/Patient?_has:Observation:subject:_has:Provenance:target:agent.family=abel", 1),
         ("/Provenance?target.identifier=m1", 2),
+        ("/Provenance?_filter=not%20(target.identifier%20eq%20m1)", 2),
         ("/Observation?_id=o7&_include=Observation:subject&_include=Observation:has-member", 2),
         ("/Observation?_id=o3&_include:iterate=Observation:has-member", 4),
         ("/Observation?_id=o0&_include:iterate=Observation:has-member", 1),

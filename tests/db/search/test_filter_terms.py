@@ -164,3 +164,32 @@ def test_a_definition_that_the_caller_may_not_see_is_not_there(db: Runner) -> No
     for text in ("not (code in http://example.org/vs/b)", f"code ss {TREE}|a or status eq final"):
         with pytest.raises(UnknownDefinition):
             found(db, f"Observation?_filter={quote(text)}", restriction=NOTHING)
+
+
+WIDE = "http://example.org/vs/b"
+
+
+@pytest.mark.parametrize("operator", ["in", "not-in"])
+def test_an_untyped_chain_looks_a_value_set_up_for_every_type(db: Runner, operator: str) -> None:
+    """What refers to any type, by itself and within `_has`; alone and in a filter."""
+    fitting = found(db, f"Observation?code:{operator}={WIDE}")
+    pointed = {
+        one["id"]: one["target"][0]["reference"].partition("/")[2]
+        for one in RESOURCES
+        if one["resourceType"] == "Provenance"
+    }
+    led = {id_ for id_, target in pointed.items() if target in fitting}
+    assert set() < led < set(pointed)
+    assert found(db, f"Provenance?target.code:{operator}={WIDE}") == led
+    within = f"Observation?_has:Provenance:target:target.code:{operator}={WIDE}"
+    assert found(db, within) == {pointed[id_] for id_ in led}
+    patients = {
+        one["subject"]["reference"].partition("/")[2]
+        for one in RESOURCES
+        if one["resourceType"] == "Observation" and one["id"] in fitting
+    }
+    chained = f"Patient?_has:Observation:subject:subject._has:Observation:subject:code:{operator}={WIDE}"
+    assert found(db, chained) == patients
+    if operator == "in":
+        assert filtered(db, "Provenance", f"target.code in {WIDE}") == led
+        assert filtered(db, "Provenance", f"target.code ni {WIDE}") == set(pointed) - led
