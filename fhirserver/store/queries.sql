@@ -89,3 +89,18 @@ FROM {p} WHERE rid = ANY ($1::bigint[])
 SELECT CASE WHEN alone THEN pg_advisory_xact_lock($1, stripe)::text
             ELSE pg_advisory_xact_lock_shared($1, stripe)::text END
 FROM (SELECT stripe, alone FROM unnest($2::int[], $3::bool[]) AS x(stripe, alone) ORDER BY stripe) AS s
+
+-- name: add_terms
+-- The terms that are not there yet; the numbers of those that were, by a transaction that has ended.
+WITH asked AS (
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[])
+        WITH ORDINALITY AS x(key, val, text_key, tok_key, number)
+), there AS (
+    SELECT a.number, t.born FROM asked a
+    JOIN term t ON t.key = a.key AND t.val = a.val AND t.text_key = a.text_key
+               AND t.tok_key IS NOT DISTINCT FROM a.tok_key
+), added AS (
+    INSERT INTO term (key, val, text_key, tok_key)
+    SELECT DISTINCT key, val, text_key, tok_key FROM asked WHERE number NOT IN (SELECT number FROM there)
+)
+SELECT DISTINCT number FROM there WHERE born <> pg_current_xact_id()

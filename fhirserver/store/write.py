@@ -20,6 +20,7 @@ import asyncpg
 from fhirserver.db.pool import Connection, unavailable
 from fhirserver.db.queries import Queries, partition
 from fhirserver.fhir.dates import micros
+from fhirserver.store import terms
 from fhirserver.store.version import Draft, Version
 
 QUERIES = Queries(Path(__file__).with_name("queries.sql"))
@@ -81,6 +82,7 @@ async def insert(connection: Connection, tenant: int, draft: Draft) -> Version:
 
     Raises asyncpg.UniqueViolationError if somebody else just wrote this id.
     """
+    await terms.add(connection, (draft,))
     with waiting():
         updated: Any = await connection.fetchval(QUERIES.on("insert", draft.type), *_row(tenant, draft))
     return draft.stored(updated)
@@ -88,6 +90,7 @@ async def insert(connection: Connection, tenant: int, draft: Draft) -> Version:
 
 async def replace(connection: Connection, tenant: int, draft: Draft) -> Version | None:
     """Write `draft` after version `draft.version - 1`; None if that is no longer the current one."""
+    await terms.add(connection, (draft,))
     with waiting():
         updated = await connection.fetchval(QUERIES.on("replace", draft.type), *_row(tenant, draft))
     return draft.stored(updated) if updated else None
@@ -175,6 +178,7 @@ async def write_many(
             await connection.execute(QUERIES.on("bury_many", resource_type), deleted, updated)
     if not drafts:
         return []
+    await terms.add(connection, drafts)
     rids = await _rids(connection, len(drafts))
     instants = [max(updated, draft.after + _MICROSECOND) if draft.after else updated for draft in drafts]
     await _copy_versions(connection, tenant, drafts, rids, instants)
