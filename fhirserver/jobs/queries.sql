@@ -25,6 +25,8 @@ WITH gone AS (
     DELETE FROM dat USING gone WHERE dat.rid = gone.rid
 ), q AS (
     DELETE FROM qty USING gone WHERE qty.rid = gone.rid
+), w AS (
+    DELETE FROM words USING gone WHERE words.rid = gone.rid
 )
 SELECT count(*) FROM gone
 

@@ -68,9 +68,10 @@ class TokenOf:
 
 @dataclass(frozen=True, slots=True)
 class Rids:
-    """A `SELECT rid`, in no order and with repetitions, from an index table."""
+    """A `SELECT rid`, in no order and with repetitions, from an index table. `once`: without repetitions."""
 
     select: Fragment
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

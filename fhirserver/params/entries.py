@@ -40,7 +40,7 @@ class Entries:
     `d_lo` and `d_hi` are that date as `[lo, hi)`. `keys[0]` is the presence word (see `presence`), so
     the order of `keys` must be kept. `tok` are keys, `str` are (key, folded text), `dat` are
     (key, lo, hi) in microseconds, half-open, and `qty` are (key, lo, hi), closed. `terms` are texts
-    that the dictionary may lack.
+    that the dictionary may lack, `words` the document for full text as PostgreSQL reads a tsvector.
     """
 
     ptk: int | None = None
@@ -54,6 +54,7 @@ class Entries:
     dat: list[tuple[int, int, int]] = field(default_factory=list)
     qty: list[tuple[int, Decimal, Decimal]] = field(default_factory=list)
     terms: list[Term] = field(default_factory=list)
+    words: str_ | None = None
 
 
 Indexer = Callable[[Sequence[Node], Entries], None]

@@ -12,7 +12,7 @@ from typing import Final
 
 from fhirserver.db.sql import Fragment, join, sql, table, whole
 from fhirserver.errors import NotSupported
-from fhirserver.params.condition import Ids, Patients, Scope, Span, Tokens
+from fhirserver.params.condition import Ids, Patients, Rids, Scope, Span, Tokens
 from fhirserver.search import query as asked
 from fhirserver.search.conditions import compile_all
 from fhirserver.search.context import ROW, Context
@@ -132,7 +132,7 @@ def _counted(context: Context, scope: Scope, query: SearchQuery, at_most: int | 
     drivers = chosen.drivers if chosen else (Span(),)
     found = sources(context, scope, conditions, drivers)
     match drivers:
-        case (Ids() | Patients() | Span(),) | (Tokens((_,)),) if len(found) == 1:
+        case (Ids() | Patients() | Span() | Rids(once=True),) | (Tokens((_,)),) if len(found) == 1:
             rows = found[0].select(sql("1"))
         case _:
             rids = join(" UNION ALL ", (source.select(_RID) for source in found))

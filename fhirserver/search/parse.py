@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from fhirserver.errors import Invalid, NotSupported, TooCostly
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
+from fhirserver.params import fulltext
 from fhirserver.params import text as syntax
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, compartment_params
@@ -79,9 +80,7 @@ def parse(
         raise TooCostly(f"the search has {len(params)} parameters; {limits.params_max} is the limit")
     types = _types(resource_type, params, compartment)
     spread = resource_type is None and compartment is None and len(types) == len(ENDPOINT_TYPES)
-    reader = Reader(
-        registry, Reading(limits.zone, limits.own_bases), limits.or_values_max, limits.chain_depth_max
-    )
+    reader = _reader(registry, limits, len(types) > 1)
     start: tuple[Condition, ...] = (Within(*compartment),) if compartment else ()
     conditions: dict[str, list[Condition]] = {type_: list(start) for type_ in types}
     applied: list[tuple[str, str]] = []
@@ -120,6 +119,11 @@ def parse(
     )
 
 
+def _reader(registry: Registry, limits: Limits, across: bool) -> Reader:
+    reading = Reading(limits.zone, limits.own_bases)
+    return Reader(registry, reading, limits.or_values_max, limits.chain_depth_max, across)
+
+
 def _types(resource_type: str | None, params: Params, compartment: tuple[str, str] | None) -> tuple[str, ...]:
     """The types to search, in the order of their names."""
     if compartment is not None and compartment[0] not in COMPARTMENTS:
@@ -153,7 +157,7 @@ def _filled(value: str) -> list[str]:
 def _require_common(registry: Registry, name: str) -> None:
     """Raises UnknownParameter for what not all types have: https://hl7.org/fhir/R4/search.html#Introduction"""
     code = name.partition(":")[0].partition(".")[0]
-    if registry.get("Resource", code) is None and code not in DEFINED:
+    if registry.get("Resource", code) is None and code not in DEFINED | fulltext.CODES:
         raise UnknownParameter(f"not all types have '{code}'; say which are meant: _type=Patient,Observation")
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 from fhirserver.params.date import DateValue
 from fhirserver.params.kinds import Value
 from fhirserver.params.registry import SearchParam
+from fhirserver.params.textquery import TextQuery
 
 Handling = Literal["strict", "lenient"]
 Total = Literal["none", "estimate", "accurate"]
@@ -51,6 +52,14 @@ class Updated:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """`_text` or `_content`: https://hl7.org/fhir/R4/search.html#content"""
+
+    code: str
+    queries: tuple[TextQuery, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """A reference to resources that themselves match: https://hl7.org/fhir/R4/search.html#chaining
 
@@ -78,7 +87,7 @@ class Within:
     id: str
 
 
-Condition = Clause | Missing | Ids | Updated | Chain | Has | Within
+Condition = Clause | Missing | Ids | Updated | Words | Chain | Has | Within
 
 
 @dataclass(frozen=True, slots=True)

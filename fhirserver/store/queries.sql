@@ -23,6 +23,8 @@ WITH writer AS MATERIALIZED (
     INSERT INTO dat SELECT k, lo, hi, v.rid FROM v, unnest($20::bigint[], $21::bigint[], $22::bigint[]) AS x(k, lo, hi)
 ), q AS (
     INSERT INTO qty SELECT k, lo, hi, v.rid FROM v, unnest($23::bigint[], $24::numeric[], $25::numeric[]) AS x(k, lo, hi)
+), w AS (
+    INSERT INTO words SELECT v.rid, $26::tsvector FROM v WHERE $26::tsvector IS NOT NULL
 )
 SELECT updated FROM v
 
@@ -47,6 +49,8 @@ WITH dead AS (
     INSERT INTO dat SELECT k, lo, hi, v.rid FROM v, unnest($20::bigint[], $21::bigint[], $22::bigint[]) AS x(k, lo, hi)
 ), q AS (
     INSERT INTO qty SELECT k, lo, hi, v.rid FROM v, unnest($23::bigint[], $24::numeric[], $25::numeric[]) AS x(k, lo, hi)
+), w AS (
+    INSERT INTO words SELECT v.rid, $26::tsvector FROM v WHERE $26::tsvector IS NOT NULL
 )
 SELECT updated FROM v
 
@@ -89,6 +93,9 @@ FROM {p} WHERE rid = ANY ($1::bigint[])
 SELECT CASE WHEN alone THEN pg_advisory_xact_lock($1, stripe)::text
             ELSE pg_advisory_xact_lock_shared($1, stripe)::text END
 FROM (SELECT stripe, alone FROM unnest($2::int[], $3::bool[]) AS x(stripe, alone) ORDER BY stripe) AS s
+
+-- name: add_words
+INSERT INTO words SELECT rid, document::tsvector FROM unnest($1::bigint[], $2::text[]) AS x(rid, document)
 
 -- name: add_terms
 -- The terms that are not there yet; the numbers of those that were, by a transaction that has ended.

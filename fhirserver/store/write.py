@@ -74,6 +74,7 @@ def _row(tenant: int, draft: Draft) -> tuple[Any, ...]:
         [key for key, _, _ in quantities],
         [low for _, low, _ in quantities],
         [high for _, _, high in quantities],
+        entries.words,
     )
 
 
@@ -240,3 +241,7 @@ async def _copy_index(
         if rows:
             # Sorted rows fall into neighbouring index pages.
             await connection.copy_records_to_table(table, records=sorted(rows))
+    documents = [(rid, d.entries.words) for d, rid, _ in numbered if d.entries.words is not None]
+    if documents:
+        rids_of, texts = zip(*documents, strict=True)
+        await connection.execute(QUERIES["add_words"], rids_of, texts)

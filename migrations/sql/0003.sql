@@ -1,4 +1,4 @@
--- Text: the dictionary for `:text`.
+-- Text: the dictionary for `:text`, and the words of resources for `_text` and `_content`.
 
 -- The texts that codes have, each once: see fhirserver/params/wording.py. No unique index, so that no
 -- writer waits for another; a text that two write at once stands here twice.
@@ -11,10 +11,15 @@ CREATE TABLE term (
 );
 CREATE INDEX term_key ON term (key, val) INCLUDE (text_key, tok_key, born);
 
+-- The words of a version, those of its narrative with weight A: see fhirserver/params/fulltext.py. Not every
+-- version has a row.
+CREATE TABLE words (rid bigint PRIMARY KEY, document tsvector NOT NULL);
+CREATE INDEX words_document ON words USING gin (document);
+
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'fhirserver_app') THEN
-        GRANT SELECT, INSERT, DELETE ON term TO fhirserver_app;
+        GRANT SELECT, INSERT, DELETE ON term, words TO fhirserver_app;
     END IF;
 END
 $$;
