@@ -3,8 +3,9 @@
 https://hl7.org/fhir/R4/search.html#content
 
 The table `words` holds one document for each version: its words with their places, those of the narrative
-marked, and a word for tenant and type, so that the index finds the rows of one type. Between two texts a
-place stays empty: no phrase begins in one and ends in the other.
+marked, and a word for tenant and type, a second one where there is a narrative, so that the index finds
+the rows of one type and passes over what has no narrative. Between two texts a place stays empty: no phrase
+begins in one and ends in the other.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def document(tenant: int, resource_type: str, resource: Resource, mode: Mode) ->
         found.add(_remembered(text) if len(text) <= _REMEMBERED_LENGTH_MAX else words.words(text), "")
     if not found.places:
         return None
-    return f"'{_of_type(tenant, resource_type)}' {found}"
+    codes = (CONTENT,) if told is None else (CONTENT, NARRATIVE)
+    kinds = (f"'{_kind(tenant, resource_type, code)}'" for code in codes)
+    return f"{' '.join(kinds)} {found}"
 
 
 @lru_cache(maxsize=16_384)
@@ -77,9 +80,9 @@ def _remembered(text: str) -> tuple[str, ...]:
     return tuple(words.words(text))
 
 
-def _of_type(tenant: int, resource_type: str) -> str:
-    """The word of all documents of a type; no text has one with a stroke."""
-    return f"{tenant}/{resource_type}"
+def _kind(tenant: int, resource_type: str, code: str) -> str:
+    """The word of all documents of a type, or of those with a narrative; no text has one with a stroke."""
+    return f"{tenant}/{resource_type}/{code}"
 
 
 class _Document:
@@ -119,7 +122,7 @@ def compile(scope: Scope, code: str, queries: Sequence[TextQuery]) -> Condition:
         return Condition(FALSE)
     mark = _MARK if code == NARRATIVE else ""
     wanted = " | ".join(f"({tsquery(query, mark)})" for query in queries)
-    asked = f"'{_of_type(scope.keys.tenant, scope.resource_type)}' & ({wanted})"
+    asked = f"'{_kind(scope.keys.tenant, scope.resource_type, code)}' & ({wanted})"
     filter_ = exists(
         sql("FROM words x WHERE x.rid = {}.rid AND x.document @@ {}::text::tsquery", scope.alias, asked)
     )
