@@ -22,7 +22,7 @@ from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Missing,
 CHAIN_TYPES_MAX: Final = 12
 """Types that a chain without `:Type` may spread to; beyond that the caller has to say which."""
 
-DEFINED: Final = frozenset({"_list", "_query", "_filter", "_contained", "_containedType"})
+DEFINED: Final = frozenset({"_list", "_query", "_filter"})
 """What R4 defines for all types and this server does not offer yet."""
 
 

@@ -114,6 +114,18 @@ class Include:
 
 
 @dataclass(frozen=True, slots=True)
+class Contained:
+    """`_contained` and `_containedType`: https://hl7.org/fhir/R4/search.html#contained
+
+    `both`: resources that nothing contains are sought as well. `alone`: what is found is given by itself,
+    and not within its container.
+    """
+
+    both: bool
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SearchQuery:
     """A search, fully understood. `conditions` holds, for each type that is searched, what must hold.
 
@@ -133,6 +145,7 @@ class SearchQuery:
     applied: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = field(default=())
     across: bool = False
+    contained: Contained | None = None
 
     @property
     def types(self) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ QUERIES = Queries(Path(__file__).with_name("queries.sql"))
 
 async def add(connection: Connection, drafts: Iterable[Draft]) -> None:
     """Make sure that the dictionary has the terms of what is about to be written."""
-    terms = list(dict.fromkeys(term for draft in drafts for term in draft.entries.terms if not term.known))
+    found = (term for draft in drafts for entries in draft.every_entries() for term in entries.terms)
+    terms = [term for term in dict.fromkeys(found) if not term.known]
     if not terms:
         return
     committed = await connection.fetch(

@@ -15,6 +15,8 @@ from fhirserver.search.clauses import DEFINED
 from fhirserver.search.include import followed
 
 CONTROLS: Final = {
+    "_contained": "token",
+    "_containedType": "token",
     "_count": "number",
     "_elements": "string",
     "_format": "token",
