@@ -32,6 +32,7 @@ from fhirserver.interactions.integrity import reference_keys
 from fhirserver.jobs import janitor
 from fhirserver.observe import log
 from fhirserver.params.entries import Entries
+from fhirserver.params.fulltext import offered
 from fhirserver.params.index import indexer
 from fhirserver.params.registry import r4
 from fhirserver.policy.roles import roles
@@ -117,7 +118,7 @@ async def open_services(settings: Settings) -> Services:
             row["name"]: row["value"] for row in await connection.fetch("SELECT name, value FROM server")
         }
     await first.close()
-    registry, keys = r4(), Keys(secrets["key_secret"], settings.tenant)
+    registry, keys = offered(r4(), settings.full_text), Keys(secrets["key_secret"], settings.tenant)
     own_bases = settings.fhir_bases
     pool = Pool(
         dsn,

@@ -133,6 +133,11 @@ class Settings(BaseSettings):
         False,
         description="Refuse references to resources that do not exist, and deletions that would leave one.",
     )
+    full_text: Literal["none", "narrative", "content"] = Field(
+        "narrative",
+        description="What is searched for words: nothing, narratives (`_text`), or all text (`_content`), "
+        "which makes writing dearer by a quarter. `fhirserver reindex` after a change.",
+    )
     count_default: int = Field(50, ge=1, description="Entries on a search page when `_count` is absent.")
     count_max: int = Field(1000, ge=1, description="Largest `_count`; larger ones are reduced to it.")
 

@@ -16,6 +16,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.links import localize
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Services
+from fhirserver.store.contained import inners
 from fhirserver.store.version import Draft, Version
 
 _COLUMNS = ("resourceType", "id", "meta")
@@ -86,6 +87,10 @@ def _draft(
         written=text if json.has_exponent(content) else None,
         entries=services.index(resource_type, id_, resource),
         after=after.updated if after else None,
+        contained=inners(services.keys, services.index, resource_type, id_, resource)
+        if "contained" in resource
+        else (),
+        ends_contained=isinstance(after, Version) and '"contained"' in (after.content or ""),
     )
 
 

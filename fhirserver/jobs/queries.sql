@@ -14,8 +14,12 @@ SELECT DISTINCT type FROM resource WHERE died >= $1 AND died < $2
 
 -- name: sweep
 -- Remove the index rows of versions that died in [$1, $2); their content stays, it is the history.
-WITH gone AS (
+WITH version AS (
     SELECT rid, ord, keys FROM {p} WHERE died >= $1 AND died < $2
+), gone AS (
+    SELECT rid, ord, keys FROM version
+    UNION ALL
+    SELECT c.rid, c.ord, c.keys FROM version v JOIN contained c ON c.container_rid = v.rid
 ), t AS (
     DELETE FROM tok USING (SELECT rid, ord, unnest(keys) AS key FROM gone) g
     WHERE tok.key = g.key AND tok.ord = g.ord AND tok.rid = g.rid
@@ -25,8 +29,12 @@ WITH gone AS (
     DELETE FROM dat USING gone WHERE dat.rid = gone.rid
 ), q AS (
     DELETE FROM qty USING gone WHERE qty.rid = gone.rid
+), w AS (
+    DELETE FROM words USING gone WHERE words.rid = gone.rid
+), c AS (
+    DELETE FROM contained USING version WHERE contained.container_rid = version.rid
 )
-SELECT count(*) FROM gone
+SELECT count(*) FROM version
 
 -- name: swept
 UPDATE tick SET swept = true WHERE at = $1

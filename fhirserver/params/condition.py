@@ -9,19 +9,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from fhirserver.db.sql import Fragment, sql
+from fhirserver.db.sql import Fragment, sql, table
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.keys import Keys
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a clause is compiled: over which row alias of which type. `now` is in microseconds."""
+    """Where a clause is compiled: over which row alias of which type. `now` is in microseconds.
+
+    `contained`: over the resources of that type that others contain.
+    """
 
     keys: Keys
     resource_type: str
     alias: Fragment
     now: int
+    contained: bool = False
+
+    @property
+    def rows(self) -> Fragment:
+        """The table in which the rows are; that of contained ones has other types as well."""
+        return _CONTAINED if self.contained else table(self.resource_type)
+
+
+_CONTAINED: Final = sql("contained")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +80,10 @@ class TokenOf:
 
 @dataclass(frozen=True, slots=True)
 class Rids:
-    """A `SELECT rid`, in no order and with repetitions, from an index table."""
+    """A `SELECT rid`, in no order and with repetitions, from an index table. `once`: without repetitions."""
 
     select: Fragment
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

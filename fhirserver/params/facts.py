@@ -99,6 +99,8 @@ def unanswered(param: SearchParam, resource_type: str) -> str | None:
 
     https://hl7.org/fhir/R4/bundle.html#search, https://hl7.org/fhir/R4/patient.html#search
     """
+    if param.code in ("_text", "_content"):
+        return "searches words and has no value of its own"
     if param.expression is None:
         return "is not supported by this server"
     if param.code == "phonetic":

@@ -15,6 +15,7 @@ from fhirserver.fhir.structure import COMPARTMENTS
 from fhirserver.params import (
     composite,
     date,
+    fulltext,
     number,
     presence,
     quantity,
@@ -53,13 +54,17 @@ def indexer(registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tz
         param for param in registry.params if not all(_is_derived(param, t) for t in param.base)
     )
     resolve = reference.resolver(keys, own_bases)
+    full_text = fulltext.mode_of(registry)
     plans: dict[str, Callable[[str, dict[str, Any]], Entries]] = {}
 
     def index(resource_type: str, id_: str, resource: dict[str, Any]) -> Entries:
         plan = plans.get(resource_type)
         if plan is None:
             plan = plans[resource_type] = _plan(stored, keys, resolve, zone, resource_type)
-        return plan(id_, resource)
+        entries = plan(id_, resource)
+        if full_text != "none":
+            entries.words = fulltext.document(keys.tenant, resource_type, resource, full_text)
+        return entries
 
     return index
 

@@ -78,6 +78,8 @@ def plain(type_: str, pointed: tuple[str, ...], modifier: str | None, text: str,
             return reference.parse(text, pointed, modifier, reading.own_bases)
         case "string":
             return string.parse(text)
+        case "token" if modifier == "text":
+            return string.parse(text)
         case "token":
             return token.parse(text)
         case "uri":

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import date, number, quantity, reference, special, string, token, uri
+from fhirserver.params import date, number, quantity, reference, special, string, token, uri, wording
 from fhirserver.params.condition import Condition, Scope, unsupported_modifier
 from fhirserver.params.facts import CLINICAL_DATES, is_patient, node_types
 from fhirserver.params.kinds import Value
@@ -19,6 +19,8 @@ def compile(scope: Scope, param: SearchParam, modifier: str | None, values: Sequ
     of, code = scope.resource_type, param.code
     given = cast(Any, values)
     match param.type:
+        case "token" if modifier == "text":
+            return wording.compile(scope, code, given)
         case "token":
             return token.compile(scope, code, modifier, given, node_types(param, of))
         case "date" if CLINICAL_DATES.get(of) == code:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from fhirserver.db.sql import Fragment, and_, or_, sql, table
+from fhirserver.db.sql import Fragment, and_, or_, sql
 from fhirserver.errors import Invalid, NotSupported
 from fhirserver.fhir import reference, ucum
 from fhirserver.fhir.keys import Keys
@@ -62,7 +62,7 @@ def compile_updated(scope: Scope, values: Sequence[DateValue], is_order: bool) -
         return Condition(filter_)
     if len(values) == 1 and is_order:
         return Condition(filter_, (_span(values[0], scope.now),), Rank.ORDER)
-    rows, other = table(scope.resource_type), sql("o")
+    rows, other = scope.rows, sql("o")
     selects = [
         sql(
             "SELECT o.rid FROM {} o WHERE o.tenant = {} AND {}",

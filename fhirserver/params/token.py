@@ -9,19 +9,19 @@ case, as R4 asks for when a system does not say; identifiers, ids and URIs as th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from fhirserver.db.sql import not_
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import hot
+from fhirserver.params import hot, wording
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import Condition, Rank, Scope, Tokens, has_keys, unsupported_modifier
-from fhirserver.params.entries import Entries, Indexer, Node
+from fhirserver.params.entries import Entries, Indexer, Node, Term
 
-MODIFIERS: Final = ("not", "missing")
+MODIFIERS: Final = ("not", "text", "missing")
 EXACT_TYPES: Final = frozenset({"Identifier", "id", "uri"})
 """Types of values whose case counts."""
 
@@ -97,32 +97,95 @@ def row_keys(keys: Keys, space: str, resource_type: str, code: str, pair: Pair) 
     return tuple(found)
 
 
-def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str]) -> Indexer:
-    """Writes what `compile` asks for."""
-    common = hot.hot_codes(resource_type, code)
-    known: dict[Pair, tuple[tuple[int, ...], int | None]] = {}
+_T = TypeVar("_T")
 
-    def folded(pair: Pair) -> tuple[tuple[int, ...], int | None]:
-        system, value = pair
-        value = value.casefold() if value else None
-        found = row_keys(keys, FOLDED_SPACE, resource_type, code, (system, value))
+
+class _Found(NamedTuple):
+    """What a row and the dictionary hold of one value."""
+
+    keys: tuple[int, ...]
+    tok: tuple[int, ...]
+    terms: tuple[Term, ...]
+
+
+def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str]) -> Indexer:
+    """Writes what `compile` and `wording.compile` ask for."""
+    name = wording.namer(keys, resource_type, code)
+    find = _finder(keys, resource_type, code, systems, name)
+    known: dict[object, _Found] = {}
+
+    def remembered(mark: object, value: Any, type_: str) -> _Found:
+        found = find(value, type_)
         if len(known) >= _CACHE_MAX:
             known.clear()
-        known[pair] = found, found[0] if value and value not in common else None
-        return known[pair]
+        known[mark] = found
+        return found
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for value, type_ in nodes:
             if type_ in EXACT_TYPES:
                 put_exact(keys, resource_type, code, pairs(value, type_, systems), entries)
+                if type_ == "Identifier" and "type" in value:
+                    _put_named(name, value, entries)
                 continue
-            for pair in pairs(value, type_, systems):
-                found, selective = known.get(pair) or folded(pair)
-                entries.keys.extend(found)
-                if selective is not None:
-                    entries.tok.append(selective)
+            mark = _mark(value, type_)
+            found = known.get(mark) or remembered(mark, value, type_)
+            entries.keys.extend(found.keys)
+            entries.tok.extend(found.tok)
+            for term in found.terms:
+                if not term.known:
+                    entries.terms.append(term)
 
     return index
+
+
+def _mark(value: Any, type_: str) -> object:
+    """Equal for values of which the same is found."""
+    if type_ == "CodeableConcept":
+        coding = [(c.get("system"), c.get("code"), c.get("display")) for c in value.get("coding", ())]
+        return (value.get("text"), *coding)
+    if type_ == "Coding":
+        return value.get("system"), value.get("code"), value.get("display")
+    one = value.get("value") if type_ == "ContactPoint" else value
+    return type_, one if isinstance(one, (str, bool)) else None
+
+
+def _finder(
+    keys: Keys, resource_type: str, code: str, systems: Mapping[str, str], name: wording.Name
+) -> Callable[[Any, str], _Found]:
+    common = hot.hot_codes(resource_type, code)
+
+    def selective(pair: Pair) -> int | None:
+        folded = pair[1].casefold() if pair[1] else ""
+        return keys.of(FOLDED_SPACE, resource_type, code, folded) if folded and folded not in common else None
+
+    def find(value: Any, type_: str) -> _Found:
+        coded = pairs(value, type_, systems)
+        found = Entries(
+            keys=[
+                key
+                for system, one in coded
+                for key in row_keys(keys, FOLDED_SPACE, resource_type, code, (system, one and one.casefold()))
+            ],
+            tok=[key for pair in coded if (key := selective(pair)) is not None],
+        )
+        leading = found.tok[0] if found.tok else None
+        for text, coding in wording.texts(value, type_):
+            own = selective((None, coding.get("code"))) if coding is not None else None
+            wording.put(name(text, leading if own is None else own), found)
+        return _Found(_distinct(found.keys), _distinct(found.tok), _distinct(found.terms))
+
+    return find
+
+
+def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _put_named(name: wording.Name, value: Any, entries: Entries) -> None:
+    """The text of an identifier's type. Its values hardly ever repeat, so the text leads to them itself."""
+    for text, _ in wording.texts(value, "Identifier"):
+        wording.put(name(text, None), entries)
 
 
 def put_exact(keys: Keys, resource_type: str, code: str, found: Iterable[Pair], entries: Entries) -> None:

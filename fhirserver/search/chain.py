@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from fhirserver.db.sql import Fragment, join, or_, sql, table
+from fhirserver.db.sql import Fragment, join, or_, sql
 from fhirserver.params.condition import (
     Condition,
     Driver,
@@ -105,7 +105,7 @@ def _union(found: Sequence[Source], what: Fragment) -> Fragment:
 
 def _rows_where(context: Context, scope: Scope, link: Fragment, found: Fragment) -> Fragment:
     """The rids of current rows that are linked to `f`; with a snapshot also all that ended since."""
-    rows = table(scope.resource_type)
+    rows = scope.rows
     current = sql(
         "SELECT k.rid FROM ({}) f CROSS JOIN LATERAL"
         " (SELECT o.rid FROM {} o WHERE {} AND o.died IS NULL OFFSET 0) k",

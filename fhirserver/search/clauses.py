@@ -11,20 +11,18 @@ from typing import Final
 from fhirserver.errors import Invalid, NotSupported, TooCostly
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
-from fhirserver.params import date, kinds, modifiers, special
+from fhirserver.params import date, fulltext, kinds, modifiers, special, textquery
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import UnsupportedModifier
 from fhirserver.params.facts import is_canonical, targets, unanswered
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, SearchParam
-from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Missing, Updated
+from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Missing, Updated, Words
 
 CHAIN_TYPES_MAX: Final = 12
 """Types that a chain without `:Type` may spread to; beyond that the caller has to say which."""
 
-DEFINED: Final = frozenset(
-    {"_text", "_content", "_list", "_query", "_filter", "_contained", "_containedType"}
-)
+DEFINED: Final = frozenset({"_list", "_query", "_filter"})
 """What R4 defines for all types and this server does not offer yet."""
 
 
@@ -34,12 +32,13 @@ class UnknownParameter(NotSupported):
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads the parameters of a search on one type."""
+    """Reads the parameters of a search on one type, or, `across`, on several."""
 
     registry: Registry
     reading: Reading
     or_values_max: int
     chain_depth_max: int
+    across: bool = False
 
     def condition(self, resource_type: str, name: str, value: str, depth: int = 0) -> Condition:
         """What `name=value` demands of a resource of a type, `depth` hops down a chain.
@@ -52,12 +51,23 @@ class Reader:
             return self._has(name, value, depth)
         head, dot, rest = name.partition(".")
         code, colon, modifier = head.partition(":")
+        if code in fulltext.CODES:
+            return self._full_text(resource_type, code, name, value)
         param = self._param(resource_type, code)
         if dot:
             return self._chain(resource_type, param, modifier or None, rest, value, depth)
         if colon and not modifier:
             raise UnsupportedModifier(f"'{name}' ends in a colon without a modifier")
         return self._clause(resource_type, param, modifier or None, value)
+
+    def _full_text(self, resource_type: str, code: str, name: str, value: str) -> Words:
+        """`_text` and `_content`. Across types, those that have no narrative are not found by `_text`."""
+        param = self.registry.get("DomainResource", code)
+        if param is None or (not self.across and self.registry.get(resource_type, code) is None):
+            raise unknown(resource_type, code, self.registry)
+        if name != code:
+            raise UnsupportedModifier(f"'{code}' has no modifiers and leads nowhere: '{name}'")
+        return Words(code, tuple(textquery.parse(part) for part in self._values(code, value)))
 
     def _param(self, resource_type: str, code: str) -> SearchParam:
         return defined(self.registry, resource_type, code)
@@ -155,6 +165,11 @@ def alike(name: str, known: frozenset[str]) -> str:
 
 def unknown(resource_type: str, code: str, registry: Registry) -> UnknownParameter:
     """The error for a name that is no parameter of the type."""
+    if code in fulltext.CODES and registry.get("DomainResource", code) is None:
+        return UnknownParameter(
+            f"'{code}' is off on this server: the setting full_text offers it, and `fhirserver reindex` then"
+            " fills it for what is stored already"
+        )
     names = registry.nearest(resource_type, code)
     hint = f"; alike: {', '.join(names)}" if names else ""
     return UnknownParameter(f"{resource_type} has no search parameter '{code}'{hint}")

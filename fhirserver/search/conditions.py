@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from fhirserver.db.sql import TRUE, not_, sql
-from fhirserver.params import composite, plain, presence, quantity, special
+from fhirserver.params import composite, fulltext, plain, presence, quantity, special
 from fhirserver.params.condition import Condition, Rank, Scope, Tokens
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
 from fhirserver.params.index import PATIENT_CODED, patient_code_key
@@ -40,6 +40,8 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
             return Condition(not_(found.filter)) if negated else found
         case query.Updated(values):
             return special.compile_updated(scope, values, scope.resource_type not in CLINICAL_DATES)
+        case query.Words(code, queries):
+            return fulltext.compile(scope, code, queries)
         case query.Within(compartment, id_):
             return within(context, scope, compartment, id_)
         case query.Has(source, param, inner):

@@ -12,6 +12,7 @@ from typing import Literal
 from fhirserver.params.date import DateValue
 from fhirserver.params.kinds import Value
 from fhirserver.params.registry import SearchParam
+from fhirserver.params.textquery import TextQuery
 
 Handling = Literal["strict", "lenient"]
 Total = Literal["none", "estimate", "accurate"]
@@ -51,6 +52,14 @@ class Updated:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """`_text` or `_content`: https://hl7.org/fhir/R4/search.html#content"""
+
+    code: str
+    queries: tuple[TextQuery, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """A reference to resources that themselves match: https://hl7.org/fhir/R4/search.html#chaining
 
@@ -78,7 +87,7 @@ class Within:
     id: str
 
 
-Condition = Clause | Missing | Ids | Updated | Chain | Has | Within
+Condition = Clause | Missing | Ids | Updated | Words | Chain | Has | Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,18 @@ class Include:
 
 
 @dataclass(frozen=True, slots=True)
+class Contained:
+    """`_contained` and `_containedType`: https://hl7.org/fhir/R4/search.html#contained
+
+    `both`: resources that nothing contains are sought as well. `alone`: what is found is given by itself,
+    and not within its container.
+    """
+
+    both: bool
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SearchQuery:
     """A search, fully understood. `conditions` holds, for each type that is searched, what must hold.
 
@@ -124,6 +145,7 @@ class SearchQuery:
     applied: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = field(default=())
     across: bool = False
+    contained: Contained | None = None
 
     @property
     def types(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fhirserver.fhir.reference import parse as parse_reference
-from fhirserver.params import reference, token
+from fhirserver.params import reference, token, wording
 from fhirserver.params.extract import Node, extractor
 from fhirserver.params.facts import implied_systems
 from fhirserver.params.reference import ReferenceValue
@@ -49,6 +49,8 @@ def _test(
 ) -> Test | None:
     """How a node compares with a value of the clause; None for what keys do not decide."""
     match param.type:
+        case "token" if modifier == "text":
+            return wording.holds
         case "token":
             systems = implied_systems(param, resource["resourceType"])
             return lambda node, value: any(

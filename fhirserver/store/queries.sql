@@ -1,5 +1,6 @@
 -- Statements over one type's partition: {p} is replaced by its name, which comes from the structure
--- tables and never from a request.
+-- tables and never from a request. `{words}` and `{contained}` are the parts of these names where a version
+-- has words, or its predecessor contained something, and nothing elsewhere.
 
 -- name: insert
 -- A new resource, or one that is created again after its deletion. The order of the first two steps
@@ -23,16 +24,16 @@ WITH writer AS MATERIALIZED (
     INSERT INTO dat SELECT k, lo, hi, v.rid FROM v, unnest($20::bigint[], $21::bigint[], $22::bigint[]) AS x(k, lo, hi)
 ), q AS (
     INSERT INTO qty SELECT k, lo, hi, v.rid FROM v, unnest($23::bigint[], $24::numeric[], $25::numeric[]) AS x(k, lo, hi)
-)
-SELECT updated FROM v
+){words}
+SELECT updated, rid FROM v
 
 -- name: replace
 -- The version after $4 - 1, if that one is still current: no row otherwise.
 WITH dead AS (
     UPDATE {p} SET died = pg_current_xact_id()
     WHERE tenant = $1 AND id = $3 AND version = $4 - 1 AND died IS NULL
-    RETURNING greatest(clock_timestamp(), updated + interval '1 microsecond', $11::timestamptz) AS updated
-), v AS (
+    RETURNING rid, greatest(clock_timestamp(), updated + interval '1 microsecond', $11::timestamptz) AS updated
+){contained}, v AS (
     INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, compartments, keys,
                      updated, meta, content, written)
     SELECT $1, $2, $3, $4, $5, $6, $7, coalesce($8, (extract(epoch FROM updated) * 1000000)::bigint),
@@ -47,8 +48,18 @@ WITH dead AS (
     INSERT INTO dat SELECT k, lo, hi, v.rid FROM v, unnest($20::bigint[], $21::bigint[], $22::bigint[]) AS x(k, lo, hi)
 ), q AS (
     INSERT INTO qty SELECT k, lo, hi, v.rid FROM v, unnest($23::bigint[], $24::numeric[], $25::numeric[]) AS x(k, lo, hi)
+){words}
+SELECT updated, rid FROM v
+
+-- name: words
+, w AS (
+    INSERT INTO words SELECT v.rid, $26::tsvector FROM v
 )
-SELECT updated FROM v
+
+-- name: contained
+, c AS (
+    UPDATE contained SET died = pg_current_xact_id() FROM dead WHERE container_rid = dead.rid
+)
 
 -- name: bury
 -- A deletion is a version of its own, born dead, with the keys and compartments of what it ended.
@@ -56,6 +67,8 @@ WITH dead AS (
     UPDATE {p} SET died = pg_current_xact_id()
     WHERE tenant = $1 AND id = $2 AND version = $3 AND died IS NULL
     RETURNING *
+), c AS (
+    UPDATE contained SET died = pg_current_xact_id() FROM dead WHERE container_rid = dead.rid
 )
 INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, compartments, keys, died, updated)
 SELECT tenant, type, id, version + 1, 'DELETE', idk, ptk, ord, d_lo, d_hi, compartments, keys,
@@ -75,6 +88,9 @@ ORDER BY r.id COLLATE "C"
 FOR UPDATE
 
 -- name: end_many
+WITH c AS (
+    UPDATE contained SET died = pg_current_xact_id() WHERE container_rid = ANY ($1::bigint[]) AND died IS NULL
+)
 UPDATE {p} SET died = pg_current_xact_id() WHERE rid = ANY ($1::bigint[]) AND died IS NULL
 
 -- name: bury_many
@@ -89,3 +105,21 @@ FROM {p} WHERE rid = ANY ($1::bigint[])
 SELECT CASE WHEN alone THEN pg_advisory_xact_lock($1, stripe)::text
             ELSE pg_advisory_xact_lock_shared($1, stripe)::text END
 FROM (SELECT stripe, alone FROM unnest($2::int[], $3::bool[]) AS x(stripe, alone) ORDER BY stripe) AS s
+
+-- name: add_words
+INSERT INTO words SELECT rid, document::tsvector FROM unnest($1::bigint[], $2::text[]) AS x(rid, document)
+
+-- name: add_terms
+-- The terms that are not there yet; the numbers of those that were, by a transaction that has ended.
+WITH asked AS (
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[])
+        WITH ORDINALITY AS x(key, val, text_key, tok_key, number)
+), there AS (
+    SELECT a.number, t.born FROM asked a
+    JOIN term t ON t.key = a.key AND t.val = a.val AND t.text_key = a.text_key
+               AND t.tok_key IS NOT DISTINCT FROM a.tok_key
+), added AS (
+    INSERT INTO term (key, val, text_key, tok_key)
+    SELECT DISTINCT key, val, text_key, tok_key FROM asked WHERE number NOT IN (SELECT number FROM there)
+)
+SELECT DISTINCT number FROM there WHERE born <> pg_current_xact_id()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import asyncpg
 from fhirserver.db.pool import Connection, unavailable
 from fhirserver.db.queries import Queries, partition
 from fhirserver.fhir.dates import micros
+from fhirserver.params.entries import Entries
+from fhirserver.store import contained, index, terms
 from fhirserver.store.version import Draft, Version
 
 QUERIES = Queries(Path(__file__).with_name("queries.sql"))
@@ -76,21 +79,48 @@ def _row(tenant: int, draft: Draft) -> tuple[Any, ...]:
     )
 
 
+@lru_cache(maxsize=1_024)
+def _text(statement: str, resource_type: str, has_words: bool, ends_contained: bool) -> str:
+    text = QUERIES.on(statement, resource_type)
+    text = text.replace("{words}", QUERIES["words"] if has_words else "")
+    return text.replace("{contained}", QUERIES["contained"] if ends_contained else "")
+
+
 async def insert(connection: Connection, tenant: int, draft: Draft) -> Version:
     """Write the first version, or the first after a deletion.
 
     Raises asyncpg.UniqueViolationError if somebody else just wrote this id.
     """
-    with waiting():
-        updated: Any = await connection.fetchval(QUERIES.on("insert", draft.type), *_row(tenant, draft))
+    updated = await _put(connection, "insert", tenant, draft)
+    assert updated is not None
     return draft.stored(updated)
 
 
 async def replace(connection: Connection, tenant: int, draft: Draft) -> Version | None:
     """Write `draft` after version `draft.version - 1`; None if that is no longer the current one."""
-    with waiting():
-        updated = await connection.fetchval(QUERIES.on("replace", draft.type), *_row(tenant, draft))
+    updated = await _put(connection, "replace", tenant, draft)
     return draft.stored(updated) if updated else None
+
+
+async def _put(connection: Connection, statement: str, tenant: int, draft: Draft) -> datetime | None:
+    """One statement, or, for what contains others, a transaction; the instant, None if nothing is written."""
+    await terms.add(connection, (draft,))
+    row = _row(tenant, draft)
+    has_words = draft.entries.words is not None
+    text = _text(statement, draft.type, has_words, draft.ends_contained)
+    if has_words:
+        row = (*row, draft.entries.words)
+    if not draft.contained:
+        with waiting():
+            return await connection.fetchval(text, *row)
+    async with connection.transaction():
+        with waiting():
+            record = await connection.fetchrow(text, *row)
+        if record is None:
+            return None
+        placed = await _put_contained(connection, tenant, (draft,), (record["rid"],), (record["updated"],))
+        await index.copy(connection, placed)
+        return record["updated"]
 
 
 async def bury(
@@ -175,11 +205,47 @@ async def write_many(
             await connection.execute(QUERIES.on("bury_many", resource_type), deleted, updated)
     if not drafts:
         return []
-    rids = await _rids(connection, len(drafts))
+    await terms.add(connection, drafts)
     instants = [max(updated, draft.after + _MICROSECOND) if draft.after else updated for draft in drafts]
+    rids = await _rids(connection, len(drafts))
     await _copy_versions(connection, tenant, drafts, rids, instants)
-    await _copy_index(connection, drafts, rids, instants)
+    numbered = [
+        (draft.entries, ord_of(draft.entries, at), rid)
+        for draft, rid, at in zip(drafts, rids, instants, strict=True)
+    ]
+    numbered += await _put_contained(connection, tenant, drafts, rids, instants)
+    await index.copy(connection, numbered)
     return [draft.stored(at) for draft, at in zip(drafts, instants, strict=True)]
+
+
+async def _put_contained(
+    connection: Connection,
+    tenant: int,
+    drafts: Sequence[Draft],
+    rids: Sequence[int],
+    instants: Sequence[datetime],
+) -> list[index.Numbered]:
+    """Write what the drafts contain; their entries with their places."""
+    inner = [
+        (one, _container(draft, rid, at), at)
+        for draft, rid, at in zip(drafts, rids, instants, strict=True)
+        for one in draft.contained
+    ]
+    if not inner:
+        return []
+    placed = [
+        (one, rid, ord_of(one.entries, at), around)
+        for (one, around, at), rid in zip(inner, await _rids(connection, len(inner)), strict=True)
+    ]
+    await contained.copy(connection, tenant, placed)
+    return [(one.entries, ord_, rid) for one, rid, ord_, _ in placed]
+
+
+def _container(draft: Draft, rid: int, at: datetime) -> contained.Container:
+    ord_ = ord_of(draft.entries, at)
+    return contained.Container(
+        draft.type, rid, draft.id, draft.version, at, draft.method, ord_, draft.entries
+    )
 
 
 async def _rids(connection: Connection, count: int) -> list[int]:
@@ -203,7 +269,7 @@ async def _copy_versions(
         rows[draft.type].append(
             (
                 *(tenant, draft.type, rid, draft.id, draft.version, at, draft.method, draft.idk, e.ptk),
-                *(_ord(draft, at), e.d_lo, e.d_hi, e.compartments, e.keys),
+                *(ord_of(e, at), e.d_lo, e.d_hi, e.compartments, e.keys),
                 *(draft.meta, draft.content, draft.written),
             )
         )
@@ -216,23 +282,6 @@ async def _copy_versions(
             )
 
 
-def _ord(draft: Draft, at: datetime) -> int:
+def ord_of(entries: Entries, at: datetime) -> int:
     """A type without a clinical date is ordered by when it was written."""
-    ord_ = draft.entries.ord
-    return ord_ if ord_ is not None else micros(at)
-
-
-async def _copy_index(
-    connection: Connection, drafts: Sequence[Draft], rids: list[int], instants: list[datetime]
-) -> None:
-    numbered = list(zip(drafts, rids, instants, strict=True))
-    tables: dict[str, list[tuple[Any, ...]]] = {
-        "tok": [(key, _ord(d, at), rid) for d, rid, at in numbered for key in d.entries.tok],
-        "str": [(*row, rid) for d, rid, _ in numbered for row in d.entries.str],
-        "dat": [(*row, rid) for d, rid, _ in numbered for row in d.entries.dat],
-        "qty": [(*row, rid) for d, rid, _ in numbered for row in d.entries.qty],
-    }
-    for table, rows in tables.items():
-        if rows:
-            # Sorted rows fall into neighbouring index pages.
-            await connection.copy_records_to_table(table, records=sorted(rows))
+    return entries.ord if entries.ord is not None else micros(at)

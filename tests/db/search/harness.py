@@ -23,6 +23,7 @@ from fhirserver.search.parse import Limits, parse
 from fhirserver.search.query import SearchQuery
 from fhirserver.search.sort import order_of
 from fhirserver.store import write
+from fhirserver.store.contained import inners
 from fhirserver.store.version import Draft
 
 COLUMNS = sql(
@@ -52,6 +53,7 @@ def draft(resource: dict[str, Any], version: int = 1) -> Draft:
         content,
         None,
         INDEX(type_, id_, resource),
+        contained=inners(KEYS, INDEX, type_, id_, resource),
     )
 
 
@@ -78,7 +80,7 @@ class Harness:
         assert await write.bury(self.connection, KEYS.tenant, type_, id_, version)
 
     async def clear(self) -> None:
-        await self.connection.execute("TRUNCATE resource, tok, str, dat, qty")
+        await self.connection.execute("TRUNCATE resource, tok, str, dat, qty, term, words, contained")
 
     async def ids(self, url: str, **changes: Any) -> list[str]:
         """The ids that a search finds, in order, all on one page."""
