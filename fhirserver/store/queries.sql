@@ -2,10 +2,12 @@
 -- tables and never from a request.
 
 -- name: insert
--- A new resource, or one that is created again after its deletion. The order of the first two steps
--- matters: whoever computes the horizon must see this transaction's id before its instant is taken.
+-- A new resource, or one that is created again after its deletion; no row if the definitions are not those
+-- of version $26 any more. The order of the first two steps matters: whoever computes the horizon must see
+-- this transaction's id before its instant is taken.
 WITH writer AS MATERIALIZED (
     SELECT pg_current_xact_id() AS born
+    WHERE coalesce((SELECT version FROM index_state WHERE tenant = $1), 0) = $26
 ), clock AS MATERIALIZED (
     SELECT born, greatest(clock_timestamp(), $11::timestamptz + interval '1 microsecond') AS updated FROM writer
 ), v AS (
@@ -27,10 +29,12 @@ WITH writer AS MATERIALIZED (
 SELECT updated FROM v
 
 -- name: replace
--- The version after $4 - 1, if that one is still current: no row otherwise.
+-- The version after $4 - 1, if that one is still current and the definitions are those of version $26: else
+-- `updated` is null. `known` is the version of the definitions.
 WITH dead AS (
     UPDATE {p} SET died = pg_current_xact_id()
     WHERE tenant = $1 AND id = $3 AND version = $4 - 1 AND died IS NULL
+      AND coalesce((SELECT version FROM index_state WHERE tenant = $1), 0) = $26
     RETURNING greatest(clock_timestamp(), updated + interval '1 microsecond', $11::timestamptz) AS updated
 ), v AS (
     INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, compartments, keys,
@@ -48,7 +52,13 @@ WITH dead AS (
 ), q AS (
     INSERT INTO qty SELECT k, lo, hi, v.rid FROM v, unnest($23::bigint[], $24::numeric[], $25::numeric[]) AS x(k, lo, hi)
 )
-SELECT updated FROM v
+SELECT (SELECT updated FROM v) AS updated,
+       coalesce((SELECT version FROM index_state WHERE tenant = $1), 0) AS known
+
+-- name: writer
+-- This transaction's id first (see `horizon`); its instant is taken by the next statement. Whoever waits for
+-- the writers by older definitions sees either this statement's snapshot or the id.
+SELECT pg_current_xact_id(), coalesce((SELECT version FROM index_state WHERE tenant = $1), 0) AS known
 
 -- name: bury
 -- A deletion is a version of its own, born dead, with the keys and compartments of what it ended.

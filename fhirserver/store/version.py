@@ -78,7 +78,10 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A version that is about to be written; `version` is its number, `after` the instant it follows."""
+    """A version that is about to be written; `version` is its number, `after` the instant it follows.
+
+    `known` is the version of the definitions by which `entries` were made.
+    """
 
     type: str
     id: str
@@ -90,6 +93,7 @@ class Draft:
     written: str | None
     entries: Entries
     after: datetime | None = None
+    known: int = 0
 
     def stored(self, updated: datetime) -> Version:
         """As it reads once it is written at `updated`."""

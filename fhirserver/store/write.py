@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from fhirserver.db.pool import Connection, unavailable
 from fhirserver.db.queries import Queries, partition
+from fhirserver.db.retry import Outdated
 from fhirserver.fhir.dates import micros
 from fhirserver.store.version import Draft, Version
 
@@ -73,24 +74,33 @@ def _row(tenant: int, draft: Draft) -> tuple[Any, ...]:
         [key for key, _, _ in quantities],
         [low for _, low, _ in quantities],
         [high for _, _, high in quantities],
+        draft.known,
     )
 
 
 async def insert(connection: Connection, tenant: int, draft: Draft) -> Version:
     """Write the first version, or the first after a deletion.
 
-    Raises asyncpg.UniqueViolationError if somebody else just wrote this id.
+    Raises asyncpg.UniqueViolationError if somebody else just wrote this id, Outdated if the draft was
+    made by definitions that are no longer in force.
     """
     with waiting():
         updated: Any = await connection.fetchval(QUERIES.on("insert", draft.type), *_row(tenant, draft))
+    if updated is None:
+        raise Outdated
     return draft.stored(updated)
 
 
 async def replace(connection: Connection, tenant: int, draft: Draft) -> Version | None:
-    """Write `draft` after version `draft.version - 1`; None if that is no longer the current one."""
+    """Write `draft` after version `draft.version - 1`; None if that is no longer the current one.
+
+    Raises Outdated if the draft was made by definitions that are no longer in force.
+    """
     with waiting():
-        updated = await connection.fetchval(QUERIES.on("replace", draft.type), *_row(tenant, draft))
-    return draft.stored(updated) if updated else None
+        row: Any = await connection.fetchrow(QUERIES.on("replace", draft.type), *_row(tenant, draft))
+    if row["known"] != draft.known:
+        raise Outdated
+    return draft.stored(row["updated"]) if row["updated"] else None
 
 
 async def bury(
@@ -148,26 +158,38 @@ async def lock_latest(
     return {record["id"]: Latest(**record) for record in records}
 
 
-async def writer_instant(connection: Connection) -> datetime:
-    """The instant of this transaction's versions, taken after it has its id (see `horizon`)."""
-    await connection.fetchval("SELECT pg_current_xact_id()")
+class Writer(NamedTuple):
+    """What holds for all versions that a transaction writes: their instant, and the version of the
+    definitions by which their entries have to be made."""
+
+    updated: datetime
+    known: int
+
+
+async def begin(connection: Connection, tenant: int) -> Writer:
+    """Become a writer in this transaction; the instant is taken after it has its id (see `horizon`)."""
+    row: Any = await connection.fetchrow(QUERIES["writer"], tenant)
     instant: Any = await connection.fetchval("SELECT clock_timestamp()")
-    return instant
+    return Writer(instant, row["known"])
 
 
 async def write_many(
     connection: Connection,
     tenant: int,
     drafts: Sequence[Draft],
-    updated: datetime,
+    writer: Writer,
     ended: dict[str, list[int]],
     buried: dict[str, list[int]],
 ) -> list[Version]:
-    """Write all of a transaction's versions at `updated`.
+    """Write all of a transaction's versions, at its instant.
 
     `ended` and `buried` are the rids, by type, of the versions that are replaced and deleted; their
-    rows are locked by the caller. Returns the versions in the order of `drafts`.
+    rows are locked by the caller. Returns the versions in the order of `drafts`. Raises Outdated if one of
+    them was made by other definitions than the transaction began with.
     """
+    updated = writer.updated
+    if any(draft.known != writer.known for draft in drafts):
+        raise Outdated
     for resource_type in sorted(ended.keys() | buried.keys()):
         replaced, deleted = ended.get(resource_type, []), buried.get(resource_type, [])
         await connection.execute(QUERIES.on("end_many", resource_type), replaced + deleted)
