@@ -13,11 +13,15 @@ ORDER BY t.at DESC LIMIT 1
 SELECT DISTINCT type FROM resource WHERE died >= $1 AND died < $2
 
 -- name: sweep
--- Remove the index rows of versions that died in [$1, $2); their content stays, it is the history.
+-- Remove the index rows of versions that died in [$1, $2); their content stays, it is the history. $3: the
+-- type has entries for patient and code together, whose keys are made of the row's.
 WITH gone AS (
-    SELECT rid, ord, keys FROM {p} WHERE died >= $1 AND died < $2
+    SELECT rid, ord, ptk, keys FROM {p} WHERE died >= $1 AND died < $2
 ), t AS (
-    DELETE FROM tok USING (SELECT rid, ord, unnest(keys) AS key FROM gone) g
+    DELETE FROM tok USING (
+        SELECT rid, ord, unnest(keys) AS key FROM gone
+        UNION ALL SELECT rid, ord, unnest(keys) # ptk FROM gone WHERE $3 AND ptk IS NOT NULL
+    ) g
     WHERE tok.key = g.key AND tok.ord = g.ord AND tok.rid = g.rid
 ), s AS (
     DELETE FROM str USING gone WHERE str.rid = gone.rid
