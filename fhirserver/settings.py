@@ -106,7 +106,8 @@ class Settings(BaseSettings):
     roles: str = Field(
         "{}",
         description='Roles as JSON, `{"nurse": ["user/*.rs", "user/Observation.crus"]}`: SMART scopes that '
-        "say what their holders may do at most. They come beside, or instead of, the built-in ones.",
+        "say what their holders may do at most. They come beside, or instead of, the built-in ones. `*` does "
+        "not allow to write what the server itself goes by, such as SearchParameter: name these types.",
     )
     trusted_proxies: Networks = Field(
         (),

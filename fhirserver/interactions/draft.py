@@ -76,6 +76,9 @@ def _draft(
     resource_type: str = resource["resourceType"]
     meta = {name: value for name, value in resource.get("meta", {}).items() if name not in _SERVER_META}
     text = content.decode()
+    known = services.definitions.known
+    # As it will be read back, so that entries that are made anew are the same.
+    indexed = {**resource, "id": id_, "meta": meta}
     return Draft(
         type=resource_type,
         id=id_,
@@ -85,9 +88,10 @@ def _draft(
         meta=json.dumps(meta).decode() if meta else None,
         content=text,
         written=text if json.has_exponent(content) else None,
-        entries=services.index(resource_type, id_, resource),
+        entries=known.index(resource_type, id_, indexed),
         after=after.updated if after else None,
-        contained=inners(services.keys, services.index, resource_type, id_, resource)
+        known=known.version,
+        contained=inners(services.keys, known.index, resource_type, id_, resource)
         if "contained" in resource
         else (),
         ends_contained=isinstance(after, Version) and '"contained"' in (after.content or ""),

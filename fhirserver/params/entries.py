@@ -39,8 +39,8 @@ class Entries:
     without a clinical date: those are ordered by `updated`, which the database sets, in microseconds.
     `d_lo` and `d_hi` are that date as `[lo, hi)`. `keys[0]` is the presence word (see `presence`), so
     the order of `keys` must be kept. `tok` are keys, `str` are (key, folded text), `dat` are
-    (key, lo, hi) in microseconds, half-open, and `qty` are (key, lo, hi), closed. `terms` are texts
-    that the dictionary may lack, `words` the document for full text as PostgreSQL reads a tsvector.
+    (key, lo, hi) in microseconds, half-open, and `qty` are (key, lo, hi), closed. `terms` are the
+    texts that the dictionary needs, `words` the document for full text as PostgreSQL reads a tsvector.
     """
 
     ptk: int | None = None

@@ -66,7 +66,8 @@ def document(tenant: int, resource_type: str, resource: Resource, mode: Mode) ->
     found = _Document()
     if told is not None:
         found.add(words.words(told), _MARK)
-    for text in said:
+    # The store does not keep the order of elements; the document is the same when it is made again.
+    for text in sorted(said):
         found.add(_remembered(text) if len(text) <= _REMEMBERED_LENGTH_MAX else words.words(text), "")
     if not found.places:
         return None

@@ -78,8 +78,7 @@ def put(terms: Iterable[Term], entries: Entries) -> None:
         entries.keys.append(term.text_key)
         if term.tok_key == term.text_key:
             entries.tok.append(term.text_key)
-        if not term.known:
-            entries.terms.append(term)
+        entries.terms.append(term)
 
 
 def key_of(keys: Keys, resource_type: str, code: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from fhirserver.errors import Invalid, NotSupported, TooCostly
+from fhirserver.errors import FhirError, Invalid, NotSupported, TooCostly
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
 from fhirserver.params import date, fulltext, kinds, modifiers, special, textquery
@@ -28,6 +28,27 @@ DEFINED: Final = frozenset({"_list", "_query", "_filter"})
 
 class UnknownParameter(NotSupported):
     """The type has no such parameter, or this server none: ignored when the caller is lenient."""
+
+
+class Incomplete(FhirError):
+    """A parameter whose index entries are not complete yet (409): what it found would be a part of what
+    there is, so it is refused whatever the handling. `name` is its code, `id` that of its SearchParameter."""
+
+    status = 409
+    code = "transient"
+    name = ""
+    id = ""
+
+    @classmethod
+    def of(cls, name: str, id_: str, percentage: int | None = None) -> Incomplete:
+        """The error that says how much is done, where that is known."""
+        done = "" if percentage is None else f", {percentage}% are done"
+        error = cls(
+            f"search parameter '{name}' is being built{done}; it can be used when it is complete:"
+            f" SearchParameter/{id_}/$status"
+        )
+        error.name, error.id = name, id_
+        return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +158,9 @@ class Reader:
 
 
 def defined(registry: Registry, resource_type: str, code: str) -> SearchParam:
-    """The parameter of a type by its code. Raises UnknownParameter for none, and for one without answers."""
+    """The parameter of a type by its code. Raises UnknownParameter for none, and for one without answers,
+    Incomplete for one that has not all of its answers yet."""
+    require_complete(registry, resource_type, code)
     param = registry.get(resource_type, code)
     reason = "is not supported by this server" if code in DEFINED else None
     if param is not None:
@@ -147,6 +170,13 @@ def defined(registry: Registry, resource_type: str, code: str) -> SearchParam:
     if param is None:
         raise unknown(resource_type, code, registry)
     return param
+
+
+def require_complete(registry: Registry, resource_type: str, code: str) -> None:
+    """Raises Incomplete for a parameter of the type (`Resource`: of all types) that is being built."""
+    id_ = registry.building.get((resource_type, code))
+    if id_ is not None:
+        raise Incomplete.of(code, id_)
 
 
 def require_followed(param: SearchParam, resource_type: str) -> None:

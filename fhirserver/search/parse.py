@@ -19,7 +19,7 @@ from fhirserver.params import text as syntax
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, compartment_params
 from fhirserver.search import include, sort
-from fhirserver.search.clauses import DEFINED, Reader, UnknownParameter, alike
+from fhirserver.search.clauses import DEFINED, Reader, UnknownParameter, alike, require_complete
 from fhirserver.search.query import (
     Condition,
     Contained,
@@ -170,6 +170,7 @@ def _filled(value: str) -> list[str]:
 def _require_common(registry: Registry, name: str) -> None:
     """Raises UnknownParameter for what not all types have: https://hl7.org/fhir/R4/search.html#Introduction"""
     code = name.partition(":")[0].partition(".")[0]
+    require_complete(registry, "Resource", code)
     if registry.get("Resource", code) is None and code not in DEFINED | fulltext.CODES:
         raise UnknownParameter(f"not all types have '{code}'; say which are meant: _type=Patient,Observation")
 

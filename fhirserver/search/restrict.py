@@ -166,8 +166,8 @@ def _criterion(context: Context, scope: Scope, name: str, value: str) -> Fragmen
 def criterion(context: Context, scope: Scope, name: str, value: str) -> Condition:
     """A plain parameter without modifier; its values are alternatives. Raises FhirError."""
     param = context.registry.get(scope.resource_type, name)
-    if param is None:
-        raise FhirError(f"{scope.resource_type} has no search parameter '{name}'")
+    if param is None or param.custom:  # what anybody may see must not hang on what can be redefined
+        raise FhirError(f"{scope.resource_type} has no search parameter '{name}' of R4's own")
     parts = [part for part in syntax.split(value, ",") if part]
     if name == "_id":
         return special.compile_ids(scope, [special.parse_id(part) for part in parts])

@@ -87,25 +87,26 @@ class Container:
 Placed = tuple[Inner, int, int, Container]
 """With its `rid` and `ord`, and what contains it."""
 
-_COLUMNS = [
-    *("tenant", "type", "rid", "id", "version", "updated", "method", "idk", "ptk", "ord", "d_lo", "d_hi"),
+COLUMNS = (
+    *("type", "rid", "id", "version", "updated", "method", "idk", "ptk", "ord", "d_lo", "d_hi"),
     *("compartments", "keys", "meta", "content", "written", "container_type", "container_rid"),
     *("container_id", "container_ptk", "container_ord", "container_d_lo", "container_d_hi"),
     *("container_compartments", "container_keys"),
-]
+)
 
 
 async def copy(connection: Connection, tenant: int, placed: Sequence[Placed]) -> None:
     """Write the rows of `contained`; their index rows are written with all others."""
-    records: list[tuple[Any, ...]] = []
-    for inner, rid, ord_, around in placed:
-        own, outer = inner.entries, around.entries
-        records.append(
-            (
-                *(tenant, inner.type, rid, inner.id, around.version, around.updated, around.method),
-                *(inner.idk, own.ptk, ord_, own.d_lo, own.d_hi, own.compartments, own.keys),
-                *(inner.meta, inner.content, inner.written, around.type, around.rid, around.id),
-                *(outer.ptk, around.ord, outer.d_lo, outer.d_hi, outer.compartments, outer.keys),
-            )
-        )
-    await connection.copy_records_to_table("contained", records=records, columns=_COLUMNS)
+    records = [(tenant, *record_of(*one)) for one in placed]
+    await connection.copy_records_to_table("contained", records=records, columns=("tenant", *COLUMNS))
+
+
+def record_of(inner: Inner, rid: int, ord_: int, around: Container) -> tuple[Any, ...]:
+    """The row, in the order of COLUMNS."""
+    own, outer = inner.entries, around.entries
+    return (
+        *(inner.type, rid, inner.id, around.version, around.updated, around.method),
+        *(inner.idk, own.ptk, ord_, own.d_lo, own.d_hi, own.compartments, own.keys),
+        *(inner.meta, inner.content, inner.written, around.type, around.rid, around.id),
+        *(outer.ptk, around.ord, outer.d_lo, outer.d_hi, outer.compartments, outer.keys),
+    )

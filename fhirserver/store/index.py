@@ -30,5 +30,10 @@ async def copy(connection: Connection, numbered: Sequence[Numbered]) -> None:
             await connection.copy_records_to_table(table, records=sorted(rows))
     documents = [(rid, e.words) for e, _, rid in numbered if e.words is not None]
     if documents:
-        rids, texts = zip(*documents, strict=True)
-        await connection.execute(QUERIES["add_words"], rids, texts)
+        await add_words(connection, documents)
+
+
+async def add_words(connection: Connection, documents: Sequence[tuple[int, str]]) -> None:
+    """Write rows of `words`: rids with their documents."""
+    rids, texts = zip(*documents, strict=True)
+    await connection.execute(QUERIES["add_words"], rids, texts)

@@ -1,12 +1,14 @@
 -- Statements over one type's partition: {p} is replaced by its name, which comes from the structure
--- tables and never from a request. `{words}` and `{contained}` are the parts of these names where a version
--- has words, or its predecessor contained something, and nothing elsewhere.
+-- tables and never from a request. `{words}` is the part of this name where a version has words, and nothing
+-- elsewhere.
 
 -- name: insert
--- A new resource, or one that is created again after its deletion. The order of the first two steps
--- matters: whoever computes the horizon must see this transaction's id before its instant is taken.
+-- A new resource, or one that is created again after its deletion; no row if the definitions are not those
+-- of version $26 any more. The order of the first two steps matters: whoever computes the horizon must see
+-- this transaction's id before its instant is taken.
 WITH writer AS MATERIALIZED (
     SELECT pg_current_xact_id() AS born
+    WHERE coalesce((SELECT version FROM index_state WHERE tenant = $1), 0) = $26
 ), clock AS MATERIALIZED (
     SELECT born, greatest(clock_timestamp(), $11::timestamptz + interval '1 microsecond') AS updated FROM writer
 ), v AS (
@@ -28,12 +30,14 @@ WITH writer AS MATERIALIZED (
 SELECT updated, rid FROM v
 
 -- name: replace
--- The version after $4 - 1, if that one is still current: no row otherwise.
+-- The version after $4 - 1, if that one is still current and the definitions are those of version $26: else
+-- `updated` is null. `known` is the version of the definitions.
 WITH dead AS (
     UPDATE {p} SET died = pg_current_xact_id()
     WHERE tenant = $1 AND id = $3 AND version = $4 - 1 AND died IS NULL
+      AND coalesce((SELECT version FROM index_state WHERE tenant = $1), 0) = $26
     RETURNING rid, greatest(clock_timestamp(), updated + interval '1 microsecond', $11::timestamptz) AS updated
-){contained}, v AS (
+), v AS (
     INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, compartments, keys,
                      updated, meta, content, written)
     SELECT $1, $2, $3, $4, $5, $6, $7, coalesce($8, (extract(epoch FROM updated) * 1000000)::bigint),
@@ -49,17 +53,18 @@ WITH dead AS (
 ), q AS (
     INSERT INTO qty SELECT k, lo, hi, v.rid FROM v, unnest($23::bigint[], $24::numeric[], $25::numeric[]) AS x(k, lo, hi)
 ){words}
-SELECT updated, rid FROM v
+SELECT (SELECT updated FROM v) AS updated, (SELECT rid FROM v) AS rid, (SELECT rid FROM dead) AS ended,
+       coalesce((SELECT version FROM index_state WHERE tenant = $1), 0) AS known
 
 -- name: words
 , w AS (
-    INSERT INTO words SELECT v.rid, $26::tsvector FROM v
+    INSERT INTO words SELECT v.rid, $27::tsvector FROM v
 )
 
--- name: contained
-, c AS (
-    UPDATE contained SET died = pg_current_xact_id() FROM dead WHERE container_rid = dead.rid
-)
+-- name: writer
+-- This transaction's id first (see `horizon`); its instant is taken by the next statement. Whoever waits for
+-- the writers by older definitions sees either this statement's snapshot or the id.
+SELECT pg_current_xact_id(), coalesce((SELECT version FROM index_state WHERE tenant = $1), 0) AS known
 
 -- name: bury
 -- A deletion is a version of its own, born dead, with the keys and compartments of what it ended.
@@ -67,14 +72,15 @@ WITH dead AS (
     UPDATE {p} SET died = pg_current_xact_id()
     WHERE tenant = $1 AND id = $2 AND version = $3 AND died IS NULL
     RETURNING *
-), c AS (
-    UPDATE contained SET died = pg_current_xact_id() FROM dead WHERE container_rid = dead.rid
 )
 INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, compartments, keys, died, updated)
 SELECT tenant, type, id, version + 1, 'DELETE', idk, ptk, ord, d_lo, d_hi, compartments, keys,
        pg_current_xact_id(), greatest(clock_timestamp(), updated + interval '1 microsecond')
 FROM dead
-RETURNING updated
+RETURNING updated, (SELECT rid FROM dead) AS ended, (SELECT content ? 'contained' FROM dead) AS contains
+
+-- name: end_contained
+UPDATE contained SET died = pg_current_xact_id() WHERE container_rid = $1 AND died IS NULL
 
 -- name: lock_latest
 -- The latest version of each id, deletions too, held until the end of the transaction.

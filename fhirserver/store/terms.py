@@ -7,11 +7,12 @@ one of this process, has been seen; until then it is looked up with each write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.queries import Queries
+from fhirserver.params.entries import Term
 from fhirserver.store.version import Draft
 
 QUERIES = Queries(Path(__file__).with_name("queries.sql"))
@@ -20,7 +21,11 @@ QUERIES = Queries(Path(__file__).with_name("queries.sql"))
 async def add(connection: Connection, drafts: Iterable[Draft]) -> None:
     """Make sure that the dictionary has the terms of what is about to be written."""
     found = (term for draft in drafts for entries in draft.every_entries() for term in entries.terms)
-    terms = [term for term in dict.fromkeys(found) if not term.known]
+    await put(connection, list(dict.fromkeys(term for term in found if not term.known)))
+
+
+async def put(connection: Connection, terms: Sequence[Term]) -> None:
+    """Write those of the terms that are missing."""
     if not terms:
         return
     committed = await connection.fetch(

@@ -99,6 +99,7 @@ class Draft:
     """A version that is about to be written; `version` is its number, `after` the instant it follows.
 
     `ends_contained`: its predecessor may contain resources, which end with it.
+    `known` is the version of the definitions by which `entries` were made.
     """
 
     type: str
@@ -111,6 +112,7 @@ class Draft:
     written: str | None
     entries: Entries
     after: datetime | None = None
+    known: int = 0
     contained: tuple[Inner, ...] = ()
     ends_contained: bool = True
 

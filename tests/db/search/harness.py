@@ -71,13 +71,14 @@ class Harness:
 
     async def put_all(self, resources: Iterable[dict[str, Any]]) -> None:
         async with self.connection.transaction():
-            updated = await write.writer_instant(self.connection)
+            writer = await write.begin(self.connection, KEYS.tenant)
             await write.write_many(
-                self.connection, KEYS.tenant, [draft(r) for r in resources], updated, {}, {}
+                self.connection, KEYS.tenant, [draft(r) for r in resources], writer, {}, {}
             )
 
     async def delete(self, type_: str, id_: str, version: int) -> None:
-        assert await write.bury(self.connection, KEYS.tenant, type_, id_, version)
+        async with self.connection.transaction():
+            assert await write.bury(self.connection, KEYS.tenant, type_, id_, version)
 
     async def clear(self) -> None:
         await self.connection.execute("TRUNCATE resource, tok, str, dat, qty, term, words, contained")

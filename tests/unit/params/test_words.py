@@ -110,7 +110,7 @@ def test_documents() -> None:
         "'7/Observation/_content' '7/Observation/_text' 'told':1A"
     )
     whole = fulltext.document(7, "Observation", RESOURCE, "content") or ""
-    assert whole.startswith("'7/Observation/_content' '7/Observation/_text' 'told':1A 'tagged':3 ")
+    assert whole.startswith("'7/Observation/_content' '7/Observation/_text' 'told':1A 'marked':3 ")
     assert "'a':" in whole and "'pressure':" in whole
     assert fulltext.document(7, "Basic", {"resourceType": "Basic", "id": "x", "code": {}}, "content") is None
 
