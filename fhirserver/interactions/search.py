@@ -45,7 +45,7 @@ async def search(connection: Connection, call: Call) -> Answer:
         "lenient" if call.prefer.handling is Handling.LENIENT else "strict",
         call.compartment,
     )
-    if query.elements:
+    if query.elements and (query.contained is None or query.contained.alone):
         elements.check_elements(query.elements, query.types)
     if len(query.types) > TYPES_PLANNED_MAX:
         query = query.only(await _types(connection, call, query))
@@ -67,7 +67,8 @@ async def search(connection: Connection, call: Call) -> Answer:
     rows = await _rows(connection, context, query, cursor)
     total = cursor.total if cursor else await _total(connection, call, query, rows)
     found = page.cut(rows, query.count, _keys(rows), cursor, micros(call.now), total)
-    versions = [Version.of(row) for row in found.rows]
+    alone = query.contained is not None and query.contained.alone
+    versions = [Version.contained(row) if alone else Version.of(row) for row in found.rows]
     around = distance.places(query)
     entries = [
         search_entry(call.base, version, "match", distance.extensions(version, around))
@@ -122,7 +123,9 @@ async def _total(connection: Connection, call: Call, query: SearchQuery, rows: S
         return None
     if len(rows) <= query.count:
         return len(rows)
-    if query.total == "estimate" and not is_restricted(call):  # the planner knows of hidden rows, too
+    if (
+        query.total == "estimate" and query.contained is None and not is_restricted(call)
+    ):  # the planner knows of hidden rows, too
         text, args = compiled.estimate_statement(query, context_of(call)).numbered()
         plan: Any = await connection.fetchval(text, *args)
         return max(compiled.estimated(orjson.loads(plan)), len(rows))

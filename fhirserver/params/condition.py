@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fhirserver.db.sql import Fragment, or_, sql
+from fhirserver.db.sql import Fragment, or_, sql, table
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.suggest import nearest
@@ -21,7 +21,8 @@ class Scope:
     """Where a clause is compiled: over which row alias of which type. `now` is in microseconds.
 
     `inline`: the resource of the type is within the one that the row holds (`facts.INLINE`), so that
-    none of the row's own columns is about it.
+    none of the row's own columns is about it. `contained`: over the resources of that type that others
+    contain.
     """
 
     keys: Keys
@@ -29,10 +30,19 @@ class Scope:
     alias: Fragment
     now: int
     inline: bool = False
+    contained: bool = False
 
     def inside(self, place: str, resource_type: str) -> Scope:
         """The resource at a place within the row's."""
-        return Scope(self.keys.inside(place), resource_type, self.alias, self.now, True)
+        return Scope(self.keys.inside(place), resource_type, self.alias, self.now, True, self.contained)
+
+    @property
+    def rows(self) -> Fragment:
+        """The table in which the rows are; that of contained ones has other types as well."""
+        return _CONTAINED if self.contained else table(self.resource_type)
+
+
+_CONTAINED: Final = sql("contained")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +90,10 @@ class TokenOf:
 
 @dataclass(frozen=True, slots=True)
 class Rids:
-    """A `SELECT rid`, in no order and with repetitions, from an index table."""
+    """A `SELECT rid`, in no order and with repetitions, from an index table. `once`: without repetitions."""
 
     select: Fragment
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from fhirserver.db.sql import FALSE, Fragment, or_, sql, table
+from fhirserver.db.sql import FALSE, Fragment, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir import reference
 from fhirserver.params import date
@@ -52,7 +52,7 @@ def compile_updated(scope: Scope, values: Sequence[DateValue], is_order: bool) -
         return Condition(filter_)
     if len(values) == 1 and is_order:
         return Condition(filter_, (_span(values[0], scope.now),), Rank.ORDER)
-    rows, other = table(scope.resource_type), sql("o")
+    rows, other = scope.rows, sql("o")
     selects = [
         sql(
             "SELECT o.rid FROM {} o WHERE o.tenant = {} AND {}",

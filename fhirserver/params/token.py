@@ -11,14 +11,14 @@ and URIs as they are written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from fhirserver.db.sql import not_
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import every, hot
+from fhirserver.params import every, hot, wording
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     Condition,
@@ -28,9 +28,9 @@ from fhirserver.params.condition import (
     under_keys,
     unsupported_modifier,
 )
-from fhirserver.params.entries import Entries, Indexer, Node
+from fhirserver.params.entries import Entries, Indexer, Node, Term
 
-MODIFIERS: Final = ("not", "in", "not-in", "above", "below", "of-type", "missing")
+MODIFIERS: Final = ("not", "text", "in", "not-in", "above", "below", "of-type", "missing")
 COMPARISONS: Final = ("eq", "ne")
 """What `_filter` compares by: whatever the case, even that of identifiers."""
 EXACT_TYPES: Final = frozenset({"Identifier", "id", "uri"})
@@ -164,44 +164,116 @@ def types_of(identifier: Mapping[str, Any]) -> Iterator[TypedValue]:
             yield TypedValue(system, code, value)
 
 
+_T = TypeVar("_T")
+
+
+class _Found(NamedTuple):
+    """What a row and the dictionary hold of one value; `codes` are the keys of its codes alone."""
+
+    keys: tuple[int, ...]
+    tok: tuple[int, ...]
+    terms: tuple[Term, ...]
+    codes: frozenset[int]
+
+
 def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str]) -> Indexer:
-    """Writes what `compile` asks for."""
-    common = hot.hot_codes(resource_type, code)
-    known: dict[Pair, tuple[tuple[int, ...], int | None]] = {}
+    """Writes what `compile` and `wording.compile` ask for."""
+    name = wording.namer(keys, resource_type, code)
+    find = _finder(keys, resource_type, code, systems, name)
+    known: dict[object, _Found] = {}
+
+    def of(value: Any, type_: str) -> _Found:
+        mark = _mark(value, type_)
+        found = known.get(mark)
+        if found is None:
+            found = find(value, type_)
+            if len(known) >= _CACHE_MAX:
+                known.clear()
+            known[mark] = found
+        return found
 
     def item(node: Node) -> frozenset[int]:
-        of_pairs = (known.get(pair) or folded(pair) for pair in pairs(node.value, node.type, systems))
-        return frozenset(key for found, _ in of_pairs for key in found)
-
-    def folded(pair: Pair) -> tuple[tuple[int, ...], int | None]:
-        system, value = pair
-        value = value.casefold() if value else None
-        found = row_keys(keys, FOLDED_SPACE, resource_type, code, (system, value))
-        if len(known) >= _CACHE_MAX:
-            known.clear()
-        known[pair] = found, found[0] if value and value not in common else None
-        return known[pair]
+        if node.type not in EXACT_TYPES:
+            return of(node.value, node.type).codes
+        return frozenset(_folded_keys(keys, resource_type, code, pairs(node.value, node.type, systems)))
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for value, type_ in nodes:
             if type_ in EXACT_TYPES:
-                found = pairs(value, type_, systems)
-                put_exact(keys, resource_type, code, found, entries)
-                put_folded(keys, resource_type, code, found, entries)
-                for typed in types_of(value) if type_ == "Identifier" else ():
-                    key = type_key(keys, resource_type, code, typed)
-                    entries.keys.append(key)
-                    entries.tok.append(key)
+                exact = pairs(value, type_, systems)
+                put_exact(keys, resource_type, code, exact, entries)
+                put_folded(keys, resource_type, code, exact, entries)
+                if type_ == "Identifier" and "type" in value:
+                    _put_typed(keys, resource_type, code, value, entries)
+                    _put_named(name, value, entries)
                 continue
-            for pair in pairs(value, type_, systems):
-                found, selective = known.get(pair) or folded(pair)
-                entries.keys.extend(found)
-                if selective is not None:
-                    entries.tok.append(selective)
+            found = of(value, type_)
+            entries.keys.extend(found.keys)
+            entries.tok.extend(found.tok)
+            entries.terms.extend(term for term in found.terms if not term.known)
         if len(nodes) > 1:
             every.put(keys, resource_type, code, map(item, nodes), entries)
 
     return index
+
+
+def _mark(value: Any, type_: str) -> object:
+    """Equal for values of which the same is found."""
+    if type_ == "CodeableConcept":
+        coding = [(c.get("system"), c.get("code"), c.get("display")) for c in value.get("coding", ())]
+        return (value.get("text"), *coding)
+    if type_ == "Coding":
+        return value.get("system"), value.get("code"), value.get("display")
+    one = value.get("value") if type_ == "ContactPoint" else value
+    return type_, one if isinstance(one, (str, bool)) else None
+
+
+def _finder(
+    keys: Keys, resource_type: str, code: str, systems: Mapping[str, str], name: wording.Name
+) -> Callable[[Any, str], _Found]:
+    common = hot.hot_codes(resource_type, code)
+
+    def selective(pair: Pair) -> int | None:
+        folded = pair[1].casefold() if pair[1] else ""
+        return keys.of(FOLDED_SPACE, resource_type, code, folded) if folded and folded not in common else None
+
+    def find(value: Any, type_: str) -> _Found:
+        coded = pairs(value, type_, systems)
+        codes = list(_folded_keys(keys, resource_type, code, coded))
+        found = Entries(
+            keys=list(codes),
+            tok=[key for pair in coded if (key := selective(pair)) is not None],
+        )
+        leading = found.tok[0] if found.tok else None
+        for text, coding in wording.texts(value, type_):
+            own = selective((None, coding.get("code"))) if coding is not None else None
+            wording.put(name(text, leading if own is None else own), found)
+        return _Found(_distinct(found.keys), _distinct(found.tok), _distinct(found.terms), frozenset(codes))
+
+    return find
+
+
+def _folded_keys(keys: Keys, resource_type: str, code: str, found: Iterable[Pair]) -> Iterator[int]:
+    for system, value in found:
+        yield from row_keys(keys, FOLDED_SPACE, resource_type, code, (system, value and value.casefold()))
+
+
+def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _put_typed(keys: Keys, resource_type: str, code: str, value: Any, entries: Entries) -> None:
+    """What `:of-type` finds an identifier by."""
+    for typed in types_of(value):
+        key = type_key(keys, resource_type, code, typed)
+        entries.keys.append(key)
+        entries.tok.append(key)
+
+
+def _put_named(name: wording.Name, value: Any, entries: Entries) -> None:
+    """The text of an identifier's type. Its values hardly ever repeat, so the text leads to them itself."""
+    for text, _ in wording.texts(value, "Identifier"):
+        wording.put(name(text, None), entries)
 
 
 def put_exact(keys: Keys, resource_type: str, code: str, found: Iterable[Pair], entries: Entries) -> None:

@@ -12,7 +12,8 @@ from typing import Final
 
 from fhirserver.db.sql import Fragment, join, sql, table, whole
 from fhirserver.errors import NotSupported
-from fhirserver.params.condition import Ids, Patients, Scope, Span, Tokens
+from fhirserver.params.condition import Ids, Patients, Rids, Scope, Span, Tokens
+from fhirserver.search import contained
 from fhirserver.search import query as asked
 from fhirserver.search.conditions import compile_all
 from fhirserver.search.context import ROW, Context
@@ -35,6 +36,8 @@ def statement(
     `columns` is a list of expressions over the row `r`; after them come `rid`, `snapshot` (text) and
     the values of the sort keys, `k0` and so on: what a cursor is made of. Raises NotSupported.
     """
+    if query.contained is not None:
+        return contained.statement(query, context, columns, cursor)
     order = order_of(context, context.scope(query.types[0]), query.sort, query.across)
     if cursor is not None and len(cursor.values) != len(order.columns):
         raise NotSupported("the page link is of another search")
@@ -43,15 +46,10 @@ def statement(
     found = _candidates(query, context, place, reverse, query.count + 1)
     names = NAMES[: len(order.columns)]
     over = [sql("r.{}", name) for name in names]
-    snapshot = (
-        sql("(SELECT pg_current_snapshot()::text)")
-        if context.snapshot is None
-        else sql("{}::text", context.snapshot)
-    )
     return sql(
         "SELECT {}, r.rid, {} AS snapshot, {} FROM ({}) r ORDER BY {}",
         columns,
-        snapshot,
+        context.as_snapshot,
         join(", ", over),
         found,
         order.by(over, _RID),
@@ -95,6 +93,8 @@ def types_statement(query: SearchQuery, context: Context) -> Fragment:
     One short statement over all partitions, planned once. A statement that names each partition is too
     long to be kept prepared, and planning it takes longer than running it.
     """
+    if query.contained is not None:
+        return contained.types_statement(query, context)
     ids = next((c for c in query.conditions[query.types[0]] if isinstance(c, asked.Ids)), None)
     if ids is not None and not ids.negated:
         return sql(
@@ -118,6 +118,8 @@ def _merged(parts: Sequence[Fragment], order: Order, limit: int) -> Fragment:
 
 def count_statement(query: SearchQuery, context: Context, at_most: int | None = None) -> Fragment:
     """The number of matches that the caller may see, counted up to `at_most`: one row, one bigint."""
+    if query.contained is not None:
+        return contained.count_statement(query, context, at_most)
     parts = [_counted(context, context.scope(type_), query, at_most) for type_ in query.types]
     if len(parts) == 1:
         return parts[0]
@@ -130,7 +132,7 @@ def _counted(context: Context, scope: Scope, query: SearchQuery, at_most: int | 
     drivers = chosen.drivers if chosen else (Span(),)
     found = sources(context, scope, conditions, drivers)
     match drivers:
-        case (Ids() | Patients() | Span(),) | (Tokens((_,)),) if len(found) == 1:
+        case (Ids() | Patients() | Span() | Rids(once=True),) | (Tokens((_,)),) if len(found) == 1:
             rows = found[0].select(sql("1"))
         case _:
             rids = join(" UNION ALL ", (source.select(_RID) for source in found))
