@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fhirserver.db.pool import Pool
+from fhirserver.db.pool import Pool, unavailable
 from fhirserver.errors import FhirError, MethodNotAllowed, NotFound
 from fhirserver.fhir.keys import Keys
-from fhirserver.fhir.structure import Resource
 from fhirserver.http import explorer, middleware, probes
 from fhirserver.http.authenticate import Authenticate, by_token, everybody
 from fhirserver.http.base import PATH
@@ -32,16 +30,13 @@ from fhirserver.http.pipeline import Pipeline, error_response
 from fhirserver.http.remembered import Remembered
 from fhirserver.http.tenants import TENANTS, Tenants, within
 from fhirserver.interactions.call import Services
-from fhirserver.interactions.integrity import reference_keys
-from fhirserver.jobs import janitor
+from fhirserver.jobs import janitor, rebuild
 from fhirserver.oauth.context import Server
 from fhirserver.oauth.origins import Origins
 from fhirserver.oauth.routes import WELL_KNOWN
 from fhirserver.oauth.routes import routes as authorization
 from fhirserver.observe import log
-from fhirserver.params.entries import Entries
-from fhirserver.params.index import indexer
-from fhirserver.params.registry import Registry, r4
+from fhirserver.params.registry import r4
 from fhirserver.people import mail
 from fhirserver.policy.rates import UNLIMITED, Rates
 from fhirserver.policy.roles import roles
@@ -49,6 +44,8 @@ from fhirserver.policy.token import Tokens
 from fhirserver.settings import Settings
 from fhirserver.signin import routes as signin
 from fhirserver.store.coalesce import Creates, Reads
+from fhirserver.store.definitions import Definitions
+from fhirserver.store.index_state import MadeBy, WrongFormat, require_format
 
 
 def create_app() -> ASGIApp:
@@ -105,21 +102,41 @@ class Application:
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         common = await connect(self._settings, self._rates)
-        services = services_of(common, self._settings)
-        sweeper = asyncio.create_task(janitor.run(common.pool, self._settings.index_retention_s))
-        app.router.routes.extend(probes.routes(services))
-        app.router.routes.extend(explorer.routes(services))
-        self._origins = Origins(common.pool)
-        self._place = Place(services, app)
-        self._others = Tenants(common.pool, self._settings.tenant, partial(_of_tenant, common))
+        beside = Beside()
         try:
+            services = await services_of(common, self._settings)
+            beside.add(janitor.run(common.pool, self._settings.index_retention_s))
+            beside.keep_up(common, services)
+            app.router.routes.extend(probes.routes(services))
+            app.router.routes.extend(explorer.routes(services))
+            self._origins = Origins(common.pool)
+            self._place = Place(services, app)
+            self._others = Tenants(common.pool, self._settings.tenant, partial(_of_tenant, common, beside))
             yield
         finally:
-            sweeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeper
+            await beside.stop()
             await mail.sent()
             await common.pool.close()
+
+
+class Beside:
+    """What runs beside the requests until the server stops."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def add(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    def keep_up(self, common: Common, services: Services) -> None:
+        """With a tenant's definitions of search parameters, and with what has to be rebuilt for them."""
+        self.add(services.definitions.watch())
+        self.add(rebuild.run(common.pool, services.definitions, services.tenant))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 def _authentication(services: Services) -> Authenticate:
@@ -146,9 +163,14 @@ class Place:
         await (self._fhir if below else self._beside)(scope, receive, send)
 
 
-def _of_tenant(common: Common, number: int, name: str) -> ASGIApp:
-    """What is served for another tenant, at the paths that `Tenants` leaves."""
-    return Place(services_of(common, common.settings.of_tenant(number, name)), _routes())
+async def _of_tenant(common: Common, beside: Beside, number: int, name: str) -> ASGIApp:
+    """What is served for another tenant, at the paths that `Tenants` leaves. Raises Unavailable."""
+    try:
+        services = await services_of(common, common.settings.of_tenant(number, name))
+    except WrongFormat as fault:
+        raise unavailable(str(fault)) from fault
+    beside.keep_up(common, services)
+    return Place(services, _routes())
 
 
 def _routes(**options: Any) -> Starlette:
@@ -165,14 +187,18 @@ class Common:
 
     settings: Settings
     pool: Pool
-    registry: Registry
     rates: Rates
     secrets: dict[str, bytes]
 
 
 async def open_services(settings: Settings) -> Services:
-    """The services of the tenant of the settings, for what is reached through no door."""
-    return services_of(await connect(settings, UNLIMITED), settings)
+    """The services of the tenant of the settings, for what is reached through no door. Raises WrongFormat."""
+    common = await connect(settings, UNLIMITED)
+    try:
+        return await services_of(common, settings)
+    except BaseException:
+        await common.pool.close()
+        raise
 
 
 async def connect(settings: Settings, rates: Rates) -> Common:
@@ -180,35 +206,36 @@ async def connect(settings: Settings, rates: Rates) -> Common:
     dsn = settings.database_url
     assert dsn is not None, "serve starts the embedded PostgreSQL and sets DATABASE_URL"
     first = Pool(dsn, size_max=1, timeout_s=10, statement_timeout_s=settings.statement_timeout_s)
-    async with first.acquire() as connection:
-        connections: Any = await connection.fetchval("SHOW max_connections")
-        secrets = {
-            row["name"]: row["value"] for row in await connection.fetch("SELECT name, value FROM server")
-        }
-    await first.close()
+    try:
+        async with first.acquire() as connection:
+            connections: Any = await connection.fetchval("SHOW max_connections")
+            secrets = {
+                row["name"]: row["value"] for row in await connection.fetch("SELECT name, value FROM server")
+            }
+    finally:
+        await first.close()
     pool = Pool(
         dsn,
         size_max=settings.pool_limit(int(connections)),
         timeout_s=settings.pool_timeout_s,
         statement_timeout_s=settings.statement_timeout_s,
     )
-    return Common(settings, pool, r4(), rates, secrets)
+    return Common(settings, pool, rates, secrets)
 
 
-def services_of(common: Common, settings: Settings) -> Services:
-    """What the interactions of one tenant stand on."""
-    registry, keys = common.registry, Keys(common.secrets["key_secret"], settings.tenant)
-    own_bases, pool = settings.fhir_bases, common.pool.of(settings.tenant)
+async def services_of(common: Common, settings: Settings) -> Services:
+    """What the interactions of one tenant stand on. Raises WrongFormat for an index of another release."""
+    keys, pool = Keys(common.secrets["key_secret"], settings.tenant), common.pool.of(settings.tenant)
+    made, own_bases = MadeBy.of(settings), settings.fhir_bases
+    async with pool.acquire() as connection:
+        await require_format(connection, settings)
     return Services(
         settings=settings,
         pool=pool,
         reads=Reads(pool, settings.tenant),
         creates=Creates(pool, settings.tenant),
-        registry=registry,
+        definitions=await Definitions.open(pool, keys, made.registry, made.indexing(keys)),
         keys=keys,
-        index=_indexing(
-            settings, keys, own_bases, indexer(registry, keys, own_bases, ZoneInfo(settings.time_zone))
-        ),
         link_secret=_own(common.secrets["link_secret"], settings.tenant),
         token_secret=common.secrets["token_secret"],
         own_bases=own_bases,
@@ -220,21 +247,6 @@ def services_of(common: Common, settings: Settings) -> Services:
 def _own(secret: bytes, tenant: int) -> bytes:
     """A secret of one tenant's, so that what it signs is worth nothing at another's."""
     return blake2b(str(tenant).encode(), key=secret, digest_size=32).digest()
-
-
-def _indexing(settings: Settings, keys: Keys, own_bases: tuple[str, ...], index: Any) -> Any:
-    """The index entries of a resource; with referential integrity also one for each reference."""
-    if not settings.referential_integrity:
-        return index
-
-    def with_references(resource_type: str, id_: str, resource: Resource) -> Entries:
-        entries: Entries = index(resource_type, id_, resource)
-        found = sorted(reference_keys(keys, own_bases, resource))
-        entries.keys.extend(found)
-        entries.tok.extend(found)
-        return entries
-
-    return with_references
 
 
 async def _routing_error(request: Request, error: Exception) -> Any:

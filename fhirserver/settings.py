@@ -114,7 +114,8 @@ class Settings(BaseSettings):
     roles: str = Field(
         "{}",
         description='Roles as JSON, `{"nurse": ["user/*.rs", "user/Observation.crus"]}`: SMART scopes that '
-        "say what their holders may do at most. They come beside, or instead of, the built-in ones.",
+        "say what their holders may do at most. They come beside, or instead of, the built-in ones. `*` does "
+        "not allow to write what the server itself goes by, such as SearchParameter: name these types.",
     )
     role_codes: str = Field(
         "{}",
@@ -182,6 +183,11 @@ class Settings(BaseSettings):
         False,
         description="Refuse references to resources that do not exist, and deletions that would leave one.",
     )
+    full_text: Literal["none", "narrative", "content"] = Field(
+        "narrative",
+        description="What is searched for words: nothing, narratives (`_text`), or all text (`_content`), "
+        "which makes writing dearer by a quarter. `fhirserver reindex` after a change.",
+    )
     count_default: int = Field(50, ge=1, description="Entries on a search page when `_count` is absent.")
     count_max: int = Field(1000, ge=1, description="Largest `_count`; larger ones are reduced to it.")
 
@@ -195,7 +201,11 @@ class Settings(BaseSettings):
     params_max: int = Field(100, ge=1, description="Search parameters in a request.")
     or_values_max: int = Field(500, ge=1, description="Comma-separated values of one search parameter.")
     chain_depth_max: int = Field(3, ge=0, le=8, description="Hops in a chained parameter or `_has`.")
+    terminology_codes_max: int = Field(
+        10_000, ge=1, description="Codes that `:in`, `:not-in`, `:above` and `:below` may stand for."
+    )
     includes_max: int = Field(10, ge=0, description="`_include` and `_revinclude` parameters in a request.")
+    include_iterate_max: int = Field(5, ge=1, le=100, description="Rounds of `_include:iterate` for a page.")
 
     # -- how often somebody may ask; each worker machine counts for itself, its processes together
     rate_limits: Literal["on", "off", "auto"] = Field(
@@ -312,13 +322,10 @@ class Settings(BaseSettings):
         """The same for another tenant, whose FHIR base is `/t/<name>/fhir` beside this one's."""
         prefix = tenant_prefix(name)
         root = self.base_url and self.base_url.removesuffix("/fhir")
-        other = self.model_copy(
-            update={
-                "tenant": number,
-                "base_url": f"{root}{prefix}/fhir" if root else None,
-                "base_url_aliases": (),
-            }
-        )
+        base = f"{root}{prefix}/fhir" if root else None
+        other = self.model_copy(update={"tenant": number, "base_url": base, "base_url_aliases": ()})
+        # What was not given is not given for the other, either.
+        other.model_fields_set.intersection_update(self.model_fields_set)
         other._prefix = prefix
         return other
 

@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-COMMANDS = ("serve", "migrate", "load", "demo", "user", "client", "keys", "tenant", "doctor", "settings")
+COMMANDS = (
+    *(
+        "serve",
+        "migrate",
+        "load",
+        "reindex",
+        "demo",
+        "user",
+        "client",
+        "keys",
+        "tenant",
+        "doctor",
+        "settings",
+    ),
+)
 
 app = typer.Typer(
     name="fhirserver",

@@ -79,6 +79,7 @@ def serve(
         listener = stack.enter_context(_listen(settings))
         dsn = stack.enter_context(_database(settings))
         _prepare(dsn, settings)
+        _require_index(dsn, settings)
         if settings.sign_in:
             _first_administrator(dsn, settings)
         _hand_down(stack, settings, dsn, listener.getsockname()[1])
@@ -214,6 +215,27 @@ def authorization(settings: Settings, place: str) -> str:
             " front and set FHIRSERVER_BASE_URL to its https address"
         )
     return f"authorization is on: sign in at {place}/auth/account, make accounts with fhirserver user add"
+
+
+def _require_index(dsn: str, settings: Settings) -> None:
+    """Refuse a database whose index this release would search wrongly; warn of settings that it is not of."""
+    import asyncio
+
+    from fhirserver.errors import FhirError
+    from fhirserver.settings import variables
+    from fhirserver.store.index_state import changed, fault_of, look
+
+    try:
+        state = asyncio.run(look(dsn, settings))
+    except FhirError as error:
+        fail(str(error))
+    if (fault := fault_of(state)) is not None:
+        fail(fault)
+    if names := [variables(name)[0] for name in changed(state, settings)]:
+        err.print(
+            f"[bold yellow]warning[/] {' and '.join(names)} changed; what was stored before is not found as"
+            " the new value has it. Run: fhirserver reindex"
+        )
 
 
 def _hand_down(stack: ExitStack, settings: Settings, dsn: str, port: int) -> None:

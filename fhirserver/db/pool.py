@@ -41,6 +41,8 @@ APPLICATION_ROLE = "fhirserver_app"
 JOBS_ROLE = "fhirserver_jobs"
 TENANT_SETTING = "fhirserver.tenant"
 """What row-level security goes by: see migrations/sql/0006.sql."""
+APPLICATION_NAME = "fhirserver"
+"""As sessions of servers are known to the database."""
 STATEMENTS_MAX = 1_000
 CONNECT_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 2.0
@@ -236,7 +238,7 @@ class Pool:
 
     def _server_settings(self) -> dict[str, str]:
         return {
-            "application_name": "fhirserver",
+            "application_name": APPLICATION_NAME,
             "statement_timeout": str(int(self._statement_timeout_s * 1000)),
             "idle_in_transaction_session_timeout": "60000",
             "jit": "off",

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/structuredefinition.html, https://hl7.org/fhir/R4/dataty
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -149,7 +150,8 @@ def supertypes(name: str) -> tuple[str, ...]:
 
 
 @cache
-def _value_sets() -> dict[str, dict[str, frozenset[str]] | None]:
+def value_sets() -> Mapping[str, dict[str, frozenset[str]] | None]:
+    """The value sets that required bindings name, as codes by system; None for those not enumerable."""
     raw: dict[str, dict[str, list[str]] | None] = _decode("valuesets.json")
     return {
         url: None if systems is None else {system: frozenset(codes) for system, codes in systems.items()}
@@ -159,7 +161,7 @@ def _value_sets() -> dict[str, dict[str, frozenset[str]] | None]:
 
 def value_set(url: str) -> dict[str, frozenset[str]] | None:
     """Codes by system of a required value set; None when it cannot be enumerated or is not one of them."""
-    return _value_sets().get(url)
+    return value_sets().get(url)
 
 
 COMPARTMENTS: dict[str, dict[str, tuple[str, ...]]] = {

@@ -6,7 +6,8 @@ links and references are addresses below a base.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -15,7 +16,7 @@ from fhirserver.errors import NotFound
 from fhirserver.http.base import TENANTS, tenant_of
 from fhirserver.store.tenants import number_of
 
-Open = Callable[[int, str], ASGIApp]
+Open = Callable[[int, str], Awaitable[ASGIApp]]
 """From a tenant's number and name to what is served for it."""
 
 
@@ -30,6 +31,7 @@ class Tenants:
         self._elsewhere = elsewhere
         self._open = open_
         self._apps: dict[str, ASGIApp] = {}
+        self._opening = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name, path = tenant_of(scope["path"])
@@ -53,7 +55,10 @@ class Tenants:
             number = await number_of(connection, name)
         if number is None or number == self._elsewhere:
             return None
-        return self._apps.setdefault(name, self._open(number, name))
+        async with self._opening:
+            if name not in self._apps:
+                self._apps[name] = await self._open(number, name)
+        return self._apps[name]
 
 
 def within(scope: Scope, path: str) -> bool:

@@ -5,6 +5,7 @@ Resources go in as the text that the database gave, never decoded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -46,11 +47,14 @@ def bundle(
     return orjson.dumps(content)
 
 
-def search_entry(base: str, version: Version, mode: Literal["match", "include"]) -> Entry:
+def search_entry(
+    base: str, version: Version, mode: Literal["match", "include"], extension: Sequence[Any] = ()
+) -> Entry:
+    """`extension` is what the search has to say of the match besides."""
     return {
         "fullUrl": f"{base}/{version.path}",
         "resource": orjson.Fragment(version.json()),
-        "search": {"mode": mode},
+        "search": {"extension": extension, "mode": mode} if extension else {"mode": mode},
     }
 
 

@@ -5,24 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from fhirserver.db.pool import TenantPool
 from fhirserver.fhir.keys import Keys
-from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.headers import Prefer
 from fhirserver.interactions.operations.definition import Operation
-from fhirserver.params.entries import Entries
 from fhirserver.params.registry import Registry
 from fhirserver.policy.principal import OPEN, Principal
 from fhirserver.policy.rates import Rates
 from fhirserver.policy.restriction import EVERYTHING, Restriction
 from fhirserver.settings import Settings
 from fhirserver.store.coalesce import Creates, Reads
+from fhirserver.store.definitions import Definitions
 from fhirserver.store.version import Version
+from fhirserver.terminology.cache import Cache
 
 Params = tuple[tuple[str, str], ...]
 """Search parameters as they stand in the URL or form, decoded, in order."""
@@ -36,18 +35,23 @@ class Services:
     pool: TenantPool
     reads: Reads
     creates: Creates
-    registry: Registry
+    definitions: Definitions
     keys: Keys
-    index: Callable[[str, str, Resource], Entries]
     link_secret: bytes
     token_secret: bytes
     own_bases: tuple[str, ...]
     own_bases_bytes: tuple[bytes, ...]
     rates: Rates
+    terminology: Cache = field(default_factory=Cache)
 
     @property
     def tenant(self) -> int:
         return self.settings.tenant
+
+    @property
+    def registry(self) -> Registry:
+        """The parameters that can be searched by right now; it changes between two awaits."""
+        return self.definitions.known.registry
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from fhirserver.db.pool import Connection
+from fhirserver.db.sql import TRUE, Fragment
 from fhirserver.errors import Invalid, NotFound, NotSupported
 from fhirserver.fhir.dates import bounds, micros, moment
 from fhirserver.fhir.structure import ENDPOINT_TYPES
@@ -17,12 +18,14 @@ from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Handling
 from fhirserver.interactions.searching import context_of
 from fhirserver.policy.access import action_of
+from fhirserver.search import lists
+from fhirserver.search.context import ROW
 from fhirserver.search.restrict import permitted
 from fhirserver.store import history as store
 from fhirserver.store.history import Row, Window
 from fhirserver.store.version import instant
 
-_PARAMETERS = ("_since", "_at", "_count", "_cursor", "_format", "_pretty", "_summary", "_elements")
+_PARAMETERS = ("_since", "_at", "_list", "_count", "_cursor", "_format", "_pretty", "_summary", "_elements")
 _OF_SYSTEM = (*_PARAMETERS, "_type")
 
 
@@ -71,7 +74,16 @@ async def _window(connection: Connection, call: Call, given: dict[str, str]) -> 
         at_high=at and at[1],
         until=until,
         after=after,
+        among=_listed(call, given),
     )
+
+
+def _listed(call: Call, given: dict[str, str]) -> Fragment:
+    """Which versions `_list` asks for."""
+    if "_list" not in given:
+        return TRUE
+    name = lists.parse(given["_list"], call.services.own_bases)
+    return lists.of_versions(context_of(call), ROW, name)
 
 
 def _count(text: str | None, default: int, maximum: int) -> int:

@@ -15,13 +15,13 @@ from itertools import chain
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import EMPTY, TRUE, Fragment, sql, table
 from fhirserver.errors import Conflict, Invalid, Issue, Unprocessable
-from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.links import holders, path_of
 from fhirserver.fhir.reference import parse
-from fhirserver.fhir.structure import ENDPOINT_TYPES, Resource
+from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.permission import is_restricted
 from fhirserver.interactions.searching import context_of
+from fhirserver.params import referenced
 from fhirserver.search.restrict import permitted
 from fhirserver.store.version import Draft
 from fhirserver.store.write import waiting
@@ -29,16 +29,6 @@ from fhirserver.store.write import waiting
 NAMED_MAX = 5
 _SEARCH = re.compile(r'"reference":"[^"?]*\?')
 """What a reference with a query looks like in the text of a draft."""
-
-
-def reference_keys(keys: Keys, own_bases: tuple[str, ...], resource: Resource) -> set[int]:
-    """Index keys of all literal references of `resource`, whether or not a search parameter covers them."""
-    found = set()
-    for holder in holders(resource):
-        reference = parse(holder["reference"], own_bases)
-        if reference.is_local and reference.type and reference.id:
-            found.add(keys.of("referenced") ^ keys.target(reference.type, reference.id))
-    return found
 
 
 def require_resolved(call: Call, draft: Draft) -> None:
@@ -138,7 +128,7 @@ async def verify_unreferenced(connection: Connection, call: Call, deleted: Seque
         return
     keys = call.services.keys
     for resource_type, id_ in deleted:
-        key = keys.of("referenced") ^ keys.target(resource_type, id_)
+        key = referenced.key_of(keys, resource_type, id_)
         seen = await _referring(
             connection, (resource_type, id_), key, permitted(context_of(call), None, action="r")
         )

@@ -23,6 +23,7 @@ from fhirserver.db.sql import Fragment, and_, or_, sql
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.fhirpath.routes import routes
 from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.reference import Reference
 from fhirserver.params import number, plain, quantity, reference, token
 from fhirserver.params.condition import (
     Condition,
@@ -42,7 +43,7 @@ from fhirserver.params.kinds import CompositeValue, Plain
 from fhirserver.params.number import NumberValue
 from fhirserver.params.quantity import QuantityValue
 from fhirserver.params.reference import ReferenceValue, Resolve
-from fhirserver.params.registry import Registry, SearchParam
+from fhirserver.params.registry import Registry, SearchParam, r4
 from fhirserver.params.token import TokenValue
 from fhirserver.params.uri import UriValue
 
@@ -59,7 +60,8 @@ _KEYED: Final = frozenset({"token", "reference", "uri"})
 def shape_of(param: SearchParam, resource_type: str) -> Shape | None:
     """How the parameter is stored; None when its combination of parts cannot be."""
     types = tuple(component.type for component in param.components)
-    if is_single(param, resource_type) and _single_parts(param, resource_type):
+    single = is_single(param, resource_type) and _single_parts(param, resource_type)
+    if single and (not param.custom or _said_by_parts(param, resource_type)):
         return "conjunction"
     if set(types) <= _KEYED:
         return "keys"
@@ -73,6 +75,23 @@ def _single_parts(param: SearchParam, resource_type: str) -> bool:
     base = ways[0][-1].type if ways and ways[0] else resource_type
     parts = [routes(component.expression, base) for component in param.components]
     return all(ways and not any(hop.many for way in ways for hop in way) for ways in parts)
+
+
+def _said_by_parts(param: SearchParam, resource_type: str) -> bool:
+    """Whether R4's parameters that the components name find on the type what the components find."""
+    bases = routes_of(param, resource_type) or ()
+    if len(bases) != 1:
+        return False
+    base = bases[0]
+    end = base[-1].type if base else resource_type
+    for component in param.components:
+        part = r4().get(resource_type, component.code)
+        if part is None or part.url != component.url:
+            return False
+        ways = routes(component.expression, end)
+        if ways is None or routes_of(part, resource_type) != tuple((*base, *way) for way in ways):
+            return False
+    return True
 
 
 # -- writing
@@ -116,7 +135,7 @@ class _Writer:
             return [form for pair in pairs for form in _token_forms(pair)]
         if type_ == "reference":
             found = [self.resolve(literal)[0] for literal in reference.literals(node.value)]
-            return [_target_form(one.type, one.id, one.url) for one in found if one.is_local or one.url]
+            return [form for one in found for form in _reference_forms(one)]
         return [("uri", node.value)]
 
     def parts(self, composite: Composite) -> Iterator[list[Form]]:
@@ -132,13 +151,16 @@ class _Writer:
             for combination in product(*self.parts(composite)):
                 key = _key(self.keys, self.of, self.param.code, combination)
                 entries.keys.append(key)
-                if all(form[0] != "system" for form in combination):
+                if all(form[0] in _LEADING for form in combination):
                     entries.tok.append(key)
 
     def measured(self, composites: Sequence[Composite], entries: Entries) -> None:
         found: dict[tuple[str, ...], list[quantity.Measure]] = {}
-        for composite in composites:
-            (tokens,) = self.parts(composite)
+        of_each = [next(self.parts(composite)) for composite in composites]
+        shared = set.intersection(*({form for form in forms if form[0] == "within"} for forms in of_each))
+        entries.keys.extend(_shared_key(self.keys, self.of, self.param.code, form) for form in sorted(shared))
+        for composite, forms in zip(composites, of_each, strict=True):
+            tokens = [form for form in forms if form not in shared]
             for form, (value, type_) in product(tokens, composite.components[1]):
                 prefix = _prefix(self.of, self.param.code, form)
                 if self.param.components[1].type == "number":
@@ -166,15 +188,31 @@ def _prefix(resource_type: str, code: str, form: Form) -> tuple[str, ...]:
 
 
 def _token_forms(pair: token.Pair) -> list[Form]:
+    """A code, a code of a system, anything of a system."""
     system, code = pair
-    if not code:
+    folded = code.casefold() if code else None
+    forms: list[Form] = [("code", folded), ("system", system or "", folded)] if folded else []
+    return [*forms, ("within", system)] if system else forms
+
+
+def _reference_forms(found: Reference) -> list[Form]:
+    """A resource and, where one is named, its version."""
+    if found.is_local:
+        form = _target_form(found.type, found.id, None)
+    elif found.url is not None:
+        form = _target_form(None, None, found.url)
+    else:
         return []
-    folded = code.casefold()
-    return [("code", folded), ("system", system or "", folded)]
+    return [form] if found.version is None else [form, ("version", *form, found.version)]
 
 
 def _target_form(type_: str | None, id_: str | None, url: str | None) -> Form:
     return ("url", url) if url is not None else ("target", type_ or "", id_ or "")
+
+
+def _shared_key(keys: Keys, resource_type: str, code: str, form: Form) -> int:
+    """The key that says that all elements are of a system: their numbers need no rows for it."""
+    return keys.of("shared", resource_type, code, *form)
 
 
 def _key(keys: Keys, resource_type: str, code: str, combination: Sequence[Form]) -> int:
@@ -198,9 +236,9 @@ def compile(
         case "conjunction":
             parts = [_conjunction(scope, registry, param, value) for value in values]
         case "keys":
-            return _keyed(scope, param, values)
+            parts = [_keyed(scope, registry, param, value) for value in values]
         case "quantity":
-            parts = [_measured(scope, param, value) for value in values]
+            parts = [_measured(scope, registry, param, value) for value in values]
         case "numbers":
             parts = [_numbered(scope, param, value) for value in values]
         case None:
@@ -227,55 +265,90 @@ def _conjunction(scope: Scope, registry: Registry, param: SearchParam, value: Co
     return Condition(filter_, paired or best.drivers, Rank.COMPOSITE if paired else best.rank)
 
 
+_LEADING: Final = frozenset({"code", "target", "url", "uri"})
+"""The forms under which `tok` holds what only has tokens, references and URIs."""
+
+
 def _bare(part: Plain) -> list[Form]:
-    """The forms that lead to the rows: a token without its system."""
+    """The forms that lead to the rows: a token without its system, a reference without its version."""
     match part:
         case TokenValue(_, code) if code is not None:
             return [("code", code.casefold())]
+        case ReferenceValue(types, id_, url, _):
+            return _asked(ReferenceValue(types, id_, url))
         case _:
             return _asked(part)
 
 
 def _asked(part: Plain) -> list[Form]:
-    """The forms that decide. Raises NotSupported for `system|`."""
+    """The forms that decide."""
     match part:
         case TokenValue(None, str(code)):
             return [("code", code.casefold())]
         case TokenValue(str(system), str(code)):
             return [("system", system, code.casefold())]
-        case ReferenceValue(types, id_, url, _):
-            return (
-                [_target_form(None, None, url)]
-                if url
-                else [_target_form(type_, id_, None) for type_ in types]
-            )
+        case TokenValue(str(system), None):
+            return [("within", system)]
+        case ReferenceValue(types, id_, url, version):
+            forms = [_target_form(type_, id_, None) for type_ in types] if url is None else [("url", url)]
+            return forms if version is None else [("version", *form, version) for form in forms]
         case UriValue(text):
             return [("uri", text)]
         case _:
-            raise NotSupported("a system without a code is not supported in a composite parameter")
+            raise AssertionError(part)
 
 
-def _keyed(scope: Scope, param: SearchParam, values: Sequence[CompositeValue]) -> Condition:
+def _keyed(scope: Scope, registry: Registry, param: SearchParam, value: CompositeValue) -> Condition:
     def all_keys(forms: Sequence[list[Form]]) -> list[int]:
         return [
             _key(scope.keys, scope.resource_type, param.code, combination) for combination in product(*forms)
         ]
 
-    wanted = [key for value in values for key in all_keys([_asked(part) for part in value.parts])]
-    driving = [key for value in values for key in all_keys([_bare(part) for part in value.parts])]
-    return Condition(has_keys(scope.alias, wanted), (Tokens(tuple(dict.fromkeys(driving))),), Rank.COMPOSITE)
+    filter_ = has_keys(scope.alias, all_keys([_asked(part) for part in value.parts]))
+    leading = [_bare(part) for part in value.parts]
+    if any(form[0] not in _LEADING for forms in leading for form in forms):
+        part = _best_part(scope, registry, param, value)
+        return Condition(filter_, part.drivers, part.rank)
+    return Condition(filter_, (Tokens(tuple(dict.fromkeys(all_keys(leading)))),), Rank.COMPOSITE)
 
 
-def _measured(scope: Scope, param: SearchParam, value: CompositeValue) -> Condition:
+def _best_part(scope: Scope, registry: Registry, param: SearchParam, value: CompositeValue) -> Condition:
+    """The condition on one part by itself that is likely to leave the fewest rows: it leads to them all."""
+    parts = [
+        plain.compile(scope, found, None, [part])
+        for component, part in zip(param.components, value.parts, strict=True)
+        if (found := registry.get(scope.resource_type, component.code)) is not None
+    ]
+    return min(parts, key=lambda part: part.rank if part.drivers else Rank.NONE)
+
+
+def _measured(scope: Scope, registry: Registry, param: SearchParam, value: CompositeValue) -> Condition:
     (form,) = _asked(value.parts[0])
+    own = registry.get(scope.resource_type, param.components[1].code)
+    if form[0] == "within" and own is not None:
+        return _of_system(scope, param, form, value.parts[1], own)
+    return _amount(scope, param, form, value.parts[1])
+
+
+def _amount(scope: Scope, param: SearchParam, form: Form, part: Plain) -> Condition:
+    """The rows under a form of the token."""
     prefix = _prefix(scope.resource_type, param.code, form)
-    match value.parts[1]:
+    match part:
         case QuantityValue() as amount:
             return quantity.one(scope, prefix, amount)
         case NumberValue() as amount:
             return number.condition(scope, [(prefix, amount)])
         case _:
             raise NotSupported(f"search parameter '{param.code}' is not supported")
+
+
+def _of_system(scope: Scope, param: SearchParam, form: Form, part: Plain, own: SearchParam) -> Condition:
+    """Where all elements are of the system the second part's own parameter says it, else the rows do."""
+    any_ = plain.compile(scope, own, None, [part])
+    rows = _amount(scope, param, form, part)
+    shared = has_keys(scope.alias, [_shared_key(scope.keys, scope.resource_type, param.code, form)])
+    filter_ = or_(and_(shared, any_.filter), rows.filter)
+    return Condition(filter_, (*any_.drivers, *rows.drivers), max(any_.rank, rows.rank))
 
 
 def _numbered(scope: Scope, param: SearchParam, value: CompositeValue) -> Condition:

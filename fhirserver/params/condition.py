@@ -6,22 +6,43 @@ filter can accept (perhaps more); the planner picks one and checks all filters o
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fhirserver.db.sql import Fragment, sql
+from fhirserver.db.sql import Fragment, or_, sql, table
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.suggest import nearest
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a clause is compiled: over which row alias of which type. `now` is in microseconds."""
+    """Where a clause is compiled: over which row alias of which type. `now` is in microseconds.
+
+    `inline`: the resource of the type is within the one that the row holds (`facts.INLINE`), so that
+    none of the row's own columns is about it. `contained`: over the resources of that type that others
+    contain.
+    """
 
     keys: Keys
     resource_type: str
     alias: Fragment
     now: int
+    inline: bool = False
+    contained: bool = False
+
+    def inside(self, place: str, resource_type: str) -> Scope:
+        """The resource at a place within the row's."""
+        return Scope(self.keys.inside(place), resource_type, self.alias, self.now, True, self.contained)
+
+    @property
+    def rows(self) -> Fragment:
+        """The table in which the rows are; that of contained ones has other types as well."""
+        return _CONTAINED if self.contained else table(self.resource_type)
+
+
+_CONTAINED: Final = sql("contained")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +82,18 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class TokenOf:
-    """The rows under an expression's value in `tok`, for conditions on another row."""
+    """The rows under an expression's value (or `any(...)` of its values) in `tok`, for conditions on
+    another row."""
 
     key: Fragment
 
 
 @dataclass(frozen=True, slots=True)
 class Rids:
-    """A `SELECT rid`, in no order and with repetitions, from an index table."""
+    """A `SELECT rid`, in no order and with repetitions, from an index table. `once`: without repetitions."""
 
     select: Fragment
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +145,34 @@ class Condition:
     exact: bool = False
 
 
+KEYS_FEW: Final = 64
+"""Keys up to which each is looked up by itself, in the default order."""
+
+
 def has_keys(alias: Fragment, keys: list[int]) -> Fragment:
-    """Whether the row carries any of the keys."""
+    """Whether the row carries any of the keys.
+
+    Comparing two arrays takes time with the product of their lengths: many keys are put into a hash
+    table, once for the statement. `IS TRUE` keeps PostgreSQL from making a join of each row's look-up.
+    """
     if len(keys) == 1:
         return sql("{}.keys @> {}::bigint[]", alias, keys)
-    return sql("{}.keys && {}::bigint[]", alias, keys)
+    if len(keys) <= KEYS_FEW:
+        return sql("{}.keys && {}::bigint[]", alias, keys)
+    return sql(
+        "EXISTS (SELECT FROM unnest({}.keys) u(k)"
+        " WHERE (u.k IN (SELECT unnest({}::bigint[]))) IS TRUE OFFSET 0)",
+        alias,
+        keys,
+    )
+
+
+def under_keys(keys: Iterable[int]) -> Driver:
+    """The rows under any of the keys of `tok`: in the default order, unless there are many."""
+    wanted = tuple(dict.fromkeys(keys))
+    if len(wanted) <= KEYS_FEW:
+        return Tokens(wanted)
+    return Rids(sql("SELECT x.rid FROM tok x WHERE x.key = any({}::bigint[])", list(wanted)))
 
 
 def exists(body: Fragment) -> Fragment:
@@ -137,6 +183,22 @@ def exists(body: Fragment) -> Fragment:
     return sql("EXISTS (SELECT {} OFFSET 0)", body)
 
 
+def either(conditions: Sequence[Condition]) -> Condition:
+    """Any of them."""
+    if len(conditions) == 1:
+        return conditions[0]
+    filter_ = or_(*(condition.filter for condition in conditions))
+    if not all(condition.drivers for condition in conditions):
+        return Condition(filter_)
+    drivers = tuple(driver for condition in conditions for driver in condition.drivers)
+    exact = all(condition.exact for condition in conditions)
+    return Condition(filter_, drivers, max(condition.rank for condition in conditions), exact)
+
+
+class UnknownParameter(NotSupported):
+    """The type has no such parameter, or this server none: ignored when the caller is lenient."""
+
+
 class UnsupportedModifier(NotSupported):
     """A modifier that cannot be honoured: an error whatever the handling, as R4 demands.
 
@@ -144,7 +206,15 @@ class UnsupportedModifier(NotSupported):
     """
 
 
-def unsupported_modifier(code: str, modifier: str, known: tuple[str, ...]) -> UnsupportedModifier:
-    """The error that names what would be supported."""
+def unsupported_modifier(
+    code: str, modifier: str, known: tuple[str, ...], types: tuple[str, ...] = ()
+) -> UnsupportedModifier:
+    """The error that names what would be supported, and what of it is written alike.
+
+    `types` are the resource types that stand for "a resource type" among `known`.
+    """
     names = ", ".join(name if name.startswith("a ") else f":{name}" for name in known)
-    return UnsupportedModifier(f"modifier :{modifier} is not supported on '{code}'; supported: {names}")
+    written = [name for name in known if not name.startswith("a ")]
+    alike = nearest(modifier, [*written, *types], count=1)
+    hint = f"; did you mean :{alike[0]}?" if alike else ""
+    return UnsupportedModifier(f"modifier :{modifier} is not supported on '{code}'; supported: {names}{hint}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fhirserver.db.sql import Fragment, and_, or_, sql
 from fhirserver.errors import Invalid
@@ -40,9 +40,12 @@ _SECOND: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class DateValue:
-    """A date with its comparison, as the range [lo, hi) that its precision implies."""
+    """A date with its comparison, as the range [lo, hi) that its precision implies.
 
-    prefix: Prefix
+    `_filter` alone has `co`, the other date's range contains this one, and `po`, they overlap.
+    """
+
+    prefix: Prefix | Literal["co", "po"]
     lo: int
     hi: int
 
@@ -149,12 +152,12 @@ def _drivers(scope: Scope, code: str, value: DateValue) -> list[Rids]:
     one = test(value, sql("x.lo"), sql("x.hi"), scope.now)
     first, last = widened(value, scope.now) if value.prefix == "ap" else (value.lo, value.hi)
     starts: list[Fragment] = []
-    if value.prefix in ("eq", "ap", "le"):
+    if value.prefix in ("eq", "ap", "le", "co", "po"):
         starts.append(sql("x.lo < {}", last))
     elif value.prefix in ("lt", "eb"):
         starts.append(sql("x.lo < {}", first))
     key = key_of(scope.keys, scope.resource_type, code)
-    if value.prefix not in ("gt", "ge", "ap"):
+    if value.prefix not in ("gt", "ge", "ap", "co", "po"):
         return [Rids(sql("SELECT x.rid FROM dat x WHERE x.key = {} AND {}", key, and_(*starts, one)))]
     long = long_key(scope.keys, scope.resource_type, code)
     recent = and_(sql("x.lo >= {}", first - SPAN_MAX), *starts, one)
@@ -191,10 +194,10 @@ def _clinical_drivers(value: DateValue, key: int, now: int) -> tuple[Driver, ...
             return (Span(ORD_ABSENT + 1, hi),)
         case "ne":
             return (Span(ORD_ABSENT + 1, None),)
-        case "gt" | "ge" | "ap":
+        case "gt" | "ge" | "ap" | "co" | "po":
             first = lo - SPAN_MAX
             long = sql("SELECT x.rid FROM dat x WHERE x.key = {} AND x.lo < {} AND x.hi > {}", key, first, lo)
-            return Span(first, hi if value.prefix == "ap" else None), Rids(long)
+            return Span(first, None if value.prefix in ("gt", "ge") else hi), Rids(long)
 
 
 def widened(value: DateValue, now: int) -> tuple[int, int]:
@@ -231,3 +234,7 @@ def test(value: DateValue, lo: Fragment, hi: Fragment, now: int) -> Fragment:
         case "ap":
             first, last = widened(value, now)
             return and_(sql("{} < {}", lo, last), sql("{} > {}", hi, first))
+        case "co":
+            return sql("{} <= {} AND {} >= {}", lo, value.lo, hi, value.hi)
+        case "po":
+            return sql("{} < {} AND {} > {}", lo, value.hi, hi, value.lo)

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
+from fhirserver.fhir.fhirpath import compile_expression
+from fhirserver.fhir.fhirpath.functions import resolves_to
 from fhirserver.fhir.fhirpath.routes import Route, routes
-from fhirserver.fhir.fhirpath.tree import Call, TypeTest
-from fhirserver.fhir.fhirpath.types import type_name
-from fhirserver.fhir.structure import STRUCTURES, Element, structure, value_set
+from fhirserver.fhir.structure import ENDPOINT_TYPES, STRUCTURES, Element, structure, value_set
+from fhirserver.params.fits import FITS, fitting_routes, program_types
 from fhirserver.params.registry import SearchParam, r4
 
 CLINICAL_DATES: Final[Mapping[str, str]] = {
@@ -80,42 +81,63 @@ UNIONS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
 @lru_cache(maxsize=8_192)
 def routes_of(param: SearchParam, resource_type: str) -> tuple[Route, ...] | None:
     """The paths from the resource to the values; None when the expression is more than paths."""
-    return None if param.expression is None else routes(param.expression, resource_type)
+    ways = None if param.expression is None else routes(param.expression, resource_type)
+    return ways if ways is None or not param.custom else fitting_routes(param.type, ways)
 
 
 @lru_cache(maxsize=8_192)
 def node_types(param: SearchParam, resource_type: str) -> frozenset[str]:
-    """The FHIR types that the values can have; empty when the expression is more than paths."""
+    """The FHIR types that the values can have; empty when only the data can tell."""
     ways = routes_of(param, resource_type)
-    return frozenset(way[-1].type for way in ways if way) if ways else frozenset()
+    if ways is not None or param.expression is None:
+        return frozenset(way[-1].type for way in ways or () if way)
+    types = program_types(compile_expression(param.expression, resource_type)) or frozenset()
+    return types & FITS[param.type] if param.custom and param.type in FITS else types
 
 
-_INLINE: Final = frozenset({("Bundle", "composition"), ("Bundle", "message")})
-"""Parameters whose value is a resource nested in the one that is searched, no reference to a stored one."""
+INLINE: Final[Mapping[tuple[str, str], str]] = {
+    ("Bundle", "composition"): "Composition",
+    ("Bundle", "message"): "MessageHeader",
+}
+"""Parameters whose value is no reference to a stored resource but one within, with the type that it is of.
+
+https://hl7.org/fhir/R4/bundle.html#search: the first entry's, "to search its contents".
+"""
 
 
 def unanswered(param: SearchParam, resource_type: str) -> str | None:
-    """Why no search can use a parameter that is defined; None when one can.
-
-    https://hl7.org/fhir/R4/bundle.html#search, https://hl7.org/fhir/R4/patient.html#search
-    """
+    """Why nothing follows or sorts by a parameter that is defined; None when it can."""
+    if param.code in ("_text", "_content"):
+        return "searches words and has no value of its own"
     if param.expression is None:
         return "is not supported by this server"
-    if param.code == "phonetic":
-        return "compares names by their sound, which this server cannot; use 'name'"
-    if (resource_type, param.code) in _INLINE:
-        return "is a resource within the Bundle, and this server does not search those"
+    if (resource_type, param.code) in INLINE:
+        return f"is a resource within the Bundle; {param.code}.[parameter] searches its contents"
     return None
 
 
 @lru_cache(maxsize=8_192)
 def is_canonical(param: SearchParam, resource_type: str) -> bool:
-    """Whether a reference parameter names what it points at by canonical URL alone.
-
-    The index finds such a URL; from it to the resource that it identifies there is no key to follow.
-    """
+    """Whether a reference parameter names what it points at by canonical URL alone."""
     types = node_types(param, resource_type)
     return param.type == "reference" and bool(types) and "Reference" not in types
+
+
+@lru_cache(maxsize=8_192)
+def may_be_canonical(param: SearchParam, resource_type: str) -> bool:
+    """Whether some of a reference parameter's values may be canonical URLs."""
+    types = node_types(param, resource_type)
+    return param.type == "reference" and (not types or bool(types - {"Reference"}))
+
+
+TARGETS_FEW_MAX: Final = 8
+"""Types up to which the rows do not say which of them a reference points at. Part of the stored format."""
+
+
+@lru_cache(maxsize=8_192)
+def is_wide(param: SearchParam, resource_type: str) -> bool:
+    """Whether a reference may point at so many types that a chain has to know which to look at."""
+    return len(targets(param, resource_type) or ENDPOINT_TYPES) > TARGETS_FEW_MAX
 
 
 @lru_cache(maxsize=8_192)
@@ -156,13 +178,14 @@ def targets(param: SearchParam, resource_type: str) -> tuple[str, ...]:
     Narrower than what the parameter states: a criterion such as `resolve() is Patient` and the targets
     of the element itself count as well.
     """
+    stated = set() if "Resource" in param.targets else set(param.targets)
     found: set[str] = set()
     for way in routes_of(param, resource_type) or ():
         narrow = _way_targets(way, resource_type)
         if not narrow:
-            return param.targets
+            return tuple(sorted(stated))
         found |= narrow
-    stated = set(param.targets) or found
+    stated = stated or found
     return tuple(sorted(found & stated or stated))
 
 
@@ -170,11 +193,9 @@ def _way_targets(way: Route, resource_type: str) -> set[str]:
     if not way:
         return set()
     for criterion in way[-1].criteria:
-        match criterion:
-            case TypeTest("is", Call(None, "resolve", ()), specifier):
-                return {type_name(specifier)}
-            case _:
-                pass
+        resolved = resolves_to(criterion)
+        if resolved is not None:
+            return {resolved}
     owner, key = list(_owners(way, resource_type))[-1]
     element = _element(owner, key)
     if element is None:
@@ -201,6 +222,23 @@ def implied_systems(param: SearchParam, resource_type: str) -> Mapping[str, str]
     return systems
 
 
+_MIME_TYPES: Final = "http://hl7.org/fhir/ValueSet/mimetypes"
+
+
+@lru_cache(maxsize=8_192)
+def is_mime_type(param: SearchParam, resource_type: str) -> bool:
+    """Whether the values are MIME types: https://hl7.org/fhir/R4/search.html#mimetype"""
+    return any(
+        element is not None and element.binding == _MIME_TYPES
+        for element in (_last_element(way, resource_type) for way in routes_of(param, resource_type) or ())
+    )
+
+
+def _last_element(way: Route, resource_type: str) -> Element | None:
+    """The element that a route ends in."""
+    return _element(*list(_owners(way, resource_type))[-1]) if way else None
+
+
 @lru_cache(maxsize=256)
 def patient_path(resource_type: str) -> tuple[str, ...] | None:
     """The element that alone says whose the resource is, or None when there may be several.
@@ -224,6 +262,8 @@ def is_patient(param: SearchParam, resource_type: str) -> bool:
     if path is None or param.type != "reference":
         return False
     ways = routes_of(param, resource_type) or ()
+    if any(resolves_to(criterion) is None for way in ways for hop in way for criterion in hop.criteria):
+        return False
     return bool(ways) and all(element_path(way, resource_type) == path for way in ways)
 
 

@@ -73,3 +73,8 @@ def hot_codes(resource_type: str, code: str) -> frozenset[str]:
 def is_hot_uri(code: str, uri: str) -> bool:
     """Whether nearly every resource of a type carries the URI, as it does the profiles of US Core."""
     return code == "_profile" and uri.startswith(_PROFILES)
+
+
+def may_be_hot_uri(code: str, start: str) -> bool:
+    """Whether such a URI can begin with a text."""
+    return code == "_profile" and any(one.startswith(start) or start.startswith(one) for one in _PROFILES)

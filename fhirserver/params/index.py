@@ -15,11 +15,18 @@ from fhirserver.fhir.structure import COMPARTMENTS
 from fhirserver.params import (
     composite,
     date,
+    fulltext,
+    inline,
+    listing,
+    mime,
+    near,
     number,
+    ordering,
+    phonetic,
     presence,
     quantity,
     reference,
-    special,
+    referenced,
     string,
     token,
     uri,
@@ -28,17 +35,25 @@ from fhirserver.params.entries import ORD_ABSENT, Entries, Node
 from fhirserver.params.extract import extractor
 from fhirserver.params.facts import (
     CLINICAL_DATES,
+    INLINE,
     UNIONS,
     implied_systems,
-    is_patient,
+    is_mime_type,
     presence_bits,
     unanswered,
 )
+from fhirserver.params.inline import Run
 from fhirserver.params.reference import Resolve
-from fhirserver.params.registry import Registry, SearchParam, compartment_params
+from fhirserver.params.registry import Registry, SearchParam
+from fhirserver.params.token import TokenValue
 
 Index = Callable[[str, str, dict[str, Any]], Entries]
 """(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
+
+FORMAT: Final = 3
+"""Of all that is written here, hot codes and clinical dates included. Whoever changes what is written for
+some resource raises it: a database whose entries have another format must be rebuilt before it is searched.
+"""
 
 VERSIONED: Final = frozenset({"url", "version"})
 """The parameters of types that are referred to by canonical URL: together they make `url|version`."""
@@ -47,44 +62,72 @@ PATIENT_CODED: Final[Mapping[str, str]] = {"Observation": "code"}
 """Types whose patients can have thousands: a key of `tok` stands for patient and code together."""
 
 
-def indexer(registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo) -> Index:
-    """The function that makes entries. `own_bases` are without a slash at the end."""
+def indexer(
+    registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo, *, integrity: bool = False
+) -> Index:
+    """The function that makes entries. `own_bases` are without a slash at the end.
+
+    `integrity`: with an entry for each reference, for referential integrity.
+    """
     stored = Registry(
         param for param in registry.params if not all(_is_derived(param, t) for t in param.base)
     )
     resolve = reference.resolver(keys, own_bases)
+    full_text = fulltext.mode_of(registry)
     plans: dict[str, Callable[[str, dict[str, Any]], Entries]] = {}
 
     def index(resource_type: str, id_: str, resource: dict[str, Any]) -> Entries:
         plan = plans.get(resource_type)
         if plan is None:
-            plan = plans[resource_type] = _plan(stored, keys, resolve, zone, resource_type)
-        return plan(id_, resource)
+            within = inline.writer(registry, keys, resource_type, index_within)
+            plan = plans[resource_type] = _plan(stored, keys, resolve, zone, resource_type, within)
+        entries = plan(id_, resource)
+        if full_text != "none":
+            entries.words = fulltext.document(keys.tenant, resource_type, resource, full_text)
+        return entries
 
-    return index
+    def index_within(param: SearchParam, inner: Keys, type_: str) -> Run | None:
+        return _indexer(registry, param, inner, resolve, zone, type_, True)
+
+    def with_references(resource_type: str, id_: str, resource: dict[str, Any]) -> Entries:
+        entries = index(resource_type, id_, resource)
+        found = referenced.found_in(keys, own_bases, resource)
+        entries.keys.extend(found)
+        entries.tok.extend(found)
+        return entries
+
+    return with_references if integrity else index
 
 
 def _is_derived(param: SearchParam, resource_type: str) -> bool:
     """Whether the row, or what other parameters store, answers it already, or nothing ever does."""
     if param.code in presence.ALWAYS or (resource_type, param.code) in UNIONS:
         return True
+    if (resource_type, param.code) in INLINE:
+        return False
     if unanswered(param, resource_type) is not None:
         return True
     return bool(param.components) and composite.shape_of(param, resource_type) == "conjunction"
 
 
 def _plan(
-    registry: Registry, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
+    registry: Registry,
+    keys: Keys,
+    resolve: Resolve,
+    zone: tzinfo,
+    resource_type: str,
+    within: inline.Writer | None,
 ) -> Callable[[str, dict[str, Any]], Entries]:
     extract = extractor(registry, resource_type)
     steps = {
-        code: _step(param, keys, resolve, zone, resource_type)
+        code: _step(registry, param, keys, resolve, zone, resource_type)
         for code, param in registry.for_type(resource_type).items()
     }
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
     own = resource_type in COMPARTMENTS
     coded = PATIENT_CODED.get(resource_type)
     versioned = steps.keys() >= VERSIONED
+    listed = listing.indexer(keys, resolve) if resource_type == "List" else None
     paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
 
     def plan(id_: str, resource: dict[str, Any]) -> Entries:
@@ -92,6 +135,8 @@ def _plan(
         entries.keys.append(0)
         word = 0
         found = extract(resource)
+        if within is not None:
+            within(found, entries)
         for code, nodes in found.items():
             bit, key, run = steps[code]
             word |= bit
@@ -104,6 +149,8 @@ def _plan(
             entries.compartments.append(keys.target(resource_type, id_))
         if versioned and found.keys() >= VERSIONED:
             uri.put_version(keys, resource_type, "url", found["url"], found["version"], entries)
+        if listed is not None:
+            listed(resource, entries)
         for code, other in paired:
             if code in found and other in found:
                 entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))
@@ -116,8 +163,12 @@ def _plan(
 
 
 def patient_code_key(keys: Keys, resource_type: str, ptk: int, code: str) -> int:
-    """The key of `tok` for resources of a patient that carry a folded code."""
-    return keys.of("ptk+code", resource_type, code) ^ ptk
+    """The key of `tok` for resources of a patient that carry a folded code.
+
+    Made of the key that the code alone has in the row, so that SQL finds it again from there.
+    """
+    of = PATIENT_CODED[resource_type]
+    return token.key_of(keys, token.FOLDED_SPACE, resource_type, of, TokenValue(None, code)) ^ ptk
 
 
 def _patient_codes(keys: Keys, resource_type: str, ptk: int, nodes: Sequence[Node]) -> Iterator[int]:
@@ -138,26 +189,43 @@ def _distinct(entries: Entries) -> None:
             setattr(entries, name, list(dict.fromkeys(rows)))
 
 
-_Step = tuple[int, int | None, Callable[[Sequence[Any], Entries], None] | None]
+_Step = tuple[int, int | None, Run | None]
 """Presence bit, presence key where there is no bit, and what writes the values."""
 
 
-def _step(param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str) -> _Step:
+def _step(
+    registry: Registry, param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
+) -> _Step:
     bit = presence_bits(resource_type).get(param.code, 0)
     key = None if bit else presence.key_of(keys, resource_type, param.code)
-    return bit, key, _indexer(param, keys, resolve, zone, resource_type)
+    run = _indexer(registry, param, keys, resolve, zone, resource_type)
+    if ordering.is_stored(param, resource_type):
+        run = ordering.indexer(keys, resource_type, param.code, run)
+    return bit, key, run
 
 
 def _indexer(
-    param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
-) -> Callable[[Sequence[Any], Entries], None] | None:
+    registry: Registry,
+    param: SearchParam,
+    keys: Keys,
+    resolve: Resolve,
+    zone: tzinfo,
+    resource_type: str,
+    inside: bool = False,
+) -> Run | None:
+    """What writes the values of a parameter. `inside`: of a resource within the one that the row holds."""
     code = param.code
     match param.type:
         case "token":
-            return token.indexer(keys, resource_type, code, implied_systems(param, resource_type))
+            plain = token.indexer(keys, resource_type, code, implied_systems(param, resource_type))
+            if is_mime_type(param, resource_type):
+                return mime.indexer(keys, resource_type, code, plain)
+            return plain
+        case "string" if code == phonetic.CODE:
+            return phonetic.indexer(keys, resource_type)
         case "string":
             return string.indexer(keys, resource_type, code)
-        case "date" if CLINICAL_DATES.get(resource_type) == code:
+        case "date" if CLINICAL_DATES.get(resource_type) == code and not inside:
             return date.clinical_indexer(keys, resource_type, code, zone)
         case "date":
             return date.indexer(keys, resource_type, code, zone)
@@ -166,18 +234,16 @@ def _indexer(
         case "quantity":
             return quantity.indexer(keys, resource_type, code)
         case "uri":
-            return uri.indexer(keys, resource_type, code)
+            return uri.indexer(keys, resource_type, code, inside)
+        case "reference" if (resource_type, code) in INLINE:
+            return None
         case "reference":
-            within = frozenset(
-                name for name in COMPARTMENTS if code in compartment_params(name, resource_type)
-            )
-            return reference.indexer(
-                keys, resource_type, code, resolve, within, is_patient(param, resource_type)
-            )
+            return reference.indexer(keys, param, resource_type, resolve, inside)
         case "composite":
-            systems: list[Mapping[str, str]] = [{} for _ in param.components]
+            parts = [registry.get(resource_type, component.code) for component in param.components]
+            systems = [implied_systems(part, resource_type) if part is not None else {} for part in parts]
             return composite.indexer(keys, param, resource_type, systems, resolve)
         case "special" if code == "near":
-            return special.near_indexer(keys, resource_type, code)
+            return near.indexer(keys, resource_type, code)
         case _:
             return None

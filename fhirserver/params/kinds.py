@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from fhirserver.errors import Invalid, NotSupported
-from fhirserver.params import date, number, quantity, reference, string, token, uri
+from fhirserver.params import date, near, number, quantity, reference, string, token, uri
 from fhirserver.params import text as syntax
 from fhirserver.params.date import DateValue
-from fhirserver.params.facts import targets
+from fhirserver.params.facts import is_canonical, may_be_canonical, targets
+from fhirserver.params.near import NearValue
 from fhirserver.params.number import NumberValue
 from fhirserver.params.quantity import QuantityValue
 from fhirserver.params.reference import ReferenceValue
 from fhirserver.params.registry import SearchParam
-from fhirserver.params.special import NearValue, parse_near
 from fhirserver.params.string import StringValue
-from fhirserver.params.token import TokenValue
+from fhirserver.params.token import TokenValue, TypedValue, ValueSetValue
 from fhirserver.params.uri import UriValue
 
 
@@ -31,7 +31,7 @@ class CompositeValue:
 
 
 Plain = DateValue | NumberValue | QuantityValue | ReferenceValue | StringValue | TokenValue | UriValue
-Value = Plain | CompositeValue | NearValue
+Value = Plain | CompositeValue | NearValue | TypedValue | ValueSetValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,40 @@ def parse(param: SearchParam, resource_type: str, modifier: str | None, text: st
                 for component, part in zip(param.components, parts, strict=True)
             )
         )
-    if param.type == "special":
-        return parse_near(param, text)
-    pointed = targets(param, resource_type) if param.type == "reference" else ()
-    return plain(param.type, pointed, modifier, text, reading)
+    match param.type, modifier:
+        case "special", _:
+            return near.parse(param, text)
+        case "token", "in" | "not-in":
+            return token.parse_value_set(text)
+        case "token", "above" | "below":
+            return token.parse_concept(text)
+        case "token", "of-type":
+            return token.parse_typed(text)
+        case "uri", "above" | "below":
+            return uri.parse_url(text, modifier)
+        case "reference", _ if is_canonical(param, resource_type):
+            return reference.parse_canonical(text, targets(param, resource_type))
+        case "reference", "above" | "below":
+            return reference.parse_node(text, targets(param, resource_type), reading.own_bases)
+        case "reference", _:
+            by_url = may_be_canonical(param, resource_type)
+            return plain(param.type, targets(param, resource_type), modifier, text, reading, by_url)
+        case _:
+            return plain(param.type, (), modifier, text, reading)
 
 
-def plain(type_: str, pointed: tuple[str, ...], modifier: str | None, text: str, reading: Reading) -> Plain:
-    """One value of any type but composite and special. Raises Invalid, NotSupported."""
+def plain(
+    type_: str,
+    pointed: tuple[str, ...],
+    modifier: str | None,
+    text: str,
+    reading: Reading,
+    by_url: bool = False,
+) -> Plain:
+    """One value of any type but composite and special. Raises Invalid, NotSupported.
+
+    `pointed`: the types that a reference may point at; `by_url`: perhaps by a canonical URL.
+    """
     match type_:
         case "date":
             return date.parse(text, reading.zone)
@@ -75,8 +101,10 @@ def plain(type_: str, pointed: tuple[str, ...], modifier: str | None, text: str,
         case "reference" if modifier == "identifier":
             return token.parse(text)
         case "reference":
-            return reference.parse(text, pointed, modifier, reading.own_bases)
+            return reference.parse(text, pointed, modifier, reading.own_bases, by_url)
         case "string":
+            return string.parse(text)
+        case "token" if modifier == "text":
             return string.parse(text)
         case "token":
             return token.parse(text)

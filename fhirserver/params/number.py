@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.errors import Invalid
@@ -31,16 +31,24 @@ _SHORT: Final = 1_000_000_000
 _SHORT_LENGTH: Final = 40
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?")
 _APPROXIMATE: Final = Decimal("0.1")
+_HALF: Final = Decimal("0.5")
 
 
 @dataclass(frozen=True, slots=True)
 class NumberValue:
-    """A number with its comparison; [lo, hi) is the range that its written precision implies."""
+    """A number with its comparison; [lo, hi) is the range that its written precision implies.
 
-    prefix: Prefix
+    `first` to `last` is the range of `ap`: a tenth of the value on either side, or the implied one if
+    that is wider. `co`, which `_filter` alone has: the range that the other number's precision implies
+    contains this one.
+    """
+
+    prefix: Prefix | Literal["co"]
     value: Decimal
     lo: Decimal
     hi: Decimal
+    first: Decimal
+    last: Decimal
 
 
 def parse(text: str) -> NumberValue:
@@ -54,7 +62,8 @@ def parse(text: str) -> NumberValue:
     if not in_range(value):
         raise Invalid(f"the exponent of '{digits}' is out of range")
     half = _half(digits, value)
-    return NumberValue(prefix, value, value - half, value + half)
+    margin = max(half, abs(value) * _APPROXIMATE)
+    return NumberValue(prefix, value, value - half, value + half, value - margin, value + margin)
 
 
 def _half(digits: str, value: Decimal) -> Decimal:
@@ -110,12 +119,6 @@ def indexer(keys: Keys, resource_type: str, code: str) -> Indexer:
     return index
 
 
-def widened(value: NumberValue) -> tuple[Decimal, Decimal]:
-    """The range of `ap`: a tenth of the value on either side, or the implied one if that is wider."""
-    margin = abs(value.value) * _APPROXIMATE
-    return min(value.lo, value.value - margin), max(value.hi, value.value + margin)
-
-
 _LO: Final = sql("x.lo")
 _HI: Final = sql("x.hi")
 
@@ -144,8 +147,17 @@ def test(value: NumberValue, lo: Fragment = _LO, hi: Fragment = _HI) -> Fragment
         case "eb":
             return sql("{} < {}::numeric", hi, number)
         case "ap":
-            first, last = widened(value)
-            return sql("{} <= {}::numeric AND {} >= {}::numeric", lo, last, hi, first)
+            return sql("{} <= {}::numeric AND {} >= {}::numeric", lo, value.last, hi, value.first)
+        case "co":
+            least, most = _half_digit(lo), _half_digit(hi)
+            return sql(
+                "{} - {} <= {}::numeric AND {} + {} > {}::numeric", lo, least, number, hi, most, number
+            )
+
+
+def _half_digit(stored: Fragment) -> Fragment:
+    """Half of the last digit after the point of a stored number, which keeps them; nothing of infinity."""
+    return sql("coalesce(('5e-' || (scale({}) + 1))::numeric, 0)", stored)
 
 
 Row = tuple[int, Decimal, Decimal]
@@ -204,9 +216,12 @@ def selects(keys: Keys, prefixes: Sequence[tuple[str, ...]], value: NumberValue)
             narrow = sql("x.lo >= {}::numeric", number)
             wide = sql("x.lo < {}::numeric AND {}", number, test(value))
         case "ap":
-            first, last = widened(value)
-            narrow = sql("x.lo >= {}::numeric AND x.lo <= {}::numeric", first, last)
-            wide = sql("x.lo < {}::numeric AND {}", first, test(value))
+            narrow = sql("x.lo >= {}::numeric AND x.lo <= {}::numeric", value.first, value.last)
+            wide = sql("x.lo < {}::numeric AND {}", value.first, test(value))
+        case "co":
+            near = sql("x.lo >= {}::numeric AND x.lo <= {}::numeric", number - _HALF, number + _HALF)
+            narrow = sql("{} AND {}", near, test(value))
+            wide = sql("x.lo <= {}::numeric AND {}", number + _HALF, test(value))
         case _:
             narrow, wide = test(value), None
     found = [_select([keys.of(*prefix) for prefix in prefixes], narrow)]

@@ -27,6 +27,8 @@ ALWAYS: Final = frozenset({"_id", "_lastUpdated"})
 
 def present(scope: Scope, registry: Registry, param: SearchParam) -> Fragment:
     """Whether the row has a value for the parameter."""
+    if scope.inline:
+        return has_keys(scope.alias, [key_of(scope.keys, scope.resource_type, param.code)])
     if param.code in ALWAYS:
         return TRUE
     parts = UNIONS.get((scope.resource_type, param.code))

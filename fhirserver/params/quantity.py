@@ -239,11 +239,12 @@ def tests(prefix: tuple[str, ...], value: QuantityValue) -> tuple[tuple[str, ...
 
 
 def _converted(value: NumberValue, code: str) -> tuple[NumberValue, str] | None:
-    """The value and its implied range in base units."""
-    point, lo, hi = (ucum.canonical(x, code) for x in (value.value, value.lo, value.hi))
-    if point is None or lo is None or hi is None:
+    """The value and its ranges in base units: a tenth of 37 Cel is not one of 310.15 K."""
+    numbers = (value.value, value.lo, value.hi, value.first, value.last)
+    point, lo, hi, first, last = (ucum.canonical(number, code) for number in numbers)
+    if point is None or lo is None or hi is None or first is None or last is None:
         return None
-    return NumberValue(value.prefix, point[0], lo[0], hi[0]), point[1]
+    return NumberValue(value.prefix, point[0], lo[0], hi[0], first[0], last[0]), point[1]
 
 
 def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[QuantityValue]) -> Condition:

@@ -24,6 +24,8 @@ from fhirserver.params.condition import Condition, Rank, Rids, Scope, exists, ha
 from fhirserver.params.entries import Entries, Indexer, Node
 
 MODIFIERS: Final = ("exact", "contains", "missing")
+COMPARISONS: Final = ("eq", "ne", "sw", "ew", "gt", "lt", "ge", "le")
+"""What `_filter` compares by, beside `:contains`."""
 VALUE_LENGTH_MAX: Final = 600
 CONTAINS_LENGTH_MAX: Final = 100
 _PARTS_MAX: Final = 8
@@ -60,7 +62,7 @@ class _Base(dict[int, str]):
 _SEPARATORS: Final = frozenset("-_/,;:|")
 _APOSTROPHES: Final = dict.fromkeys(map(ord, "`\u00b4\u02b9\u02bb\u02bc\u02bd"), "")
 """Those that Unicode does not count as punctuation."""
-_STROKES: Final = {
+STROKES: Final = {
     "ł": "l",
     "ø": "o",
     "đ": "d",
@@ -72,7 +74,7 @@ _STROKES: Final = {
     "ŧ": "t",
 }
 """Letters that do not decompose into a base letter and a mark: https://www.unicode.org/reports/tr30/"""
-_BASE: Final = _Base({ord("ı"): "i", **{ord(char): base for char, base in _STROKES.items()}})
+_BASE: Final = _Base({ord("ı"): "i", **{ord(char): base for char, base in STROKES.items()}})
 
 
 @lru_cache(maxsize=16_384)
@@ -134,11 +136,11 @@ def exact_key(keys: Keys, resource_type: str, code: str, text: str) -> int:
 
 
 def rows(first: int, more: int, text: str) -> list[tuple[int, str]]:
-    """The rows of `str` for one text."""
+    """The rows of `str` for one text. The one that holds its end is shorter than VALUE_LENGTH_MAX."""
     folded = fold(text)
-    found = [(first, folded[:VALUE_LENGTH_MAX])] if folded else []
+    found = [(first, folded[:VALUE_LENGTH_MAX])]
     step = VALUE_LENGTH_MAX - CONTAINS_LENGTH_MAX
-    for start in range(step, len(folded) - CONTAINS_LENGTH_MAX, step):
+    for start in range(step, len(folded) - CONTAINS_LENGTH_MAX + 1, step):
         found.append((more, folded[start : start + VALUE_LENGTH_MAX]))
     return found
 
@@ -197,6 +199,8 @@ def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[Stri
             return Condition(has_keys(scope.alias, hashes), equal.drivers, equal.rank)
         case "contains":
             return _contains(scope, first, more, values)
+        case _ if modifier in COMPARISONS:
+            return _compared(scope, first, more, modifier, values)
         case _:
             raise unsupported_modifier(code, modifier, MODIFIERS)
 
@@ -218,6 +222,49 @@ def _search(scope: Scope, keys: Sequence[int], test: Fragment, rank: int) -> Con
     )
     selects = [sql("SELECT x.rid FROM str x WHERE x.key = {} AND ({})", key, test) for key in keys]
     return Condition(filter_, tuple(Rids(select) for select in selects), rank, True)
+
+
+def _compared(scope: Scope, first: int, more: int, operator: str, values: Sequence[StringValue]) -> Condition:
+    """An operator of `_filter`: https://hl7.org/fhir/R4/search_filter.html#ops
+
+    Folded texts, by code points. What is longer than a row is decided by its beginning alone, so the
+    text asked for has to be shorter. A text that ends in a row leaves room in it.
+    """
+    length_max = CONTAINS_LENGTH_MAX if operator == "ew" else VALUE_LENGTH_MAX - 1
+    if any(len(value.folded) > length_max for value in values):
+        raise Invalid(f"'{operator}' takes at most {length_max} characters")
+    tests = or_(*(_comparison(operator, value.folded) for value in values))
+    match operator:
+        case "eq":
+            return _search(scope, [first], tests, Rank.STRING_EXACT)
+        case "sw":
+            return _search(scope, [first], tests, Rank.STRING)
+        case "ew":
+            return _search(scope, [first, more], tests, Rank.CONTAINS)
+        case _:
+            return _search(scope, [first], tests, Rank.OPEN_RANGE)
+
+
+def _comparison(operator: str, folded: str) -> Fragment:
+    match operator:
+        case "eq":
+            return sql("x.val = {}", folded)
+        case "ne":
+            return sql("x.val <> {}", folded)
+        case "sw":
+            return _starts(folded)
+        case "ew":
+            return sql("length(x.val) < {} AND right(x.val, {}) = {}", VALUE_LENGTH_MAX, len(folded), folded)
+        case "gt":
+            return sql("x.val > {}", folded)
+        case "lt":
+            return sql("x.val < {}", folded)
+        case "ge":
+            return sql("x.val >= {}", folded)
+        case "le":
+            return sql("x.val <= {}", folded)
+        case _:
+            raise AssertionError(operator)
 
 
 def _contains(scope: Scope, first: int, more: int, values: Sequence[StringValue]) -> Condition:

@@ -14,6 +14,7 @@ from fhirserver.errors import Forbidden
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.policy.principal import Principal, Role
 from fhirserver.policy.restriction import (
+    DEFINING,
     EVERYTHING,
     CareTeams,
     Compartment,
@@ -39,10 +40,6 @@ ACTION: Final = {
     "delete_conditional": "d",
 }
 """Interaction -> the letter that a scope must have for it."""
-
-ACCESS_TYPES: Final = frozenset({"Person", "PractitionerRole"})
-"""Types that say who may sign in as whom and with which roles. The `*` of a role lets nobody write them: a
-role whose holders administer others names them."""
 
 FREE: Final = frozenset({"capabilities", "bundle"})
 """Open to all; the entries of a Bundle are decided one by one."""
@@ -104,7 +101,9 @@ def _permits(principal: Principal, scope: Scope) -> list[Permit]:
     types = ENDPOINT_TYPES if scope.type == "*" else frozenset({scope.type})
     match scope.context:
         case "system":
-            return [] if principal.user else [Permit(types, scope.actions, (), scope.params)]
+            if principal.user is not None:
+                return []
+            return [Permit(of, actions, (), scope.params) for of, actions in _reach(scope) if actions]
         case _ if principal.user is None:
             return []
         case "patient":
@@ -139,13 +138,16 @@ def _within(principal: Principal, role: Role, permit: Permit) -> list[Permit]:
 
 
 def _reach(scope: Scope) -> list[tuple[frozenset[str], frozenset[str]]]:
-    """Types of a role's scope, and what it lets do with them."""
+    """Types of a scope of a role, or of a service, and what it lets do with them.
+
+    `*` is no word about writing what the server itself goes by: such types have to be named.
+    """
     if scope.type != "*":
         return [(frozenset({scope.type}), scope.actions)]
     reading = scope.actions & frozenset("rs")
     if reading == scope.actions:
         return [(ENDPOINT_TYPES, scope.actions)]
-    return [(ENDPOINT_TYPES - ACCESS_TYPES, scope.actions), (ACCESS_TYPES, reading)]
+    return [(ENDPOINT_TYPES - DEFINING, scope.actions), (DEFINING, reading)]
 
 
 def _placed(

@@ -11,13 +11,14 @@ from typing import Final
 import msgspec
 
 from fhirserver.policy.principal import Role
+from fhirserver.policy.restriction import DEFINING
 from fhirserver.policy.scopes import parse
 
 CARE_TEAM: Final = "care-team"
 """Among the scopes of a role: its `patient/` scopes are about the patients of its holder's care teams."""
 
 DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "administrator": ("user/*.cruds", "user/Person.cruds", "user/PractitionerRole.cruds"),
+    "administrator": ("user/*.cruds", *(f"user/{type_}.cruds" for type_ in sorted(DEFINING))),
     "practitioner": ("user/*.crus", "user/Basic.d"),
     "nurse": (
         *("user/*.rs", "user/Observation.crus", "user/Procedure.crus", "user/MedicationAdministration.crus"),
@@ -42,7 +43,8 @@ DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "related-person": ("patient/*.rs",),
 }
-"""Where the settings name no other. A researcher sees no patient unless a grant of another role says so."""
+"""Where the settings name no other. A researcher sees no patient unless a grant of another role says so. `*`
+does not allow to write what the server itself goes by (`restriction.DEFINING`): a role names such types."""
 
 
 _decoder = msgspec.json.Decoder(dict[str, tuple[str, ...]])

@@ -5,41 +5,59 @@ https://hl7.org/fhir/R4/search.html#chaining, https://hl7.org/fhir/R4/search.htm
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from fhirserver.errors import Invalid, NotSupported, TooCostly
+from fhirserver.errors import FhirError, Invalid, TooCostly
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.fhir.suggest import nearest
-from fhirserver.params import date, kinds, modifiers, special
+from fhirserver.params import date, fulltext, kinds, modifiers, reference, special, textquery
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import UnsupportedModifier
-from fhirserver.params.facts import is_canonical, targets, unanswered
+from fhirserver.params.condition import UnknownParameter, UnsupportedModifier
+from fhirserver.params.facts import INLINE, unanswered
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, SearchParam
-from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Missing, Updated
+from fhirserver.search import hops, lists
+from fhirserver.search.hops import alike
+from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Listed, Missing, Updated, Words
 
-CHAIN_TYPES_MAX: Final = 12
-"""Types that a chain without `:Type` may spread to; beyond that the caller has to say which."""
-
-DEFINED: Final = frozenset(
-    {"_text", "_content", "_list", "_query", "_filter", "_contained", "_containedType"}
-)
+DEFINED: Final = frozenset({"_query"})
 """What R4 defines for all types and this server does not offer yet."""
 
+SPECIAL: Final = frozenset({"_filter", "_list"})
+"""What R4 defines for all types and no SearchParameter describes."""
 
-class UnknownParameter(NotSupported):
-    """The type has no such parameter, or this server none: ignored when the caller is lenient."""
+
+class Incomplete(FhirError):
+    """A parameter whose index entries are not complete yet (409): what it found would be a part of what
+    there is, so it is refused whatever the handling. `name` is its code, `id` that of its SearchParameter."""
+
+    status = 409
+    code = "transient"
+    name = ""
+    id = ""
+
+    @classmethod
+    def of(cls, name: str, id_: str, percentage: int | None = None) -> Incomplete:
+        """The error that says how much is done, where that is known."""
+        done = "" if percentage is None else f", {percentage}% are done"
+        error = cls(
+            f"search parameter '{name}' is being built{done}; it can be used when it is complete:"
+            f" SearchParameter/{id_}/$status"
+        )
+        error.name, error.id = name, id_
+        return error
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads the parameters of a search on one type."""
+    """Reads the parameters of a search on one type, or, `across`, on several."""
 
     registry: Registry
     reading: Reading
     or_values_max: int
     chain_depth_max: int
+    across: bool = False
 
     def condition(self, resource_type: str, name: str, value: str, depth: int = 0) -> Condition:
         """What `name=value` demands of a resource of a type, `depth` hops down a chain.
@@ -49,18 +67,43 @@ class Reader:
         if depth > self.chain_depth_max:
             raise TooCostly(f"a chain has at most {self.chain_depth_max} links")
         if name == "_has" or name.startswith("_has:"):
-            return self._has(name, value, depth)
+            return self._has(name, resource_type, value, depth)
+        if name.partition(":")[0] == "_list":
+            return self._listed(name, value)
         head, dot, rest = name.partition(".")
         code, colon, modifier = head.partition(":")
-        param = self._param(resource_type, code)
+        if code in fulltext.CODES:
+            return self._full_text(resource_type, code, name, value)
+        param = self.param(resource_type, code)
         if dot:
-            return self._chain(resource_type, param, modifier or None, rest, value, depth)
+            return self.chain(
+                resource_type,
+                param,
+                modifier or None,
+                rest,
+                lambda of: self.condition(of, rest, value, depth + 1),
+            )
         if colon and not modifier:
             raise UnsupportedModifier(f"'{name}' ends in a colon without a modifier")
         return self._clause(resource_type, param, modifier or None, value)
 
-    def _param(self, resource_type: str, code: str) -> SearchParam:
-        return defined(self.registry, resource_type, code)
+    def param(self, resource_type: str, code: str) -> SearchParam:
+        """The parameter of a type, one that leads into the resource included. Raises UnknownParameter."""
+        if (resource_type, code) not in INLINE:
+            return defined(self.registry, resource_type, code)
+        found = self.registry.get(resource_type, code)
+        if found is None:
+            raise unknown(resource_type, code, self.registry)
+        return found
+
+    def _full_text(self, resource_type: str, code: str, name: str, value: str) -> Words:
+        """`_text` and `_content`. Across types, those that have no narrative are not found by `_text`."""
+        param = self.registry.get("DomainResource", code)
+        if param is None or (not self.across and self.registry.get(resource_type, code) is None):
+            raise unknown(resource_type, code, self.registry)
+        if name != code:
+            raise UnsupportedModifier(f"'{code}' has no modifiers and leads nowhere: '{name}'")
+        return Words(code, tuple(textquery.parse(part) for part in self._values(code, value)))
 
     def _values(self, code: str, value: str) -> list[str]:
         parts = [part for part in syntax.split(value, ",") if part]
@@ -75,6 +118,8 @@ class Reader:
                 raise Invalid(f"{param.code}:missing is true or false, not '{value}'")
             return Missing(param, value == "true")
         parts = self._values(param.code, value)
+        if (resource_type, param.code) in INLINE:
+            return inline_ids(param, resource_type, modifier, parts, self.reading)
         if param.code == "_id":
             return Ids(tuple(special.parse_id(part) for part in parts), modifier == "not")
         if param.code == "_lastUpdated":
@@ -85,32 +130,28 @@ class Reader:
             tuple(kinds.parse(param, resource_type, modifier, part, self.reading) for part in parts),
         )
 
-    def _chain(
-        self, resource_type: str, param: SearchParam, modifier: str | None, rest: str, value: str, depth: int
+    def chain(
+        self,
+        resource_type: str,
+        param: SearchParam,
+        modifier: str | None,
+        rest: str,
+        inner_of: Callable[[str], Condition],
     ) -> Chain:
-        if param.type != "reference":
-            raise Invalid(f"'{param.code}' is no reference: '{param.code}.{rest}' leads nowhere")
-        require_followed(param, resource_type)
-        if modifier is not None and modifier not in ENDPOINT_TYPES:
-            raise UnsupportedModifier(f"'{modifier}' is not a resource type: {param.code}:[type].{rest}")
-        allowed = targets(param, resource_type) or tuple(sorted(ENDPOINT_TYPES))
-        pointed = (modifier,) if modifier else tuple(t for t in allowed if t in ENDPOINT_TYPES)
-        inner: list[tuple[str, Condition]] = []
-        missed: UnknownParameter | None = None
-        for target in pointed:
-            try:
-                inner.append((target, self.condition(target, rest, value, depth + 1)))
-            except UnknownParameter as error:
-                missed = missed or error
-        if not inner:
-            raise missed or UnknownParameter(f"'{param.code}' points at nothing that can be searched")
-        if len(inner) > CHAIN_TYPES_MAX:
-            raise TooCostly(
-                f"'{param.code}.{rest}' spreads to {len(inner)} types; say which: {param.code}:[type].{rest}"
-            )
-        return Chain(param, tuple(inner))
+        """What a reference must point at. `inner_of` says what is demanded of a type, or raises an error
+        where that cannot be asked of it; `rest` is how messages call it."""
+        nested = INLINE.get((resource_type, param.code))
+        if nested is not None:
+            return _inline(param, nested, modifier, rest, inner_of)
+        return hops.chain(self.registry, resource_type, param, modifier, rest, inner_of)
 
-    def _has(self, name: str, value: str, depth: int) -> Has:
+    def _listed(self, name: str, value: str) -> Listed:
+        if name != "_list":
+            raise UnsupportedModifier(f"'{name}' is not defined: _list takes no modifier")
+        bases = self.reading.own_bases
+        return Listed(tuple(lists.parse(part, bases) for part in self._values(name, value)))
+
+    def _has(self, name: str, resource_type: str, value: str, depth: int) -> Has:
         parts = name.split(":", 3)
         if len(parts) < 4 or not all(parts[1:]):
             raise Invalid(f"'{name}' is not _has:[type]:[reference parameter]:[parameter]")
@@ -119,15 +160,50 @@ class Reader:
             raise UnknownParameter(
                 f"'{source}' in '{name}' is not a resource type{alike(source, ENDPOINT_TYPES)}"
             )
-        param = self._param(source, code)
-        if param.type != "reference":
-            raise Invalid(f"'{code}' in '{name}' is not a reference parameter of {source}")
-        require_followed(param, source)
-        return Has(source, param, self.condition(source, rest, value, depth + 1))
+        param = defined(self.registry, source, code)
+        return hops.has(
+            self.registry,
+            resource_type,
+            param,
+            source,
+            lambda of: self.condition(of, rest, value, depth + 1),
+        )
+
+
+def inline_ids(
+    param: SearchParam, resource_type: str, modifier: str | None, texts: list[str], reading: Reading
+) -> Chain:
+    """A resource within the one that is searched, by the id that it has there. Raises Invalid."""
+    nested = INLINE[resource_type, param.code]
+    ids: list[str] = []
+    for text in texts:
+        found = reference.parse(text, (nested,), modifier, reading.own_bases)
+        if found.id is None or found.types != (nested,) or found.version is not None:
+            raise Invalid(
+                f"'{text}' is not an id or {nested}/[id]; {param.code}.[parameter] searches contents"
+            )
+        ids.append(found.id)
+    return Chain(param, ((nested, Ids(tuple(ids))),))
+
+
+def _inline(
+    param: SearchParam, nested: str, modifier: str | None, rest: str, inner_of: Callable[[str], Condition]
+) -> Chain:
+    """A chain into a resource within the one that is searched; nothing else knows of that resource."""
+    if modifier not in (None, nested):
+        raise UnsupportedModifier(f"'{param.code}' is a {nested}, not a {modifier}")
+    code = rest.partition(":")[0]
+    if code in ("_has", "_list"):
+        raise Invalid(f"nothing refers to a resource within another: no _has or _list after '{param.code}.'")
+    if code in fulltext.CODES:
+        raise Invalid(f"a resource within another has no words of its own: no {code} after '{param.code}.'")
+    return Chain(param, ((nested, inner_of(nested)),))
 
 
 def defined(registry: Registry, resource_type: str, code: str) -> SearchParam:
-    """The parameter of a type by its code. Raises UnknownParameter for none, and for one without answers."""
+    """The parameter of a type by its code. Raises UnknownParameter for none, and for one without answers,
+    Incomplete for one that has not all of its answers yet."""
+    require_complete(registry, resource_type, code)
     param = registry.get(resource_type, code)
     reason = "is not supported by this server" if code in DEFINED else None
     if param is not None:
@@ -139,22 +215,20 @@ def defined(registry: Registry, resource_type: str, code: str) -> SearchParam:
     return param
 
 
-def require_followed(param: SearchParam, resource_type: str) -> None:
-    """Raises UnknownParameter for a reference that leads by URL, where keys of ids are needed."""
-    if is_canonical(param, resource_type):
-        raise UnknownParameter(
-            f"'{param.code}' of {resource_type} refers by canonical URL: no chain or include follows it"
-        )
-
-
-def alike(name: str, known: frozenset[str]) -> str:
-    """The end of a message that says what else it may have been."""
-    names = nearest(name, known)
-    return f"; alike: {', '.join(names)}" if names else ""
+def require_complete(registry: Registry, resource_type: str, code: str) -> None:
+    """Raises Incomplete for a parameter of the type (`Resource`: of all types) that is being built."""
+    id_ = registry.building.get((resource_type, code))
+    if id_ is not None:
+        raise Incomplete.of(code, id_)
 
 
 def unknown(resource_type: str, code: str, registry: Registry) -> UnknownParameter:
     """The error for a name that is no parameter of the type."""
+    if code in fulltext.CODES and registry.get("DomainResource", code) is None:
+        return UnknownParameter(
+            f"'{code}' is off on this server: the setting full_text offers it, and `fhirserver reindex` then"
+            " fills it for what is stored already"
+        )
     names = registry.nearest(resource_type, code)
     hint = f"; alike: {', '.join(names)}" if names else ""
     return UnknownParameter(f"{resource_type} has no search parameter '{code}'{hint}")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
-from fhirserver.db.sql import TRUE, not_, sql
-from fhirserver.params import composite, plain, presence, quantity, special
-from fhirserver.params.condition import Condition, Rank, Scope, Tokens
-from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
+from fhirserver.db.sql import TRUE, and_, not_, sql
+from fhirserver.params import composite, date, fulltext, inline, plain, presence, quantity, special
+from fhirserver.params.condition import Condition, Rank, Scope, Tokens, either
+from fhirserver.params.facts import CLINICAL_DATES, INLINE, UNIONS, is_patient
 from fhirserver.params.index import PATIENT_CODED, patient_code_key
 from fhirserver.params.kinds import CompositeValue, Value
 from fhirserver.params.reference import ReferenceValue
 from fhirserver.params.registry import SearchParam
 from fhirserver.params.token import TokenValue
-from fhirserver.search import chain, query
+from fhirserver.search import chain, lists, query
 from fhirserver.search.context import Context
 from fhirserver.search.restrict import narrowing, within
+from fhirserver.search.sources import best
 
 
 def compile_all(
@@ -24,8 +25,23 @@ def compile_all(
 ) -> list[Condition]:
     """All conditions on a row, those drivers that only two of them together have, and those that what the
     caller may see has."""
-    compiled = [compile_one(context, scope, condition, depth) for condition in conditions]
-    return [*compiled, *_together(scope, conditions), *narrowing(context, scope)]
+    return [*_every(context, scope, conditions, depth), *narrowing(context, scope)]
+
+
+def _every(
+    context: Context, scope: Scope, conditions: Sequence[query.Condition], depth: int
+) -> list[Condition]:
+    every = list(_flat(conditions))
+    compiled = [compile_one(context, scope, condition, depth) for condition in every]
+    return [*compiled, *_together(scope, every)]
+
+
+def _flat(conditions: Iterable[query.Condition]) -> Iterator[query.Condition]:
+    for condition in conditions:
+        if isinstance(condition, query.And):
+            yield from _flat(condition.conditions)
+        else:
+            yield condition
 
 
 def compile_one(context: Context, scope: Scope, condition: query.Condition, depth: int) -> Condition:
@@ -35,24 +51,59 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
             return _clause(context, scope, param, modifier, values)
         case query.Missing(param, missing):
             return presence.compile(scope, context.registry, param, missing)
+        case query.Ids(ids, negated) if scope.inline:
+            return _clause(context, scope, _common(context, "_id"), "not" if negated else None, _tokens(ids))
+        case query.Updated(values) if scope.inline:
+            return date.compile(scope, "_lastUpdated", None, values)
+        case query.Chain(param, ((nested, inner),)) if (scope.resource_type, param.code) in INLINE:
+            there = presence.compile(scope, context.registry, param, False)
+            place = inline.place(scope.resource_type, param.code)
+            return _all([there, compile_one(context, scope.inside(place, nested), inner, depth)])
         case query.Ids(ids, negated):
             found = special.compile_ids(scope, ids)
             return Condition(not_(found.filter)) if negated else found
         case query.Updated(values):
             return special.compile_updated(scope, values, scope.resource_type not in CLINICAL_DATES)
+        case query.Words(code, queries):
+            return fulltext.compile(scope, code, queries)
         case query.Within(compartment, id_):
             return within(context, scope, compartment, id_)
+        case query.Listed(names):
+            return lists.compile(context, scope, names, depth)
         case query.Has(source, param, inner):
             of = context.scope(source, depth + 1)
             found = compile_one(context, of, inner, depth + 1)
             return chain.referred(context, scope, param, of, found)
+        case query.And(conditions):
+            return _all(_every(context, scope, conditions, depth))
+        case query.Or(conditions):
+            return either([compile_one(context, scope, one, depth) for one in conditions])
+        case query.Not(inner):
+            negated = compile_one(context, scope, inner, depth).filter
+            return Condition(sql("({}) IS NOT TRUE", negated))
         case query.Chain(param, targets):
-            return chain.either(
-                [
-                    chain.refers(context, scope, param, of, compile_one(context, of, inner, depth + 1))
-                    for of, inner in ((context.scope(type_, depth + 1), inner) for type_, inner in targets)
-                ]
-            )
+            ends = [(context.scope(type_, depth + 1), end) for type_, end in targets]
+            found = [(of, compile_one(context, of, end, depth + 1)) for of, end in ends]
+            return chain.refers(context, scope, param, found)
+
+
+def _all(conditions: Sequence[Condition]) -> Condition:
+    """All of them as one, reached by the best driver."""
+    chosen = best(conditions)
+    filter_ = and_(*(condition.filter for condition in conditions))
+    if chosen is None:
+        return Condition(filter_)
+    return Condition(filter_, chosen.drivers, chosen.rank, chosen.exact and len(conditions) == 1)
+
+
+def _common(context: Context, code: str) -> SearchParam:
+    found = context.registry.get("Resource", code)
+    assert found is not None
+    return found
+
+
+def _tokens(ids: Sequence[str]) -> tuple[TokenValue, ...]:
+    return tuple(TokenValue(None, id_) for id_ in ids)
 
 
 def _clause(
@@ -65,7 +116,10 @@ def _clause(
         return composite.compile(
             scope, context.registry, param, modifier, cast(Sequence[CompositeValue], values)
         )
-    return plain.compile(scope, param, modifier, values)
+    found = plain.compile(scope, param, modifier, values)
+    if modifier == "ne" and param.type in ("token", "uri"):
+        return _all([presence.compile(scope, context.registry, param, False), found])
+    return found
 
 
 def _union(
@@ -78,7 +132,7 @@ def _union(
         for param in (context.registry.get(scope.resource_type, part) for part in parts)
         if param is not None
     ]
-    merged = chain.either(found)
+    merged = either(found)
     return Condition(sql("NOT ({})", merged.filter)) if modifier == "not" else merged
 
 
@@ -87,6 +141,8 @@ def _union(
 
 def _together(scope: Scope, conditions: Sequence[query.Condition]) -> list[Condition]:
     """Index entries that stand for two parameters at once narrow more than either."""
+    if scope.inline:
+        return []
     clauses = {c.param.code: c for c in conditions if isinstance(c, query.Clause) and c.modifier is None}
     return [
         *(found for found in (_patient_and_code(scope, clauses),) if found is not None),

@@ -48,9 +48,20 @@ class Context:
     def tenant(self) -> int:
         return self.keys.tenant
 
+    @property
+    def as_snapshot(self) -> Fragment:
+        """The snapshot of the first page as text: this statement's own where it is the first."""
+        if self.snapshot is None:
+            return sql("(SELECT pg_current_snapshot()::text)")
+        return sql("{}::text", self.snapshot)
+
     def scope(self, resource_type: str, depth: int = 0) -> Scope:
         """Where conditions on the row at a depth of chaining are compiled."""
         return Scope(self.keys, resource_type, ROW if depth == 0 else _INNER[depth - 1], self.now)
+
+    def contained(self, resource_type: str) -> Scope:
+        """Where conditions on the resources that others contain are compiled."""
+        return Scope(self.keys, resource_type, ROW, self.now, contained=True)
 
     def current(self, alias: Fragment) -> Fragment:
         """Of the rows that are current now: those that already were in the snapshot.

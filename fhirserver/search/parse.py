@@ -6,7 +6,7 @@ out with a warning where the caller is lenient; a modifier that cannot be honour
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any, Final, cast, get_args
@@ -14,19 +14,34 @@ from zoneinfo import ZoneInfo
 
 from fhirserver.errors import Invalid, NotSupported, TooCostly
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
+from fhirserver.params import fulltext
 from fhirserver.params import text as syntax
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, compartment_params
-from fhirserver.search import include, sort
-from fhirserver.search.clauses import DEFINED, Reader, UnknownParameter, alike
-from fhirserver.search.query import Condition, Handling, Include, SearchQuery, Summary, Total, Within
+from fhirserver.search import include, sort_keys
+from fhirserver.search.clauses import DEFINED, SPECIAL, Reader, UnknownParameter, alike, require_complete
+from fhirserver.search.filter import resolve as filter_
+from fhirserver.search.query import (
+    Condition,
+    Contained,
+    Handling,
+    Include,
+    SearchQuery,
+    SortKey,
+    Summary,
+    Total,
+    Within,
+)
 
 CURSOR: Final = "_cursor"
 """The parameter of page links that names the place to go on from."""
 
 _IGNORED: Final = frozenset({"_format", "_pretty"})
 RESULT_PARAMS: Final = _IGNORED | frozenset(
-    {"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", CURSOR}
+    {
+        *("_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude"),
+        *("_contained", "_containedType", CURSOR),
+    }
 )
 """What says how results are given, not which: https://hl7.org/fhir/R4/search.html#return"""
 
@@ -72,16 +87,13 @@ def parse(
     """The search that the parameters mean: on a type, on those of `_type` or all (None), or of a compartment.
 
     Parameters without a value are left out: https://hl7.org/fhir/R4/search.html#errors. Raises
-    NotSupported, Invalid or TooCostly; UnknownParameter becomes a warning where `handling` is lenient,
-    but for `_query`, which has to be known.
+    NotSupported, Invalid or TooCostly; UnknownParameter becomes a warning where `handling` is lenient.
     """
     if len(params) > limits.params_max:
         raise TooCostly(f"the search has {len(params)} parameters; {limits.params_max} is the limit")
     types = _types(resource_type, params, compartment)
     spread = resource_type is None and compartment is None and len(types) == len(ENDPOINT_TYPES)
-    reader = Reader(
-        registry, Reading(limits.zone, limits.own_bases), limits.or_values_max, limits.chain_depth_max
-    )
+    reader = _reader(registry, limits, len(types) > 1)
     start: tuple[Condition, ...] = (Within(*compartment),) if compartment else ()
     conditions: dict[str, list[Condition]] = {type_: list(start) for type_ in types}
     applied: list[tuple[str, str]] = []
@@ -99,9 +111,9 @@ def parse(
         try:
             if spread:
                 _require_common(registry, name)
-            found = [reader.condition(type_, name, value) for type_ in types]
+            found = [_condition(reader, type_, name, value) for type_ in types]
         except UnknownParameter as error:
-            if handling != "lenient" or name == "_query":
+            if handling != "lenient":
                 raise
             warnings.append(f"{error}; it was ignored")
             continue
@@ -118,6 +130,19 @@ def parse(
         warnings,
         handling,
     )
+
+
+def _reader(registry: Registry, limits: Limits, across: bool) -> Reader:
+    reading = Reading(limits.zone, limits.own_bases)
+    return Reader(registry, reading, limits.or_values_max, limits.chain_depth_max, across)
+
+
+def _condition(reader: Reader, resource_type: str, name: str, value: str) -> Condition:
+    if name == "_filter":
+        return filter_.parse(reader, resource_type, value)
+    if name == "_query":
+        raise NotSupported(f"'{value}' is not a named query of this server, which has none")
+    return reader.condition(resource_type, name, value)
 
 
 def _types(resource_type: str | None, params: Params, compartment: tuple[str, str] | None) -> tuple[str, ...]:
@@ -153,7 +178,8 @@ def _filled(value: str) -> list[str]:
 def _require_common(registry: Registry, name: str) -> None:
     """Raises UnknownParameter for what not all types have: https://hl7.org/fhir/R4/search.html#Introduction"""
     code = name.partition(":")[0].partition(".")[0]
-    if registry.get("Resource", code) is None and code not in DEFINED:
+    require_complete(registry, "Resource", code)
+    if registry.get("Resource", code) is None and code not in DEFINED | SPECIAL | fulltext.CODES:
         raise UnknownParameter(f"not all types have '{code}'; say which are meant: _type=Patient,Observation")
 
 
@@ -172,7 +198,7 @@ def _with_results(
     for name, value in results:
         if name.startswith(("_include", "_revinclude")):
             try:
-                includes.extend(include.parse(registry, query.types, name, value))
+                includes.append(include.parse(registry, name, value))
             except UnknownParameter as error:
                 if handling != "lenient":
                     raise
@@ -189,13 +215,14 @@ def _with_results(
     if includes and given.get("_summary") == "text":
         raise Invalid("_summary=text cannot be mixed with _include and _revinclude")
     try:
-        keys = sort.parse(registry, query.types, given.get("_sort"))
+        keys = sort_keys.parse(registry, query.conditions, given.get("_sort"))
     except UnknownParameter as error:
         if handling != "lenient":
             raise
         warnings.append(f"{error}; the order is the default one")
         applied.remove(("_sort", given["_sort"]))
         keys = ()
+    contained = _contained(given, keys, bool(includes))
     return SearchQuery(
         conditions=query.conditions,
         count=count,
@@ -208,7 +235,25 @@ def _with_results(
         applied=tuple(applied),
         warnings=tuple(warnings),
         across=query.across,
+        contained=contained,
     )
+
+
+def _contained(given: Mapping[str, str], sort: Sequence[SortKey], includes: bool) -> Contained | None:
+    """https://hl7.org/fhir/R4/search.html#contained; None for what nothing contains, as ever."""
+    which, how = given.get("_contained", "false"), given.get("_containedType", "container")
+    if which not in ("true", "false", "both"):
+        raise Invalid(f"_contained is true, false or both, not '{which}'")
+    if how not in ("container", "contained"):
+        raise Invalid(f"_containedType is container or contained, not '{how}'")
+    if which == "false":
+        return None
+    alone = how == "contained"
+    if alone and includes:
+        raise NotSupported("_include and _revinclude need containers: _containedType=container")
+    if not alone and any(key.code not in ("_id", "_lastUpdated") or key.inner is not None for key in sort):
+        raise NotSupported("containers are of several types and sorted by _id or _lastUpdated")
+    return Contained(which == "both", alone)
 
 
 def _count(text: str | None, limits: Limits) -> int:

@@ -5,7 +5,8 @@ Rule-based: the condition with the lowest rank drives, the others are checked on
   stops as soon as the page is full.
 - Strings, dates, quantities and chains give rows in no order. Up to DRIVEN_MAX of them are fetched and
   sorted; beyond that so much of the type matches that reading it in order fills the page sooner. Which
-  of the two is decided while the statement runs, by counting, not by statistics.
+  of the two is decided while the statement runs, by counting, not by statistics. In an order that no
+  index has, all of them are.
 - Without a driver a sort by an indexed value reads that index; any other sort reads the type.
 """
 
@@ -111,7 +112,11 @@ def candidates(
     further = and_(seen, *(one.filter for one in conditions if not (one is chosen and one.exact)))
     job = _Job(context, scope, test, further, order, place, limit)
     rids = [driver.select for driver in drivers if isinstance(driver, Rids)]
-    parts = [_driven(job, driver) for driver in drivers if not isinstance(driver, Rids)]
+    parts = [
+        _driven(job, driver, Fragment((f"s{index}",)))
+        for index, driver in enumerate(drivers, 2)
+        if not isinstance(driver, Rids)
+    ]
     if rids:
         parts.append(_gathered(job, rids))
     selects = [select for part in parts for select in part.selects]
@@ -134,8 +139,8 @@ def _first(job: _Job, selects: Sequence[Fragment]) -> Fragment:
     )
 
 
-def _driven(job: _Job, driver: Driver) -> _Branches:
-    """The branches of a driver that is no set of rids."""
+def _driven(job: _Job, driver: Driver, name: Fragment) -> _Branches:
+    """The branches of a driver that is no set of rids; `name` is free for what they have to name."""
     match driver:
         case Tokens(keys) if job.order.is_default:
             return _Branches([_by_token(job, keys)])
@@ -145,7 +150,7 @@ def _driven(job: _Job, driver: Driver) -> _Branches:
         case Patients((_,)) if job.order.is_default:
             return _Branches(job.walk(reach(job.scope, driver), TRUE, True, _values(job)))
         case Span(lo, hi) if lo is None or hi is None or job.order.is_default:
-            return _in_order(job, reach(job.scope, driver), TRUE, sql("s0"))
+            return _in_order(job, reach(job.scope, driver), TRUE, name)
         case _:
             found = scans(job.context, job.scope, reach(job.scope, driver), job.further)
             return _Branches([job.page(source) for source in found])
@@ -166,7 +171,10 @@ def _by_token(job: _Job, keys: tuple[int, ...]) -> Fragment:
 
 
 def _gathered(job: _Job, rids: Sequence[Fragment]) -> _Branches:
-    """The rows of `d0` if that is all of them, else the type in order."""
+    """The rows of `d0` if that is all of them, else the type in order, where an index has it."""
+    if not job.order.is_indexed:
+        found = sql("(SELECT DISTINCT g.rid FROM ({}) g) t", join(" UNION ALL ", rids))
+        return _Branches([job.page(by_rid(job.context, job.scope, found, TRUE, job.further))])
     d0 = sql(
         "d0 AS MATERIALIZED (SELECT rid FROM ({}) g LIMIT {})", join(" UNION ALL ", rids), whole(DRIVEN_MAX)
     )

@@ -11,7 +11,9 @@ from typing import Literal
 
 from fhirserver.params.date import DateValue
 from fhirserver.params.kinds import Value
+from fhirserver.params.near import NearValue
 from fhirserver.params.registry import SearchParam
+from fhirserver.params.textquery import TextQuery
 
 Handling = Literal["strict", "lenient"]
 Total = Literal["none", "estimate", "accurate"]
@@ -51,6 +53,14 @@ class Updated:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """`_text` or `_content`: https://hl7.org/fhir/R4/search.html#content"""
+
+    code: str
+    queries: tuple[TextQuery, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """A reference to resources that themselves match: https://hl7.org/fhir/R4/search.html#chaining
 
@@ -71,6 +81,13 @@ class Has:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """`_list`: resources that one of the lists refers to, each given by its id or one of R4's names."""
+
+    lists: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Within:
     """In the compartment of a resource: https://hl7.org/fhir/R4/compartmentdefinition.html"""
 
@@ -78,30 +95,70 @@ class Within:
     id: str
 
 
-Condition = Clause | Missing | Ids | Updated | Chain | Has | Within
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of them hold: `_filter` alone says so of conditions within conditions."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """One of them holds at least."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """It does not hold, be it that something it asks for is absent."""
+
+    condition: Condition
+
+
+Condition = Clause | Missing | Ids | Updated | Words | Chain | Has | Listed | Within | And | Or | Not
 
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One key of `_sort`; `param` is None for `_id` and `_lastUpdated`, which `code` names."""
+    """One key of `_sort`: `code`, or, where that is a reference, `inner` of what it leads to.
+
+    `ends`: for each type that is searched, the types that it leads to and that have `inner`. `near`: the
+    places from which the distance counts.
+    """
 
     code: str
-    param: SearchParam | None
     descending: bool
+    inner: str | None = None
+    ends: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    near: tuple[NearValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Include:
     """`_include` and `_revinclude`: https://hl7.org/fhir/R4/search.html#revinclude
 
-    `source` is the type that refers; `param` None stands for all of its reference parameters (`*`);
-    `target` narrows what is referred to.
+    `source` is the type that refers, None for any; `param` None stands for all of its reference
+    parameters (`*`); `target` narrows what is referred to. `iterate`: of what was included as well.
     """
 
-    source: str
+    source: str | None
     param: SearchParam | None
     target: str | None
     reverse: bool
+    iterate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contained:
+    """`_contained` and `_containedType`: https://hl7.org/fhir/R4/search.html#contained
+
+    `both`: resources that nothing contains are sought as well. `alone`: what is found is given by itself,
+    and not within its container.
+    """
+
+    both: bool
+    alone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +181,7 @@ class SearchQuery:
     applied: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = field(default=())
     across: bool = False
+    contained: Contained | None = None
 
     @property
     def types(self) -> tuple[str, ...]:

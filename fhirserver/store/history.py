@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from fhirserver.db.pool import Connection
-from fhirserver.db.sql import Fragment, and_, sql, table
+from fhirserver.db.sql import TRUE, Fragment, and_, sql, table
 from fhirserver.store.version import COLUMNS, Version
 
 Restriction = Callable[[Fragment], Fragment]
@@ -29,7 +29,7 @@ class Window:
     """What part of a history is asked for; instants in UTC, `[at_low, at_high)` the range of `_at`.
 
     `until` is the instant that the whole feed is older than; `after` the (updated, rid) of the last
-    row of the page before.
+    row of the page before. `among` is a condition on the row `r`.
     """
 
     count: int
@@ -38,6 +38,7 @@ class Window:
     at_high: datetime | None = None
     until: datetime | None = None
     after: tuple[datetime, int] | None = None
+    among: Fragment = TRUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ async def of_types(
 def _within(resource_type: str | None, window: Window, restriction: Restriction) -> Fragment:
     """The rows of the window that the caller may see. For `_at` no version counts that they may not see:
     when something left what they may see is not theirs to know."""
-    clauses = [restriction(sql("r"))]
+    clauses = [restriction(sql("r")), window.among]
     if window.until is not None:
         clauses.append(sql("r.updated < {}", window.until))
     if window.since is not None:

@@ -237,7 +237,7 @@ def _new(patient: str) -> dict[str, Any]:
 )
 async def test_editing_what_gives_oneself_rights(world: World, role: str) -> None:
     """Accounts are Persons and roles PractitionerRoles: of the built-in roles only the administrator writes
-    them."""
+    them, and nobody their own."""
     who = await granted(
         world.dsn,
         *("user/*.cruds", "patient/*.cruds"),
@@ -260,7 +260,10 @@ async def test_editing_what_gives_oneself_rights(world: World, role: str) -> Non
     assert (await world.ask(who, "POST", "/Person", {"resourceType": "Person", "link": link})).status == 403
     assert (await world.ask(who, "POST", "/PractitionerRole", post)).status == 403
     assert await world.version("/Person/person-anna") == "1"
-    assert (await world.ask(world.admin, "POST", "/PractitionerRole", post)).status == 201
+    assert (await world.ask(world.admin, "POST", "/PractitionerRole", post)).status == 403
+    others = {**post, "practitioner": {"reference": "Practitioner/e"}}
+    assert (await world.ask(who, "POST", "/PractitionerRole", others)).status == 403
+    assert (await world.ask(world.admin, "POST", "/PractitionerRole", others)).status == 201
 
 
 async def test_references_as_an_oracle(database: str, world: World) -> None:

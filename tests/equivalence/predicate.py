@@ -43,7 +43,13 @@ def compartment() -> dict[str, list[str]]:
 
 
 GIVE_ACCESS = {"Person", "PractitionerRole"}
-"""What says who may sign in as whom, and with which role: a role has to name them to let write them."""
+"""What says who may sign in as whom, and with which role."""
+
+NAMED = {
+    *("CapabilityStatement", "CodeSystem", "CompartmentDefinition", "ConceptMap", "ImplementationGuide"),
+    *("NamingSystem", "OperationDefinition", "SearchParameter", "StructureDefinition", "ValueSet"),
+} | GIVE_ACCESS
+"""What the server itself goes by: a role, or the scope of a service, has to name it to let write it."""
 
 Key = tuple[str, str]
 
@@ -123,7 +129,8 @@ def _ways(
         if one.type not in ("*", type_) or action not in one.actions:
             continue
         if one.context == "system":
-            if caller.user is None and _open(type_, action, None):
+            starred = one.type == "*" and type_ in NAMED and action in "cud"
+            if caller.user is None and not starred and _open(type_, action, None):
                 yield (), one.params
             continue
         if caller.user is None or (one.context == "patient" and caller.patient is None):
@@ -136,7 +143,7 @@ def _ways(
             for allowed in (grant(text) for text in texts if text != "care-team"):
                 if allowed.type not in ("*", type_) or action not in allowed.actions:
                     continue
-                if allowed.type == "*" and type_ in GIVE_ACCESS and action in "cud":
+                if allowed.type == "*" and type_ in NAMED and action in "cud":
                     continue
                 own: Place = None
                 if allowed.context == "patient":

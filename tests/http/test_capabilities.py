@@ -87,9 +87,13 @@ async def test_every_search_parameter_of_every_type(http: Http, rest: dict[str, 
 async def test_every_search_parameter_of_the_system(http: Http, rest: dict[str, Any]) -> None:
     registry = r4()
     values = {
+        "_contained": "both",
+        "_containedType": "contained",
         "_count": "1",
         "_elements": "id",
+        "_filter": "_id ne x",
         "_include": "Observation:subject",
+        "_list": "x",
         "_revinclude": "Provenance:target",
         "_sort": "_lastUpdated",
         "_summary": "true",

@@ -206,7 +206,7 @@ async def test_since_is_inclusive_and_of_any_precision(http: Http) -> None:
         "_cursor=nonsense",
         "_cursor=",
         "_cursor=MS4tMi4z",
-        "_list=List/1",
+        "_list=Patient/1",
         "_sort=_lastUpdated",
         "name=x",
         "_type=Patient",

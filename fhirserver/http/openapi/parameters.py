@@ -30,17 +30,23 @@ _EXAMPLES: Final = {
     "uri": "http://example.org/definition",
 }
 _CONTROL_CHOICES: Final = {
+    "_contained": ["false", "true", "both"],
+    "_containedType": ["container", "contained"],
     "_pretty": ["true", "false"],
     "_summary": ["true", "text", "data", "count", "false"],
     "_total": ["none", "estimate", "accurate"],
     "_format": ["json", "xml"],
 }
 _CONTROL_TEXTS: Final = {
+    "_contained": "Whether resources that others contain are sought: not, they alone, or as well.",
+    "_containedType": "What is given of them: what contains them, or they alone.",
     "_count": "Entries on a page; 0 gives only the total.",
     "_elements": "Only these elements, separated by commas.",
+    "_filter": 'Tests joined by and, or, not and parentheses, such as: name co "pet" or birthdate ge 2010.',
     "_format": "Goes before Accept.",
     "_has": "Written _has:[type]:[reference parameter]:[parameter].",
     "_include": "Also what matches refer to: [type]:[parameter] or [type]:[parameter]:[target type].",
+    "_list": "What these Lists refer to, by their ids or by names such as $current-problems.",
     "_pretty": "Indented for people.",
     "_revinclude": "Also what refers to matches: [type]:[parameter].",
     "_sort": "Parameters separated by commas; a minus before one reverses it.",

@@ -131,7 +131,7 @@ def _query(registry: Registry, row: Interaction, resource_type: str | None) -> I
         case "search":
             return parameters.for_search(registry, resource_type)
         case "history":
-            return ("_since", "_at", "_count", *parameters.SHAPING)
+            return ("_since", "_at", "_list", "_count", *parameters.SHAPING)
         case "capabilities":
             return ("mode", *parameters.SHAPING)
         case "update_conditional" | "patch_conditional" | "delete_conditional":

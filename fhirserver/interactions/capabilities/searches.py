@@ -8,17 +8,23 @@ from __future__ import annotations
 from typing import Final
 
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params.facts import unanswered
+from fhirserver.params.facts import INLINE, unanswered
+from fhirserver.params.fulltext import CODES
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search.clauses import DEFINED
+from fhirserver.search.hops import pointed
 from fhirserver.search.include import followed
 
 CONTROLS: Final = {
+    "_contained": "token",
+    "_containedType": "token",
     "_count": "number",
     "_elements": "string",
+    "_filter": "special",
     "_format": "token",
     "_has": "special",
     "_include": "string",
+    "_list": "string",
     "_pretty": "token",
     "_revinclude": "string",
     "_sort": "string",
@@ -35,7 +41,11 @@ def announced(registry: Registry, resource_type: str) -> list[SearchParam]:
     return [
         param
         for code, param in registry.for_type(resource_type).items()
-        if code not in DEFINED and unanswered(param, resource_type) is None
+        if code in CODES
+        or (
+            code not in DEFINED
+            and (unanswered(param, resource_type) is None or (resource_type, code) in INLINE)
+        )
     ]
 
 
@@ -54,14 +64,6 @@ def reverse_includes(registry: Registry) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {name: [] for name in sorted(ENDPOINT_TYPES)}
     for source in found:
         for param in followed(registry, source):
-            for target in _targets(param):
-                if target in found:
-                    found[target].append(f"{source}:{param.code}")
+            for target in pointed(registry, param, source):
+                found[target].append(f"{source}:{param.code}")
     return found
-
-
-def _targets(param: SearchParam) -> frozenset[str]:
-    """The types that a reference parameter may point at; without any, and with Resource, all."""
-    if not param.targets or "Resource" in param.targets:
-        return ENDPOINT_TYPES
-    return frozenset(param.targets)

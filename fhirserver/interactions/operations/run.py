@@ -13,11 +13,13 @@ from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.operations import definitions
 from fhirserver.interactions.operations.definition import Operation
 from fhirserver.interactions.operations.inputs import Inputs, inputs_of
+from fhirserver.interactions.operations.status import status
 from fhirserver.interactions.operations.versions import versions
 
 Handler = Callable[[Connection, Call, Inputs], Awaitable[Answer]]
 
 HANDLERS: Final[dict[Operation, Handler]] = {
+    definitions.STATUS: status,
     definitions.VERSIONS: versions,
 }
 

@@ -21,8 +21,9 @@ from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor, Page, cut
 from fhirserver.search.parse import Limits, parse
 from fhirserver.search.query import SearchQuery
-from fhirserver.search.sort import order_of
+from fhirserver.search.sort_values import order_of
 from fhirserver.store import write
+from fhirserver.store.contained import inners
 from fhirserver.store.version import Draft
 
 COLUMNS = sql(
@@ -52,6 +53,7 @@ def draft(resource: dict[str, Any], version: int = 1) -> Draft:
         content,
         None,
         INDEX(type_, id_, resource),
+        contained=inners(KEYS, INDEX, type_, id_, resource),
     )
 
 
@@ -69,16 +71,17 @@ class Harness:
 
     async def put_all(self, resources: Iterable[dict[str, Any]]) -> None:
         async with self.connection.transaction():
-            updated = await write.writer_instant(self.connection)
+            writer = await write.begin(self.connection, KEYS.tenant)
             await write.write_many(
-                self.connection, KEYS.tenant, [draft(r) for r in resources], updated, {}, {}
+                self.connection, KEYS.tenant, [draft(r) for r in resources], writer, {}, {}
             )
 
     async def delete(self, type_: str, id_: str, version: int) -> None:
-        assert await write.bury(self.connection, KEYS.tenant, type_, id_, version)
+        async with self.connection.transaction():
+            assert await write.bury(self.connection, KEYS.tenant, type_, id_, version)
 
     async def clear(self) -> None:
-        await self.connection.execute("TRUNCATE resource, tok, str, dat, qty")
+        await self.connection.execute("TRUNCATE resource, tok, str, dat, qty, term, words, contained")
 
     async def ids(self, url: str, **changes: Any) -> list[str]:
         """The ids that a search finds, in order, all on one page."""
@@ -94,7 +97,7 @@ class Harness:
     async def page(self, asked: SearchQuery, cursor: Cursor | None = None) -> Page:
         found = await self.rows(asked, cursor)
         context = Context(REGISTRY, KEYS, NOW)
-        keys = len(order_of(context.scope(asked.types[0]), asked.sort).columns)
+        keys = len(order_of(context, context.scope(asked.types[0]), asked.sort, asked.across).columns)
         return cut(found, asked.count, keys, cursor, NOW)
 
     async def count(self, url: str, at_most: int | None = None) -> int:

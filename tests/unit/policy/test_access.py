@@ -12,6 +12,7 @@ from fhirserver.interactions.run import HANDLERS
 from fhirserver.policy.access import ACTION, FREE, decide, restriction_of
 from fhirserver.policy.principal import OPEN, Principal, Role
 from fhirserver.policy.restriction import (
+    DEFINING,
     EVERYTHING,
     OWNED,
     SHARED,
@@ -21,17 +22,19 @@ from fhirserver.policy.restriction import (
     Unowned,
     is_narrow,
 )
+from fhirserver.policy.roles import DEFAULTS, roles
 from fhirserver.policy.scopes import ACTIONS, parse_all
 
 PHYSICIAN = Role("practitioner", parse_all(["user/*.cruds"]))
 PATIENT = Role("patient", parse_all(["patient/*.rs", "patient/Observation.cu"]))
 TEAM = Role("nurse", parse_all(["patient/*.rs"]), care_team=True)
 TYPES = ["Patient", "Observation", "Organization", "Device", "Basic", "Group", "Practitioner"]
+SOME_DEFINING = ["Person", "SearchParameter"]
 texts = st.lists(
     st.builds(
         "{}/{}.{}".format,
         st.sampled_from(["patient", "user", "system"]),
-        st.sampled_from(["*", *TYPES]),
+        st.sampled_from(["*", *TYPES, *SOME_DEFINING]),
         st.sampled_from(["r", "s", "rs", "cud", "cruds", "read", "*"]),
     ),
     max_size=4,
@@ -57,9 +60,12 @@ def test_without_sign_in_everything_is_open() -> None:
 @given(texts)
 def test_system_scopes_are_for_those_without_a_user(scopes: list[str]) -> None:
     backend = Principal("b", parse_all(scopes))
-    for type_, action in product(TYPES, ACTIONS):
+    for type_, action in product([*TYPES, *SOME_DEFINING], ACTIONS):
         covered = any(
-            scope.context == "system" and scope.covers(type_) and action in scope.actions
+            scope.context == "system"
+            and scope.covers(type_)
+            and action in scope.actions
+            and (scope.type == type_ or type_ not in DEFINING or action in "rs")
             for scope in backend.scopes
         )
         assert allowed(backend, type_, action) is covered
@@ -110,6 +116,33 @@ def test_care_teams() -> None:
     nurse = Principal("n", parse_all(["user/*.rs"]), user=("Practitioner", "d"), roles=(TEAM,))
     (one,) = restriction_of(nurse).of("Observation", "r")
     assert one.places == (CareTeams(("Practitioner", "d")),)
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS))
+def test_only_administrators_write_what_the_server_goes_by(name: str) -> None:
+    scopes = parse_all(["user/*.cruds", "patient/*.cruds", "user/SearchParameter.cruds"])
+    who = ("Patient", "p") if name == "patient" else ("Practitioner", "d")
+    caller = Principal("c", scopes, user=who, patient="p", own=("p",), roles=(roles()[name],))
+    for type_, action in product(sorted(DEFINING), "cud"):
+        assert allowed(caller, type_, action) is (name == "administrator"), (type_, action)
+    if name in ("administrator", "practitioner"):
+        assert all(allowed(caller, type_, letter) for type_ in TYPES for letter in "crus")
+        assert all(allowed(caller, type_, letter) for type_ in DEFINING for letter in "rs")
+
+
+def test_a_role_may_name_what_the_server_goes_by() -> None:
+    terminologist = Role("terminologist", parse_all(["user/*.crus", "user/ValueSet.cruds"]))
+    caller = Principal("t", parse_all(["user/*.cruds"]), user=("Practitioner", "d"), roles=(terminologist,))
+    assert all(allowed(caller, "ValueSet", letter) for letter in ACTIONS)
+    assert not allowed(caller, "SearchParameter", "c") and not allowed(caller, "Patient", "d")
+
+
+@pytest.mark.parametrize("type_", sorted(DEFINING))
+def test_a_service_writes_what_the_server_goes_by_only_where_its_scope_names_it(type_: str) -> None:
+    starred = Principal("b", parse_all(["system/*.cruds"]))
+    assert {letter for letter in ACTIONS if allowed(starred, type_, letter)} == {"r", "s"}
+    named = Principal("b", parse_all(["system/*.rs", f"system/{type_}.cud"]))
+    assert all(allowed(named, type_, letter) for letter in ACTIONS)
 
 
 def test_who_may_choose_ids() -> None:

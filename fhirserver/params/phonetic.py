@@ -1,0 +1,75 @@
+"""`phonetic`: names by their sound, as Metaphone spells English words.
+
+https://hl7.org/fhir/R4/patient.html#search: "some kind of phonetic matching algorithm". A name is found
+when every word asked for sounds like one of its words. What Metaphone has no sound for, other scripts
+among it, sounds like itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import jellyfish
+
+from fhirserver.db.sql import or_, sql
+from fhirserver.errors import Invalid
+from fhirserver.fhir.keys import Keys
+from fhirserver.params.condition import Condition, Rank, Scope, Tokens, unsupported_modifier
+from fhirserver.params.entries import Entries, Indexer, Node
+from fhirserver.params.string import StringValue, fold, texts
+
+CODE: Final = "phonetic"
+MODIFIERS: Final = ("missing",)
+WORDS_MAX: Final = 16
+"""Words of one value that are looked for."""
+
+_REPEATED: Final = re.compile(r"(.)\1+")
+
+
+@lru_cache(maxsize=16_384)
+def sounds(folded: str) -> tuple[str, ...]:
+    """The sounds of the words of a folded text, each once."""
+    return tuple(dict.fromkeys(_sound(word) for word in folded.split()))
+
+
+def _sound(word: str) -> str:
+    sound = jellyfish.metaphone(word) if word.isascii() else ""
+    return _REPEATED.sub(r"\1", sound) or word
+
+
+def _key(keys: Keys, resource_type: str, sound: str) -> int:
+    return keys.of("sound", resource_type, CODE, sound)
+
+
+def indexer(keys: Keys, resource_type: str) -> Indexer:
+    """Writes what `compile` asks for: a key per sound."""
+
+    def index(nodes: Sequence[Node], entries: Entries) -> None:
+        for node in nodes:
+            for text in texts(node.value, node.type):
+                found = [_key(keys, resource_type, sound) for sound in sounds(fold(text))]
+                entries.keys.extend(found)
+                entries.tok.extend(found)
+
+    return index
+
+
+def compile(scope: Scope, modifier: str | None, values: Sequence[StringValue]) -> Condition:
+    """The condition of one clause; its values are alternatives. Raises Invalid."""
+    if modifier is not None:
+        raise unsupported_modifier(CODE, modifier, MODIFIERS)
+    tests: list[list[int]] = []
+    for value in values:
+        found = sounds(value.folded)
+        if not 0 < len(found) <= WORDS_MAX:
+            raise Invalid(
+                f"'{value.text}' does not have 1 to {WORDS_MAX} words whose sound could be compared"
+            )
+        # The longest sound is the rarest, and leads.
+        longest = sorted(found, key=len, reverse=True)
+        tests.append([_key(scope.keys, scope.resource_type, sound) for sound in longest])
+    filter_ = or_(*(sql("{}.keys @> {}::bigint[]", scope.alias, wanted) for wanted in tests))
+    return Condition(filter_, (Tokens(tuple(dict.fromkeys(one[0] for one in tests))),), Rank.STRING)

@@ -1,0 +1,1 @@
+"""Terminology without a database."""
