@@ -11,6 +11,7 @@ from fhirserver.params.kinds import Reading
 from fhirserver.search.context import Context
 from fhirserver.search.parse import Limits
 from fhirserver.search.restrict import permitted
+from fhirserver.search.snapshot import Snapshot
 
 
 @lru_cache(maxsize=8)
@@ -18,7 +19,7 @@ def limits_of(services: Services) -> Limits:
     return Limits.of(services.settings, services.own_bases)
 
 
-def context_of(call: Call, snapshot: str | None = None) -> Context:
+def context_of(call: Call, snapshot: Snapshot | None = None) -> Context:
     services = call.services
     return Context(
         services.registry, services.keys, micros(call.now), call.restriction, snapshot, reading_of(services)

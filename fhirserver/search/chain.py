@@ -9,6 +9,7 @@ resource is. The inner rows must be visible to the caller like any other row.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from fhirserver.db.sql import Fragment, join, or_, sql, table
@@ -115,4 +116,5 @@ def _rows_where(context: Context, scope: Scope, link: Fragment, found: Fragment)
     )
     if context.snapshot is None:
         return current
-    return sql("{} UNION ALL SELECT o.rid FROM {} o WHERE {}", current, rows, context.ended(sql("o")))
+    ended = context.ended(replace(scope, alias=sql("o")))
+    return sql("{} UNION ALL SELECT o.rid FROM {} o WHERE {}", current, rows, ended)

@@ -15,11 +15,12 @@ from fhirserver.errors import NotSupported
 from fhirserver.params.condition import Ids, Patients, Scope, Span, Tokens
 from fhirserver.search import query as asked
 from fhirserver.search.conditions import compile_all
-from fhirserver.search.context import ROW, Context
+from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor
 from fhirserver.search.plan import candidates
 from fhirserver.search.query import SearchQuery
 from fhirserver.search.restrict import visible
+from fhirserver.search.snapshot import AsOf, Committed
 from fhirserver.search.sort import NAMES, Order, Place, order_of
 from fhirserver.search.sources import best, sources
 
@@ -35,11 +36,13 @@ def statement(
     the values of the sort keys, `k0` and so on: what a cursor is made of. Raises NotSupported.
     """
     order = _order(query, context)
-    if cursor is not None and len(cursor.values) != len(order.columns):
-        raise NotSupported("the page link is of another search")
     limit = query.count + 1
     reading = order.backwards() if cursor is not None and cursor.reverse else order
-    place = None if cursor is None else Place(cursor.values, cursor.rid)
+    place = None
+    if cursor is not None and cursor.rid is not None:
+        if len(cursor.values) != len(order.columns):
+            raise NotSupported("the page link is of another search")
+        place = Place(cursor.values, cursor.rid)
     parts = [
         candidates(
             context,
@@ -53,19 +56,25 @@ def statement(
     ]
     names = NAMES[: len(order.columns)]
     over = [sql("r.{}", name) for name in names]
-    snapshot = (
-        sql("(SELECT pg_current_snapshot()::text)")
-        if context.snapshot is None
-        else sql("{}::text", context.snapshot)
-    )
     return sql(
         "SELECT {}, r.rid, {} AS snapshot, {} FROM ({}) r ORDER BY {}",
         columns,
-        snapshot,
+        _seen(context),
         join(", ", over),
         parts[0] if len(parts) == 1 else _merged(parts, reading, limit),
         order.by(over, _RID),
     )
+
+
+def _seen(context: Context) -> Fragment:
+    """The snapshot in which later pages look; none of an instant, which is the same for all of them."""
+    match context.snapshot:
+        case None:
+            return sql("(SELECT pg_current_snapshot()::text)")
+        case Committed(text):
+            return sql("{}::text", text)
+        case AsOf():
+            return sql("NULL::text")
 
 
 def versions_statement(query: SearchQuery, context: Context, columns: Fragment, limit: int) -> Fragment:
@@ -92,23 +101,28 @@ def _order(query: SearchQuery, context: Context) -> Order:
 
 
 def types_statement(query: SearchQuery, context: Context) -> Fragment:
-    """The types of a search that have rows, or rows with the ids sought, current or not: `type`.
+    """The types of a search that have rows, or rows with the ids sought, current or not: `type`, and in
+    `snapshot` what the statement saw; a type that is null stands for none.
 
     One short statement over all partitions, planned once. A statement that names each partition is too
     long to be kept prepared, and planning it takes longer than running it.
     """
     ids = next((c for c in query.conditions[query.types[0]] if isinstance(c, asked.Ids)), None)
     if ids is not None and not ids.negated:
-        return sql(
+        found = sql(
             "SELECT DISTINCT r.type FROM resource r WHERE r.tenant = {} AND r.id = any({}::text[])",
             context.tenant,
             list(ids.ids),
         )
+    else:
+        found = sql(
+            "SELECT t.type FROM unnest({}::text[]) t(type)"
+            " WHERE EXISTS (SELECT FROM resource r WHERE r.type = t.type AND r.tenant = {} OFFSET 0)",
+            list(query.types),
+            context.tenant,
+        )
     return sql(
-        "SELECT t.type FROM unnest({}::text[]) t(type)"
-        " WHERE EXISTS (SELECT FROM resource r WHERE r.type = t.type AND r.tenant = {} OFFSET 0)",
-        list(query.types),
-        context.tenant,
+        "SELECT f.type, {} AS snapshot FROM (SELECT) s LEFT JOIN ({}) f ON true", _seen(context), found
     )
 
 
@@ -148,7 +162,7 @@ def estimate_statement(query: SearchQuery, context: Context) -> Fragment:
     for type_ in query.types:
         scope = context.scope(type_)
         tests = [c.filter for c in compile_all(context, scope, query.conditions[type_])]
-        where = join(" AND ", [context.current(ROW), visible(context, scope), *tests])
+        where = join(" AND ", [context.current(scope), visible(context, scope), *tests])
         parts.append(sql("SELECT 1 FROM {} r WHERE {}", table(type_), where))
     return sql("EXPLAIN (FORMAT JSON) {}", join(" UNION ALL ", parts))
 

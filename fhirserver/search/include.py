@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from fhirserver.db.sql import Fragment, join, sql, table
+from fhirserver.db.sql import Fragment, join, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir.reference import parse as parse_reference
 from fhirserver.fhir.structure import ENDPOINT_TYPES
@@ -24,7 +24,7 @@ from fhirserver.search.clauses import UnknownParameter, alike, defined, require_
 from fhirserver.search.context import ROW, Context
 from fhirserver.search.query import Include
 from fhirserver.search.restrict import visible
-from fhirserver.search.sources import sources
+from fhirserver.search.sources import scans, sources
 
 Targets = dict[str, list[str]]
 """Type -> ids."""
@@ -135,7 +135,7 @@ def statement(
 
     `referred` is what `targets` found, `matches` the ids of the page by type.
     """
-    parts = [_by_ids(context, type_, ids) for type_, ids in sorted(referred.items())]
+    parts = [part for type_, ids in sorted(referred.items()) for part in _by_ids(context, type_, ids)]
     for include in includes:
         if include.reverse:
             parts.extend(_reverse(context, include, matches))
@@ -154,15 +154,10 @@ def statement(
 _ROW = sql("r.type, r.id, r.version, r.updated, r.method, r.meta, r.content, r.written, r.rid")
 
 
-def _by_ids(context: Context, type_: str, ids: Sequence[str]) -> Fragment:
+def _by_ids(context: Context, type_: str, ids: Sequence[str]) -> list[Fragment]:
     scope = context.scope(type_)
-    return sql(
-        "SELECT {} FROM {} r WHERE r.id = any({}::text[]) AND r.died IS NULL AND {}",
-        _ROW,
-        table(type_),
-        list(ids),
-        visible(context, scope),
-    )
+    reached = sql("{}.id = any({}::text[])", ROW, list(ids))
+    return [source.select(_ROW) for source in scans(context, scope, reached, visible(context, scope))]
 
 
 def _reverse(context: Context, include: Include, matches: Mapping[str, Sequence[str]]) -> list[Fragment]:

@@ -20,13 +20,14 @@ from fhirserver.params.registry import Registry, compartment_params
 from fhirserver.search import include, sort
 from fhirserver.search.clauses import DEFINED, Reader, UnknownParameter, alike
 from fhirserver.search.query import Condition, Handling, Include, SearchQuery, Summary, Total, Within
+from fhirserver.search.snapshot import AS_OF, parse_as_of
 
 CURSOR: Final = "_cursor"
 """The parameter of page links that names the place to go on from."""
 
 _IGNORED: Final = frozenset({"_format", "_pretty"})
 RESULT_PARAMS: Final = _IGNORED | frozenset(
-    {"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", CURSOR}
+    {"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", AS_OF, CURSOR}
 )
 """What says how results are given, not which: https://hl7.org/fhir/R4/search.html#return"""
 
@@ -208,6 +209,7 @@ def _with_results(
         applied=tuple(applied),
         warnings=tuple(warnings),
         across=query.across,
+        as_of=parse_as_of(given[AS_OF]) if AS_OF in given else None,
     )
 
 

@@ -69,17 +69,17 @@ class _Job:
         The index is walked in a subquery that conditions do not enter (OFFSET 0): however few rows the
         planner believes to pass them, it cannot decide to sort the whole type instead.
         """
-        context, alias, rid = self.context, self.scope.alias, sql("r.rid")
+        context, scope, rid = self.context, self.scope, sql("r.rid")
         walked = sql(
             "(SELECT * FROM {} r WHERE {} ORDER BY {} OFFSET 0) r",
-            table(self.scope.resource_type),
-            and_(reached, context.current(alias), self.order.after(self.place, values, rid, present)),
+            table(scope.resource_type),
+            and_(reached, context.current(scope), self.order.after(self.place, values, rid, present)),
             self.order.by(values, rid, present),
         )
         found = [self.ordered(Source(walked, and_(gate, self.test)), values, rid, present)]
         if context.snapshot is not None:
-            rows = sql("{} r", table(self.scope.resource_type))
-            ended = Source(rows, and_(reached, gate, context.ended(alias), self.test))
+            rows = sql("{} r", table(scope.resource_type))
+            ended = Source(rows, and_(reached, gate, context.ended(scope), self.test))
             found.append(self.ordered(ended, values, rid, present))
         return found
 

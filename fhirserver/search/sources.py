@@ -80,7 +80,7 @@ def by_rid(context: Context, scope: Scope, from_: Fragment, where: Fragment, tes
         table(scope.resource_type),
         scope.alias,
         scope.alias,
-        context.alive(scope.alias),
+        context.alive(scope),
         test,
         scope.alias,
     )
@@ -90,9 +90,9 @@ def by_rid(context: Context, scope: Scope, from_: Fragment, where: Fragment, tes
 def scans(context: Context, scope: Scope, reached: Fragment, test: Fragment) -> Iterator[Source]:
     """Rows by an index of the partition itself."""
     rows = sql("{} {}", table(scope.resource_type), scope.alias)
-    yield Source(rows, and_(reached, context.current(scope.alias), test))
+    yield Source(rows, and_(reached, context.current(scope), test))
     if context.snapshot is not None:
-        yield Source(rows, and_(reached, context.ended(scope.alias), test))
+        yield Source(rows, and_(reached, context.ended(scope), test))
 
 
 def reach(scope: Scope, driver: Driver) -> Fragment:

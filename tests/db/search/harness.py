@@ -21,6 +21,7 @@ from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor, Page, cut
 from fhirserver.search.parse import Limits, parse
 from fhirserver.search.query import SearchQuery
+from fhirserver.search.snapshot import Committed
 from fhirserver.search.sort import order_of
 from fhirserver.store import write
 from fhirserver.store.version import Draft
@@ -87,19 +88,25 @@ class Harness:
     async def rows(
         self, asked: SearchQuery, cursor: Cursor | None = None, context: Context | None = None
     ) -> Sequence[Any]:
-        context = context or Context(REGISTRY, KEYS, NOW, snapshot=cursor.snapshot if cursor else None)
+        context = context or context_in(cursor.snapshot if cursor else None)
         text, args = statement(asked, context, COLUMNS, cursor).numbered()
         return await self.connection.fetch(text, *args)
 
-    async def page(self, asked: SearchQuery, cursor: Cursor | None = None) -> Page:
-        found = await self.rows(asked, cursor)
-        context = Context(REGISTRY, KEYS, NOW)
-        keys = len(order_of(context.scope(asked.types[0]), asked.sort).columns)
-        return cut(found, asked.count, keys, cursor, NOW)
+    async def page(
+        self, asked: SearchQuery, cursor: Cursor | None = None, context: Context | None = None
+    ) -> Page:
+        found = await self.rows(asked, cursor, context)
+        keys = len(order_of(context_in().scope(asked.types[0]), asked.sort, asked.across).columns)
+        seen = found[0]["snapshot"] if found else None
+        return cut(found, asked.count, keys, cursor or Cursor(seen, NOW, 900))
 
     async def count(self, url: str, at_most: int | None = None) -> int:
-        text, args = count_statement(query(url), Context(REGISTRY, KEYS, NOW), at_most).numbered()
+        text, args = count_statement(query(url), context_in(), at_most).numbered()
         return await self.connection.fetchval(text, *args)
+
+
+def context_in(snapshot: str | None = None) -> Context:
+    return Context(REGISTRY, KEYS, NOW, snapshot=None if snapshot is None else Committed(snapshot))
 
 
 def query(url: str, **changes: Any) -> SearchQuery:

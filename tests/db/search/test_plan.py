@@ -10,7 +10,7 @@ import pytest
 from fhirserver.policy.restriction import NOTHING
 from fhirserver.search.compile import count_statement, estimate_statement, estimated, statement
 from fhirserver.search.context import Context
-from tests.db.search.harness import COLUMNS, KEYS, NOW, REGISTRY, Harness, harness, query
+from tests.db.search.harness import COLUMNS, KEYS, NOW, REGISTRY, Harness, context_in, harness, query
 from tests.db.search.population import RESOURCES
 
 EVERYDAY = [
@@ -56,8 +56,7 @@ async def db(database: str) -> AsyncIterator[Harness]:
 
 
 async def plan(db: Harness, url: str, snapshot: str | None = None) -> str:
-    context = Context(REGISTRY, KEYS, NOW, snapshot=snapshot)
-    text, args = statement(query(url), context, COLUMNS).numbered()
+    text, args = statement(query(url), context_in(snapshot), COLUMNS).numbered()
     return "\n".join(row[0] for row in await db.connection.fetch(f"EXPLAIN {text}", *args))
 
 
