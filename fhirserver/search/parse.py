@@ -72,7 +72,8 @@ def parse(
 ) -> SearchQuery:
     """The search that the parameters mean: on a type, on those of `_type` or all (None), or of a compartment.
 
-    Parameters without a value are left out: https://hl7.org/fhir/R4/search.html#errors. Raises
+    Parameters without a value are left out: https://hl7.org/fhir/R4/search.html#errors; but `_asOf` has to
+    have one. Raises
     NotSupported, Invalid or TooCostly; UnknownParameter becomes a warning where `handling` is lenient,
     but for `_query`, which has to be known.
     """
@@ -89,7 +90,7 @@ def parse(
     results: list[tuple[str, str]] = []
     warnings: list[str] = []
     for name, value in params:
-        if name in _IGNORED or not _filled(value):
+        if name in _IGNORED or not (_filled(value) or name == AS_OF):
             continue
         if name in RESULT_PARAMS or name.startswith(("_include:", "_revinclude:")):
             results.append((name, value))

@@ -14,6 +14,7 @@ from fhirserver.search.clauses import DEFINED
 from fhirserver.search.include import followed
 
 CONTROLS: Final = {
+    "_asOf": "date",
     "_count": "number",
     "_elements": "string",
     "_format": "token",

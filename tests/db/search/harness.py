@@ -62,9 +62,10 @@ class Harness:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
 
-    async def put(self, resource: dict[str, Any], version: int = 1) -> None:
+    async def put(self, resource: dict[str, Any], version: int = 1, again: int | None = None) -> None:
+        """`again`: the number of the version, where the one before is a deletion."""
         if version == 1:
-            await write.insert(self.connection, KEYS.tenant, draft(resource))
+            await write.insert(self.connection, KEYS.tenant, draft(resource, again or version))
         else:
             assert await write.replace(self.connection, KEYS.tenant, draft(resource, version))
 
