@@ -12,6 +12,7 @@ from typing import Final
 from fhirserver.db.sql import Fragment, sql
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.keys import Keys
+from fhirserver.params.word import Bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,15 @@ class Rank:
 class Condition:
     """A compiled clause. The rows of all `drivers` together hold every match; no drivers: scan.
 
-    `exact`: they hold nothing but matches, so that the filter need not be checked on them.
+    `exact`: they hold nothing but matches, so that the filter need not be checked on them. `words` are
+    tests that the word of every match passes.
     """
 
     filter: Fragment
     drivers: tuple[Driver, ...] = ()
     rank: int = Rank.NONE
     exact: bool = False
+    words: tuple[Bits, ...] = ()
 
 
 def has_keys(alias: Fragment, keys: list[int]) -> Fragment:

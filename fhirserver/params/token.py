@@ -2,8 +2,8 @@
 
 https://hl7.org/fhir/R4/search.html#token
 
-A code has up to three keys in its row: code, system and code, system. `tok` holds the first alone,
-and only where it narrows (see `hot`); the others are checked on the row. Codes compare whatever their
+A code has up to three keys in its row: code, system and code, system. `tok` holds the first and the last,
+and only where they narrow (see `hot`); the other is checked on the row. Codes compare whatever their
 case, as R4 asks for when a system does not say; identifiers, ids and URIs as they are written.
 """
 
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import reduce
+from operator import or_
+from typing import Any, Final, NamedTuple
 
 from fhirserver.db.sql import not_
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import hot
+from fhirserver.params import hot, word
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import Condition, Rank, Scope, Tokens, has_keys, unsupported_modifier
 from fhirserver.params.entries import Entries, Indexer, Node
@@ -97,19 +99,23 @@ def row_keys(keys: Keys, space: str, resource_type: str, code: str, pair: Pair) 
     return tuple(found)
 
 
+class _Known(NamedTuple):
+    """What a pair is found by: all keys, those of them in `tok`, bits of the word."""
+
+    keys: tuple[int, ...]
+    selective: tuple[int, ...]
+    bits: int
+
+
 def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str]) -> Indexer:
     """Writes what `compile` asks for."""
-    common = hot.hot_codes(resource_type, code)
-    known: dict[Pair, tuple[tuple[int, ...], int | None]] = {}
+    known: dict[Pair, _Known] = {}
 
-    def folded(pair: Pair) -> tuple[tuple[int, ...], int | None]:
-        system, value = pair
-        value = value.casefold() if value else None
-        found = row_keys(keys, FOLDED_SPACE, resource_type, code, (system, value))
+    def learn(pair: Pair) -> _Known:
         if len(known) >= _CACHE_MAX:
             known.clear()
-        known[pair] = found, found[0] if value and value not in common else None
-        return known[pair]
+        known[pair] = found = _known(keys, resource_type, code, pair)
+        return found
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for value, type_ in nodes:
@@ -117,26 +123,49 @@ def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str
                 put_exact(keys, resource_type, code, pairs(value, type_, systems), entries)
                 continue
             for pair in pairs(value, type_, systems):
-                found, selective = known.get(pair) or folded(pair)
-                entries.keys.extend(found)
-                if selective is not None:
-                    entries.tok.append(selective)
+                found = known.get(pair) or learn(pair)
+                entries.keys.extend(found.keys)
+                entries.tok.extend(found.selective)
+                entries.word |= found.bits
 
     return index
 
 
+def _known(keys: Keys, of: str, code: str, pair: Pair) -> _Known:
+    system, value = pair
+    value = value.casefold() if value else None
+    found = row_keys(keys, FOLDED_SPACE, of, code, (system, value))
+    selective: list[int] = []
+    bits = 0
+    if value:
+        bits |= word.value_bit(of, code, value)
+        if value not in hot.hot_codes(of, code):
+            selective.append(found[0])
+    if system:
+        bits |= word.value_bit(of, code, f"{system}|")
+        if not hot.is_hot_system(of, code, system):
+            selective.append(found[-1])
+    return _Known(found, tuple(selective), bits)
+
+
 def put_exact(keys: Keys, resource_type: str, code: str, found: Iterable[Pair], entries: Entries) -> None:
-    """The keys of identifiers and the like, which hardly ever repeat."""
+    """The keys of identifiers and the like, which hardly ever repeat, and of their systems."""
     for pair in found:
         of = row_keys(keys, EXACT_SPACE, resource_type, code, pair)
         entries.keys.extend(of)
         if pair[1]:
             entries.tok.append(of[0])
+        if pair[0]:
+            entries.tok.append(of[-1])
 
 
-def _forms(value: TokenValue, types: frozenset[str]) -> list[tuple[str, TokenValue]]:
+Form = tuple[str, TokenValue]
+"""A space of keys, and a value as it is looked up there."""
+
+
+def _forms(value: TokenValue, types: frozenset[str]) -> list[Form]:
     """The spaces in which a value is looked up: what the parameter's values can be decides."""
-    forms: list[tuple[str, TokenValue]] = []
+    forms: list[Form] = []
     if types & EXACT_TYPES:
         forms.append((EXACT_SPACE, value))
     if not types or types - EXACT_TYPES:
@@ -155,15 +184,45 @@ def compile(
     forms = [form for value in values for form in _forms(value, types)]
     wanted = [key_of(scope.keys, space, scope.resource_type, code, value) for space, value in forms]
     filter_ = has_keys(scope.alias, list(dict.fromkeys(wanted)))
+    bits = [_bit(scope.resource_type, code, form) for form in forms]
+    mask = reduce(or_, bits, 0) if all(bits) else 0
+    plain = all(value.system is None for _, value in forms)
+    if mask and plain:
+        # The bit says the same as the key.
+        filter_ = word.Bits(mask).test(word.of_row(scope.alias))
     if modifier == "not":
-        return Condition(not_(filter_))
+        return Condition(not_(filter_), words=(word.Bits(mask, absent=True),) if mask and plain else ())
     if modifier is not None:
         raise unsupported_modifier(code, modifier, MODIFIERS)
-    common = hot.hot_codes(scope.resource_type, code)
-    if any(v.code is None or (space == FOLDED_SPACE and v.code in common) for space, v in forms):
-        return Condition(filter_)
-    drivers = dict.fromkeys(
-        key_of(scope.keys, space, scope.resource_type, code, TokenValue(None, v.code)) for space, v in forms
-    )
-    rank = Rank.IDENTIFIER if types == {"Identifier"} else Rank.TOKEN
-    return Condition(filter_, (Tokens(tuple(drivers)),), rank)
+    present = word.present_bit(scope.resource_type, code)
+    words = (word.Bits(mask or present),) if mask or present else ()
+    if any(_is_hot(scope.resource_type, code, form) for form in forms):
+        return Condition(filter_, words=words)
+    drivers = dict.fromkeys(_driving(scope, code, form) for form in forms)
+    systems = any(value.code is None for _, value in forms)
+    rank = Rank.IDENTIFIER if types == {"Identifier"} and not systems else Rank.TOKEN
+    return Condition(filter_, (Tokens(tuple(drivers)),), rank, words=words)
+
+
+def _is_hot(of: str, code: str, form: Form) -> bool:
+    """Whether `tok` does not have it."""
+    space, value = form
+    if value.code is None:
+        assert value.system is not None
+        return space == FOLDED_SPACE and hot.is_hot_system(of, code, value.system)
+    return space == FOLDED_SPACE and value.code in hot.hot_codes(of, code)
+
+
+def _driving(scope: Scope, code: str, form: Form) -> int:
+    """The key in `tok` that leads to all that match: of the code whatever its system, or of the system."""
+    space, value = form
+    asked = value if value.code is None else TokenValue(None, value.code)
+    return key_of(scope.keys, space, scope.resource_type, code, asked)
+
+
+def _bit(of: str, code: str, form: Form) -> int:
+    """The bit that every row with the value has; 0 when there is none."""
+    space, value = form
+    if space != FOLDED_SPACE:
+        return 0
+    return word.value_bit(of, code, value.code if value.code is not None else f"{value.system}|")

@@ -11,7 +11,7 @@ from typing import Final
 
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import hot
+from fhirserver.params import hot, word
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import Condition, Rank, Scope, Tokens, has_keys, unsupported_modifier
 from fhirserver.params.entries import Entries, Indexer, Node
@@ -82,5 +82,6 @@ def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[UriV
     wanted = [key_of(scope.keys, scope.resource_type, code, value.uri) for value in values]
     filter_ = has_keys(scope.alias, wanted)
     if any(hot.is_hot_uri(code, value.uri) for value in values):
-        return Condition(filter_)
+        present = word.present_bit(scope.resource_type, code)
+        return Condition(filter_, words=(word.Bits(present),) if present else ())
     return Condition(filter_, (Tokens(tuple(wanted)),), Rank.URI)
