@@ -6,7 +6,9 @@ filter can accept (perhaps more); the planner picks one and checks all filters o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from fhirserver.db.sql import Fragment, sql
@@ -110,12 +112,33 @@ class Rank:
     NONE: Final = 100
 
 
+ORD: Final = 0
+"""Stands for `ord` where else a key of `dat` or `qty` does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Where matches lie among the entries under a key, or by `ord`: a value in [lo, hi] (None is an open end)
+    unless one of `late`, selects of rids, leads to them.
+
+    `instead` is a key under which matches have the same values, and others have none.
+    """
+
+    key: int
+    lo: int | Decimal | None = None
+    hi: int | Decimal | None = None
+    late: tuple[Fragment, ...] = ()
+    instead: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """A compiled clause. The rows of all `drivers` together hold every match; no drivers: scan.
 
     `exact`: they hold nothing but matches, so that the filter need not be checked on them. `words` are
-    tests that the word of every match passes.
+    tests that the word of every match passes. `covered`: another condition leads to fewer of
+    the same rows. `range` helps an order by the same values, where a row has one at most. `of_rid` gives
+    the filter by the row's rid alone, if that is all it looks at: so before the row is fetched.
     """
 
     filter: Fragment
@@ -123,6 +146,20 @@ class Condition:
     rank: int = Rank.NONE
     exact: bool = False
     words: tuple[Bits, ...] = ()
+    covered: bool = False
+    range: Range | None = None
+    of_rid: Callable[[Fragment], Fragment] | None = None
+
+
+def indexed(
+    alias: Fragment,
+    of_rid: Callable[[Fragment], Fragment],
+    drivers: tuple[Driver, ...],
+    rank: int,
+    range_: Range | None = None,
+) -> Condition:
+    """A condition that index rows alone decide, in which the drivers find what the filter finds."""
+    return Condition(of_rid(sql("{}.rid", alias)), drivers, rank, True, range=range_, of_rid=of_rid)
 
 
 def has_keys(alias: Fragment, keys: list[int]) -> Fragment:

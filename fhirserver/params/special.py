@@ -19,7 +19,7 @@ from fhirserver.fhir import reference, ucum
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import date
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import Condition, Ids, Rank, Rids, Scope, Span, exists
+from fhirserver.params.condition import ORD, Condition, Ids, Range, Rank, Rids, Scope, Span, exists
 from fhirserver.params.date import DateValue
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.registry import SearchParam
@@ -61,7 +61,8 @@ def compile_updated(scope: Scope, values: Sequence[DateValue], is_order: bool) -
     if any(value.prefix == "ne" for value in values):
         return Condition(filter_)
     if len(values) == 1 and is_order:
-        return Condition(filter_, (_span(values[0], scope.now),), Rank.ORDER)
+        span = _span(values[0], scope.now)
+        return Condition(filter_, (span,), Rank.ORDER, range=Range(ORD, span.lo, span.hi))
     rows, other = table(scope.resource_type), sql("o")
     selects = [
         sql(

@@ -194,14 +194,13 @@ def compile(
         return Condition(not_(filter_), words=(word.Bits(mask, absent=True),) if mask and plain else ())
     if modifier is not None:
         raise unsupported_modifier(code, modifier, MODIFIERS)
-    present = word.present_bit(scope.resource_type, code)
-    words = (word.Bits(mask or present),) if mask or present else ()
     if any(_is_hot(scope.resource_type, code, form) for form in forms):
-        return Condition(filter_, words=words)
+        mask = mask or word.present_bit(scope.resource_type, code)
+        return Condition(filter_, words=(word.Bits(mask),) if mask else ())
     drivers = dict.fromkeys(_driving(scope, code, form) for form in forms)
     systems = any(value.code is None for _, value in forms)
     rank = Rank.IDENTIFIER if types == {"Identifier"} and not systems else Rank.TOKEN
-    return Condition(filter_, (Tokens(tuple(drivers)),), rank, words=words)
+    return Condition(filter_, (Tokens(tuple(drivers)),), rank)
 
 
 def _is_hot(of: str, code: str, form: Form) -> bool:

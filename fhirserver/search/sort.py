@@ -20,7 +20,7 @@ from fhirserver.fhir.fhirpath.tree import Binary, Call, Expr, Literal, Member, T
 from fhirserver.fhir.fhirpath.types import type_name
 from fhirserver.params import date, number, string
 from fhirserver.params.condition import Scope
-from fhirserver.params.facts import CLINICAL_DATES, UNIONS, routes_of
+from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_single, routes_of
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search.clauses import defined
 from fhirserver.search.query import SortKey
@@ -31,12 +31,16 @@ NAMES: Final = (sql("k0"), sql("k1"), sql("k2"), sql("k3"), sql("k4"), sql("k5")
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index table that holds a key's values in order: `key` and the names of value and second column."""
+    """An index table that holds a key's values in order: `key` and the names of value and second column.
+
+    `single`: a row has one value at most.
+    """
 
     table: Fragment
     key: int
     value: Fragment
     then: Fragment
+    single: bool = False
 
 
 class Place(NamedTuple):
@@ -73,6 +77,16 @@ class Order:
     def descending(self) -> bool:
         """The direction of `rid`, which is that of the first key."""
         return self.columns[0].descending
+
+    @property
+    def in_ord(self) -> bool:
+        """Whether it is the order of `ord`, in either direction."""
+        return self.is_default or self.is_clinical
+
+    @property
+    def downwards(self) -> bool:
+        """Whether it is read from the greatest values to the least."""
+        return self.columns[0].descending is not self.reverse
 
     def backwards(self) -> Order:
         return Order(self.columns, self.is_default, self.is_clinical, not self.reverse)
@@ -197,11 +211,13 @@ def _column(scope: Scope, key: SortKey) -> Column:
         case "date" if CLINICAL_DATES.get(of) == param.code:
             return Column(sql("{}.d_lo", alias), key.descending)
         case "date":
-            index = Index(sql("dat"), date.key_of(scope.keys, of, param.code), sql("lo"), sql("hi"))
+            under = date.key_of(scope.keys, of, param.code)
+            index = Index(sql("dat"), under, sql("lo"), sql("hi"), is_single(param, of))
         case "string":
             index = Index(sql("str"), string.keys_of(scope.keys, of, param.code)[0], sql("val"), sql("val"))
         case "number" | "quantity":
-            index = Index(sql("qty"), scope.keys.of(*number.prefix_of(of, param.code)), sql("lo"), sql("hi"))
+            under = scope.keys.of(*number.prefix_of(of, param.code))
+            index = Index(sql("qty"), under, sql("lo"), sql("hi"), is_single(param, of))
         case _:
             return Column(_from_content(scope, param), key.descending)
     return Column(_outermost(alias, index, key.descending), key.descending, True, index)

@@ -8,9 +8,9 @@ and the few that ended since the first page.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fhirserver.db.sql import TRUE, Fragment, and_, sql, table
+from fhirserver.db.sql import TRUE, Fragment, and_, join, sql, table
 from fhirserver.params.condition import (
     Condition,
     Driver,
@@ -93,6 +93,22 @@ def scans(context: Context, scope: Scope, reached: Fragment, test: Fragment) -> 
     yield Source(rows, and_(reached, context.current(scope), test))
     if context.snapshot is not None:
         yield Source(rows, and_(reached, context.ended(scope), test))
+
+
+def rids_of(context: Context, scope: Scope, driver: Driver) -> Fragment:
+    """A SELECT of the rids that a driver leads to, in no order, perhaps some of them more than once."""
+    match driver:
+        case Rids(select):
+            return select
+        case Tokens((one,)):
+            return sql("SELECT x.rid FROM tok x WHERE x.key = {}", one)
+        case Tokens(keys):
+            return sql("SELECT x.rid FROM tok x WHERE x.key = any({}::bigint[])", list(keys))
+        case _:
+            other = replace(scope, alias=sql("o"))
+            reached = and_(sql("o.tenant = {}", context.tenant), reach(other, driver))
+            found = scans(context, other, reached, TRUE)
+            return join(" UNION ALL ", (source.select(sql("o.rid")) for source in found))
 
 
 def reach(scope: Scope, driver: Driver) -> Fragment:

@@ -18,6 +18,7 @@ from fhirserver.params.index import indexer
 from fhirserver.params.registry import r4
 from fhirserver.search.compile import count_statement, statement
 from fhirserver.search.context import Context
+from fhirserver.search.job import Bounds
 from fhirserver.search.page import Cursor, Page, cut
 from fhirserver.search.parse import Limits, parse
 from fhirserver.search.query import SearchQuery
@@ -35,6 +36,8 @@ KEYS = Keys(b"0123456789abcdef0123456789abcdef", 1)
 REGISTRY = r4()
 INDEX = indexer(REGISTRY, KEYS, BASES, UTC)
 LIMITS = Limits(own_bases=BASES)
+BOUNDS = (Bounds(), Bounds(few=3, begun=12, some=25, many=40), Bounds(1, 1, 1, 1))
+"""As the server counts, so that all stages are passed through, and so that only the last one is left."""
 _SEARCH_ONLY = ("resourceType", "id", "meta")
 
 

@@ -21,7 +21,7 @@ from fhirserver.search.compile import count_statement
 from fhirserver.search.context import Context
 from fhirserver.search.snapshot import AsOf
 from fhirserver.store import instants
-from tests.db.search.harness import COLUMNS, KEYS, NOW, REGISTRY, Harness, harness, query
+from tests.db.search.harness import BOUNDS, COLUMNS, KEYS, NOW, REGISTRY, Harness, harness, query
 from tests.db.search.population import RESOURCES
 from tests.db.search.test_paging import SEARCHES, names
 
@@ -121,11 +121,11 @@ async def as_of(db: Harness, instant: datetime) -> Context:
     return Context(REGISTRY, KEYS, NOW, snapshot=AsOf(instant, kept.since))
 
 
-@pytest.fixture(params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(params=BOUNDS, ids=["driven", "in stages", "in order"])
 async def world(
     database: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
-    monkeypatch.setattr(plan, "DRIVEN_MAX", request.param)
+    monkeypatch.setattr(plan, "BOUNDS", request.param)
     async with harness(database) as db:
         found = World(db, random.Random(11))
         await found.fill()
@@ -245,16 +245,13 @@ async def test_only_what_ended_since_is_looked_at(world: World) -> None:
     db = world.db
     for _ in range(40):
         await world.change()
+    oldest = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
+    before = await db.connection.fetchval(oldest)
     await janitor.sweep(db.connection, 3600)
     await asyncio.sleep(1.05)
-    instant = await world.now()
-    before = await db.connection.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
-    kept = await instants.kept(db.connection, instant)
-    assert 0 < kept.since <= int(before)
-    dead = await db.connection.fetchval(
-        "SELECT count(*) FROM resource WHERE died >= $1::text::xid8", str(kept.since)
-    )
-    assert dead == 0
+    kept = await instants.kept(db.connection, await world.now())
+    # Not equal: tests beside this one have transactions of their own in the same PostgreSQL.
+    assert 0 < int(before) <= kept.since <= int(await db.connection.fetchval(oldest))
     assert (await instants.kept(db.connection, moment(0))).since == 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fhirserver.search import plan
-from tests.db.search.harness import Harness, harness, query
+from tests.db.search.harness import BOUNDS, Harness, harness, query
 from tests.db.search.population import RESOURCES
 
 SEARCHES = [
@@ -43,11 +43,11 @@ SEARCHES = [
 ]
 
 
-@pytest.fixture(params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(params=BOUNDS, ids=["driven", "in stages", "in order"])
 async def db(
     database: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Harness]:
-    monkeypatch.setattr(plan, "DRIVEN_MAX", request.param)
+    monkeypatch.setattr(plan, "BOUNDS", request.param)
     async with harness(database) as found:
         await found.clear()
         await found.put_all(RESOURCES)
