@@ -69,7 +69,7 @@ class _Stages:
         gate = self._followed(drivers, _SOME, bounds.some, gate)
         if bits:
             self._name(_WORDS, words.found(self._job.scope, bits))
-        if bits and not in_words:
+        if bits and (drivers or not in_words):
             gate = self._by_words(gate, bounded=bool(drivers) or access is not None)
         if drivers and not walked:
             gate = self._begun(_BEGUN[1], bounds.many, gate)
