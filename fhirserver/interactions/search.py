@@ -10,19 +10,16 @@ import orjson
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import Issue
-from fhirserver.fhir import elements
 from fhirserver.fhir.dates import micros
 from fhirserver.interactions import asof
 from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.bundle import Entry, Link, bundle, outcome_entry, search_entry
 from fhirserver.interactions.call import Answer, Call
-from fhirserver.interactions.headers import Handling
 from fhirserver.interactions.permission import is_restricted
-from fhirserver.interactions.searching import context_of, limits_of
+from fhirserver.interactions.searching import asked, context_of
 from fhirserver.search import compile as compiled
 from fhirserver.search import include, page
 from fhirserver.search.page import Cursor
-from fhirserver.search.parse import parse
 from fhirserver.search.query import SearchQuery
 from fhirserver.search.snapshot import Committed, Snapshot
 from fhirserver.store.version import COLUMNS, Version
@@ -40,17 +37,7 @@ async def search(connection: Connection, call: Call) -> Answer:
 
     All that is shown is of one state: that which the first statement saw, or that of `_asOf`.
     """
-    services = call.services
-    query = parse(
-        services.registry,
-        limits_of(services),
-        call.type,
-        call.query,
-        "lenient" if call.prefer.handling is Handling.LENIENT else "strict",
-        call.compartment,
-    )
-    if query.elements:
-        elements.check_elements(query.elements, query.types)
+    query = asked(call)
     path = call.path.removesuffix("_search").strip("/")
     bound = page.binding(call.type, query.applied, call.principal.id, path)
     cursor = _cursor(call, query, bound)
