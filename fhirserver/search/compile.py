@@ -14,6 +14,7 @@ from fhirserver.db.sql import Fragment, join, sql, table, whole
 from fhirserver.errors import NotSupported
 from fhirserver.params.condition import Ids, Patients, Scope, Span, Tokens
 from fhirserver.search import query as asked
+from fhirserver.search import words
 from fhirserver.search.conditions import compile_all
 from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor
@@ -22,7 +23,7 @@ from fhirserver.search.query import SearchQuery
 from fhirserver.search.restrict import visible
 from fhirserver.search.snapshot import AsOf, Committed
 from fhirserver.search.sort import NAMES, Order, Place, order_of
-from fhirserver.search.sources import best, sources
+from fhirserver.search.sources import best, sources, tested
 
 _RID: Final = sql("r.rid")
 
@@ -128,31 +129,50 @@ def types_statement(query: SearchQuery, context: Context) -> Fragment:
 
 def _merged(parts: Sequence[Fragment], order: Order, limit: int) -> Fragment:
     names = NAMES[: len(order.columns)]
-    union = join(" UNION ALL ", (sql("({})", part) for part in parts))
-    return sql("SELECT * FROM ({}) m ORDER BY {} LIMIT {}", union, order.by(names, sql("rid")), whole(limit))
+    return sql(
+        "SELECT * FROM ({}) m ORDER BY {} LIMIT {}", _all(parts), order.by(names, sql("rid")), whole(limit)
+    )
 
 
 def count_statement(query: SearchQuery, context: Context, at_most: int | None = None) -> Fragment:
     """The number of matches that the caller may see, counted up to `at_most`: one row, one bigint."""
-    parts = [_counted(context, context.scope(type_), query, at_most) for type_ in query.types]
-    if len(parts) == 1:
-        return parts[0]
-    return sql("SELECT sum(n)::bigint AS n FROM ({}) c", join(" UNION ALL ", parts))
+    scopes = [context.scope(type_) for type_ in query.types]
+    if at_most is not None:
+        parts = [_first(context, scope, query, at_most) for scope in scopes]
+        return sql("SELECT count(*) AS n FROM (SELECT FROM ({}) u LIMIT {}) c", _all(parts), whole(at_most))
+    counts = [_counted(context, scope, query) for scope in scopes]
+    if len(counts) == 1:
+        return counts[0]
+    return sql("SELECT sum(n)::bigint AS n FROM ({}) c", join(" UNION ALL ", counts))
 
 
-def _counted(context: Context, scope: Scope, query: SearchQuery, at_most: int | None) -> Fragment:
+def _first(context: Context, scope: Scope, query: SearchQuery, at_most: int) -> Fragment:
+    """The matches of a type on a page of that many: found by the same ways as those of any page."""
+    conditions = compile_all(context, scope, query.conditions[scope.resource_type])
+    found = candidates(context, scope, conditions, order_of(scope, ()), None, at_most)
+    return sql("SELECT rid FROM ({}) f", found)
+
+
+def _all(parts: Sequence[Fragment]) -> Fragment:
+    return join(" UNION ALL ", (sql("({})", part) for part in parts))
+
+
+def _counted(context: Context, scope: Scope, query: SearchQuery) -> Fragment:
+    """All matches of a type: by the best index, else by the words of rows, else by the type."""
     conditions = compile_all(context, scope, query.conditions[scope.resource_type])
     chosen = best(conditions)
     drivers = chosen.drivers if chosen else (Span(),)
-    found = sources(context, scope, conditions, drivers)
+    bits = [one for condition in conditions for one in condition.words]
+    if chosen is None and bits:
+        found = words.sources(context, scope, bits, tested(context, scope, conditions))
+    else:
+        found = sources(context, scope, conditions, drivers)
     match drivers:
         case (Ids() | Patients() | Span(),) | (Tokens((_,)),) if len(found) == 1:
             rows = found[0].select(sql("1"))
         case _:
             rids = join(" UNION ALL ", (source.select(_RID) for source in found))
             rows = sql("SELECT DISTINCT rid FROM ({}) x", rids)
-    if at_most is not None:
-        rows = sql("{} LIMIT {}", rows, whole(at_most))
     return sql("SELECT count(*) AS n FROM ({}) c", rows)
 
 

@@ -53,8 +53,13 @@ def sources(
     if drivers is None:
         drivers = chosen.drivers if chosen else (Span(),)
     vouched = chosen if chosen is not None and chosen.exact else None
-    test = and_(visible(context, scope), *(one.filter for one in conditions if one is not vouched))
+    test = tested(context, scope, [one for one in conditions if one is not vouched])
     return [source for driver in drivers for source in _sources(context, scope, driver, test)]
+
+
+def tested(context: Context, scope: Scope, conditions: Sequence[Condition]) -> Fragment:
+    """What every row must fulfil that is a match and may be seen."""
+    return and_(visible(context, scope), *(one.filter for one in conditions))
 
 
 def _sources(context: Context, scope: Scope, driver: Driver, test: Fragment) -> Iterator[Source]:

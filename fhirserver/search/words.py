@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fhirserver.db.sql import Fragment, sql, table
+from fhirserver.db.sql import Fragment, and_, sql, table
 from fhirserver.params import word
 from fhirserver.params.condition import Scope
 from fhirserver.params.word import Bits
 from fhirserver.search.context import Context
+from fhirserver.search.sources import Source
 
 
 def found(scope: Scope, tests: Sequence[Bits]) -> Fragment:
@@ -44,3 +45,13 @@ def rids(context: Context, scope: Scope, name: Fragment) -> Fragment:
     if context.snapshot is None:
         return current
     return sql("{} UNION ALL SELECT o.rid FROM {} o WHERE {}", current, rows, context.ended(other))
+
+
+def sources(context: Context, scope: Scope, tests: Sequence[Bits], test: Fragment) -> list[Source]:
+    """All rows with the words that pass `test`, each once. What ended since may have words of its own."""
+    rows = sql("{} {}", table(scope.resource_type), scope.alias)
+    of_word = sql("{} = any(ARRAY({}))", word.of_row(scope.alias), found(scope, tests))
+    current = [Source(rows, and_(of_word, context.current(scope), test))]
+    if context.snapshot is None:
+        return current
+    return [*current, Source(rows, and_(context.ended(scope), test))]
