@@ -105,6 +105,18 @@ def and_(*fragments: Fragment) -> Fragment:
     return join(" AND ", parts)
 
 
+def in_turn(*fragments: Fragment) -> Fragment:
+    """All of them, each looked at only if those before it hold: what AND does not promise.
+
+    https://www.postgresql.org/docs/current/sql-expressions.html#SYNTAX-EXPRESS-EVAL
+    """
+    parts = [fragment for fragment in fragments if fragment is not TRUE]
+    found = parts.pop() if parts else TRUE
+    for part in reversed(parts):
+        found = sql("CASE WHEN {} THEN {} ELSE false END", part, found)
+    return found
+
+
 def or_(*fragments: Fragment) -> Fragment:
     """Any of them, in parentheses; none gives FALSE."""
     parts = [fragment for fragment in fragments if fragment is not FALSE]

@@ -70,11 +70,22 @@ async def require_permitted(
 
     Called before what exists is changed and after something was written, in the same transaction.
     """
+    permitted_ones = await permitted_identities(connection, call, identities, action)
+    for identity in identities:
+        if identity not in permitted_ones:
+            raise await outside(connection, call, identity[0])
+
+
+async def permitted_identities(
+    connection: Connection, call: Call, identities: Iterable[tuple[str, str]], action: str
+) -> set[tuple[str, str]]:
+    """Those of (type, id) on whose current version the caller may do `action`: a statement for each type."""
     if not is_restricted(call):
-        return
+        return set(identities)
     ids: dict[str, set[str]] = defaultdict(set)
     for type_, id_ in identities:
         ids[type_].add(id_)
+    found: set[tuple[str, str]] = set()
     for type_ in sorted(ids):
         text, args = sql(
             "SELECT r.id FROM {} r WHERE r.tenant = {} AND r.id = any({}::text[]) AND r.died IS NULL AND {}",
@@ -83,10 +94,14 @@ async def require_permitted(
             sorted(ids[type_]),
             permitted(context_of(call), type_, action=action),
         ).numbered()
-        found = {record[0] for record in await connection.fetch(text, *args)}
-        if found != ids[type_]:
-            await require_granted(connection, call)
-            raise Forbidden(f"the {type_} would lie, or lies, outside of what was granted to be written")
+        found |= {(type_, record[0]) for record in await connection.fetch(text, *args)}
+    return found
+
+
+async def outside(connection: Connection, call: Call, resource_type: str) -> FhirError:
+    """What says that something written may not be written. Raises Unauthorized if the grant is over."""
+    await require_granted(connection, call)
+    return Forbidden(f"the {resource_type} would lie, or lies, outside of what was granted to be written")
 
 
 async def require_granted(connection: Connection, call: Call) -> None:

@@ -109,18 +109,16 @@ def _plan(
     def plan(id_: str, resource: dict[str, Any]) -> Entries:
         entries = Entries(ord=start)
         entries.keys.append(0)
-        word = 0
         found = extract(resource)
         if within is not None:
             within(found, entries)
         for code, nodes in found.items():
             bit, key, run = steps[code]
-            word |= bit
+            entries.word |= bit
             if key is not None:
                 entries.keys.append(key)
             if run is not None:
                 run(nodes, entries)
-        entries.keys[0] = word
         if own:
             entries.compartments.append(keys.target(resource_type, id_))
         if versioned and found.keys() >= VERSIONED:
@@ -131,7 +129,10 @@ def _plan(
             if code in found and other in found:
                 entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))
         if coded is not None and entries.ptk is not None and coded in found:
-            entries.tok.extend(_patient_codes(keys, resource_type, entries.ptk, found[coded]))
+            together = list(_patient_codes(keys, resource_type, entries.ptk, found[coded]))
+            entries.keys.extend(together)  # by which the janitor finds its rows of `tok`
+            entries.tok.extend(together)
+        entries.keys[0] = entries.word
         _distinct(entries)
         return entries
 

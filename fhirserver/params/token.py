@@ -4,21 +4,23 @@ https://hl7.org/fhir/R4/search.html#token
 
 What `:in`, `:not-in`, `:above` and `:below` stand for, definitions say: before a search is compiled
 they become plain codes, `:not-in` by `:not`. A code has up to three keys in its row: code, system and
-code, system. `tok` holds the first alone, and only where it narrows (see `hot`); the others are checked
-on the row. Codes compare whatever their case, as R4 asks for when a system does not say; identifiers, ids
-and URIs as they are written.
+code, system. `tok` holds the first and the last, and only where they narrow (see `hot`); the other is
+checked on the row. Codes compare whatever their case, as R4 asks for when a system does not say;
+identifiers, ids and URIs as they are written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import reduce
+from operator import or_
+from typing import Any, Final, NamedTuple
 
 from fhirserver.db.sql import not_
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import every, hot
+from fhirserver.params import every, hot, word
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     Condition,
@@ -164,23 +166,27 @@ def types_of(identifier: Mapping[str, Any]) -> Iterator[TypedValue]:
             yield TypedValue(system, code, value)
 
 
+class _Known(NamedTuple):
+    """What a pair is found by: all keys, those of them in `tok`, bits of the word."""
+
+    keys: tuple[int, ...]
+    selective: tuple[int, ...]
+    bits: int
+
+
 def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str]) -> Indexer:
     """Writes what `compile` asks for."""
-    common = hot.hot_codes(resource_type, code)
-    known: dict[Pair, tuple[tuple[int, ...], int | None]] = {}
+    known: dict[Pair, _Known] = {}
 
     def item(node: Node) -> frozenset[int]:
-        of_pairs = (known.get(pair) or folded(pair) for pair in pairs(node.value, node.type, systems))
-        return frozenset(key for found, _ in of_pairs for key in found)
+        of_pairs = (known.get(pair) or learn(pair) for pair in pairs(node.value, node.type, systems))
+        return frozenset(key for found in of_pairs for key in found.keys)
 
-    def folded(pair: Pair) -> tuple[tuple[int, ...], int | None]:
-        system, value = pair
-        value = value.casefold() if value else None
-        found = row_keys(keys, FOLDED_SPACE, resource_type, code, (system, value))
+    def learn(pair: Pair) -> _Known:
         if len(known) >= _CACHE_MAX:
             known.clear()
-        known[pair] = found, found[0] if value and value not in common else None
-        return known[pair]
+        known[pair] = found = _known(keys, resource_type, code, pair)
+        return found
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for value, type_ in nodes:
@@ -194,23 +200,42 @@ def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str
                     entries.tok.append(key)
                 continue
             for pair in pairs(value, type_, systems):
-                found, selective = known.get(pair) or folded(pair)
-                entries.keys.extend(found)
-                if selective is not None:
-                    entries.tok.append(selective)
+                found = known.get(pair) or learn(pair)
+                entries.keys.extend(found.keys)
+                entries.tok.extend(found.selective)
+                entries.word |= found.bits
         if len(nodes) > 1:
             every.put(keys, resource_type, code, map(item, nodes), entries)
 
     return index
 
 
+def _known(keys: Keys, of: str, code: str, pair: Pair) -> _Known:
+    system, value = pair
+    value = value.casefold() if value else None
+    found = row_keys(keys, FOLDED_SPACE, of, code, (system, value))
+    selective: list[int] = []
+    bits = 0
+    if value:
+        bits |= word.value_bit(of, code, value)
+        if value not in hot.hot_codes(of, code):
+            selective.append(found[0])
+    if system:
+        bits |= word.value_bit(of, code, f"{system}|")
+        if not hot.is_hot_system(of, code, system):
+            selective.append(found[-1])
+    return _Known(found, tuple(selective), bits)
+
+
 def put_exact(keys: Keys, resource_type: str, code: str, found: Iterable[Pair], entries: Entries) -> None:
-    """The keys of identifiers and the like, which hardly ever repeat."""
+    """The keys of identifiers and the like, which hardly ever repeat, and of their systems."""
     for pair in found:
         of = row_keys(keys, EXACT_SPACE, resource_type, code, pair)
         entries.keys.extend(of)
         if pair[1]:
             entries.tok.append(of[0])
+        if pair[0]:
+            entries.tok.append(of[-1])
 
 
 def put_folded(keys: Keys, resource_type: str, code: str, found: Iterable[Pair], entries: Entries) -> None:
@@ -227,9 +252,13 @@ def is_exact(types: frozenset[str]) -> bool:
     return not types or not EXACT_TYPES.isdisjoint(types)
 
 
-def _forms(value: TokenValue, types: frozenset[str]) -> list[tuple[str, TokenValue]]:
+Form = tuple[str, TokenValue]
+"""A space of keys, and a value as it is looked up there."""
+
+
+def _forms(value: TokenValue, types: frozenset[str]) -> list[Form]:
     """The spaces in which a value is looked up: what the parameter's values can be decides."""
-    forms: list[tuple[str, TokenValue]] = []
+    forms: list[Form] = []
     if is_exact(types):
         forms.append((EXACT_SPACE, value))
     if not types or types - EXACT_TYPES:
@@ -256,8 +285,14 @@ def compile(
         forms = [form for value in values for form in _forms(value, types)]
     wanted = [key_of(scope.keys, space, scope.resource_type, code, value) for space, value in forms]
     filter_ = has_keys(scope.alias, list(dict.fromkeys(wanted)))
+    bits = [_bit(scope.resource_type, code, form) for form in forms]
+    mask = reduce(or_, bits, 0) if all(bits) else 0
+    plain = all(value.system is None for _, value in forms)
+    if mask and plain and scope.is_row:
+        # The bit says the same as the key.
+        filter_ = word.Bits(mask).test(word.of_row(scope.alias))
     if modifier == "not":
-        return Condition(not_(filter_))
+        return Condition(not_(filter_), words=scope.words(mask, absent=True) if plain else ())
     if modifier == "ne":
         keys, of = scope.keys, scope.resource_type
         alike = [key_of(keys, FOLDED_SPACE, of, code, value) for value in values]
@@ -265,13 +300,12 @@ def compile(
     if modifier not in (None, *COMPARISONS):
         # among them those that stand for codes, where nobody has asked which
         raise unsupported_modifier(code, modifier, MODIFIERS)
-    common = hot.hot_codes(scope.resource_type, code)
-    if any(v.code is None or (space == FOLDED_SPACE and v.code in common) for space, v in forms):
-        return Condition(filter_)
-    driver = under_keys(
-        key_of(scope.keys, space, scope.resource_type, code, TokenValue(None, v.code)) for space, v in forms
-    )
-    rank = Rank.IDENTIFIER if types == {"Identifier"} else Rank.TOKEN
+    if any(_is_hot(scope.resource_type, code, form) for form in forms):
+        mask = mask or word.present_bit(scope.resource_type, code)
+        return Condition(filter_, words=scope.words(mask))
+    driver = under_keys(_driving(scope, code, form) for form in forms)
+    systems = any(value.code is None for _, value in forms)
+    rank = Rank.IDENTIFIER if types == {"Identifier"} and not systems else Rank.TOKEN
     return Condition(filter_, (driver,), rank)
 
 
@@ -279,3 +313,27 @@ def compile_typed(scope: Scope, code: str, values: Sequence[TypedValue]) -> Cond
     """`:of-type`: the identifiers of a type, whatever their system."""
     wanted = [type_key(scope.keys, scope.resource_type, code, value) for value in values]
     return Condition(has_keys(scope.alias, wanted), (under_keys(wanted),), Rank.IDENTIFIER)
+
+
+def _is_hot(of: str, code: str, form: Form) -> bool:
+    """Whether `tok` does not have it."""
+    space, value = form
+    if value.code is None:
+        assert value.system is not None
+        return space == FOLDED_SPACE and hot.is_hot_system(of, code, value.system)
+    return space == FOLDED_SPACE and value.code in hot.hot_codes(of, code)
+
+
+def _driving(scope: Scope, code: str, form: Form) -> int:
+    """The key in `tok` that leads to all that match: of the code whatever its system, or of the system."""
+    space, value = form
+    asked = value if value.code is None else TokenValue(None, value.code)
+    return key_of(scope.keys, space, scope.resource_type, code, asked)
+
+
+def _bit(of: str, code: str, form: Form) -> int:
+    """The bit that every row with the value has; 0 when there is none."""
+    space, value = form
+    if space != FOLDED_SPACE:
+        return 0
+    return word.value_bit(of, code, value.code if value.code is not None else f"{value.system}|")

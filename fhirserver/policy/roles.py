@@ -13,11 +13,12 @@ import msgspec
 from fhirserver.policy.principal import Role
 from fhirserver.policy.scopes import parse
 
+ADMINISTRATOR: Final = "administrator"
 CARE_TEAM: Final = "care-team"
 """Among the scopes of a role: its `patient/` scopes are about the patients of its holder's care teams."""
 
 DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "administrator": ("user/*.cruds",),
+    ADMINISTRATOR: ("user/*.cruds",),
     "practitioner": ("user/*.crus",),
     "nurse": (
         *("user/*.rs", "user/Observation.crus", "user/Procedure.crus", "user/MedicationAdministration.crus"),

@@ -21,13 +21,14 @@ from fhirserver.search import include, sort_keys
 from fhirserver.search.clauses import DEFINED, SPECIAL, Reader, UnknownParameter, alike
 from fhirserver.search.filter import resolve as filter_
 from fhirserver.search.query import Condition, Handling, Include, SearchQuery, Summary, Total, Within
+from fhirserver.search.snapshot import AS_OF, parse_as_of
 
 CURSOR: Final = "_cursor"
 """The parameter of page links that names the place to go on from."""
 
 _IGNORED: Final = frozenset({"_format", "_pretty"})
 RESULT_PARAMS: Final = _IGNORED | frozenset(
-    {"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", CURSOR}
+    {"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", AS_OF, CURSOR}
 )
 """What says how results are given, not which: https://hl7.org/fhir/R4/search.html#return"""
 
@@ -72,7 +73,8 @@ def parse(
 ) -> SearchQuery:
     """The search that the parameters mean: on a type, on those of `_type` or all (None), or of a compartment.
 
-    Parameters without a value are left out: https://hl7.org/fhir/R4/search.html#errors. Raises
+    Parameters without a value are left out: https://hl7.org/fhir/R4/search.html#errors; but `_asOf` has to
+    have one. Raises
     NotSupported, Invalid or TooCostly; UnknownParameter becomes a warning where `handling` is lenient.
     """
     if len(params) > limits.params_max:
@@ -88,7 +90,7 @@ def parse(
     results: list[tuple[str, str]] = []
     warnings: list[str] = []
     for name, value in params:
-        if name in _IGNORED or not _filled(value):
+        if name in _IGNORED or not (_filled(value) or name == AS_OF):
             continue
         if name in RESULT_PARAMS or name.startswith(("_include:", "_revinclude:")):
             results.append((name, value))
@@ -216,6 +218,7 @@ def _with_results(
         applied=tuple(applied),
         warnings=tuple(warnings),
         across=query.across,
+        as_of=parse_as_of(given[AS_OF]) if AS_OF in given else None,
     )
 
 

@@ -36,6 +36,7 @@ _CONTROL_CHOICES: Final = {
     "_format": ["json", "xml"],
 }
 _CONTROL_TEXTS: Final = {
+    "_asOf": "An instant with its zone: what was current then is wanted.",
     "_count": "Entries on a page; 0 gives only the total.",
     "_elements": "Only these elements, separated by commas.",
     "_filter": 'Tests joined by and, or, not and parentheses, such as: name co "pet" or birthdate ge 2010.',

@@ -15,6 +15,7 @@ from fhirserver.search.hops import pointed
 from fhirserver.search.include import followed
 
 CONTROLS: Final = {
+    "_asOf": "date",
     "_count": "number",
     "_elements": "string",
     "_filter": "special",

@@ -42,7 +42,8 @@ _SECURITY_SERVICES: Final = "http://terminology.hl7.org/CodeSystem/restful-secur
 _REST: Final = (
     "Search parameters, modifiers and values that this server does not know are refused with 400 and the"
     " nearest that it knows; with `Prefer: handling=lenient` unknown parameters are ignored, and the Bundle"
-    " says so."
+    " says so. `_asOf=<instant>` gives what was current then: on reads for any instant, on searches as far"
+    " back as the server keeps the index of earlier versions."
 )
 
 
