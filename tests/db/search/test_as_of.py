@@ -16,12 +16,14 @@ import pytest
 
 from fhirserver.fhir.dates import moment
 from fhirserver.jobs import janitor
-from fhirserver.search import include, plan
-from fhirserver.search.compile import count_statement
+from fhirserver.search import plan
+from fhirserver.search.compile import count_statement, statement
 from fhirserver.search.context import Context
+from fhirserver.search.included import Rounds
 from fhirserver.search.snapshot import AsOf
 from fhirserver.store import instants
-from tests.db.search.harness import BOUNDS, COLUMNS, KEYS, NOW, REGISTRY, Harness, harness, query
+from fhirserver.store.version import COLUMNS, Version
+from tests.db.search.harness import BOUNDS, KEYS, NOW, REGISTRY, Harness, harness, query
 from tests.db.search.population import RESOURCES
 from tests.db.search.test_paging import SEARCHES, names
 
@@ -217,13 +219,12 @@ async def test_includes_are_of_the_same_instant(world: World) -> None:
         for name, one in expected.items()
         if name[0] == "Observation" and _subject(one.resource) in patients
     }
-    asked = query("Observation?_include=Observation:subject")
-    statement = include.statement(context, asked.includes, {"Patient": patients}, {}, COLUMNS, 1000)
-    assert statement is not None
-    text, args = statement.numbered()
-    rows = await db.connection.fetch(text, *args)
-    versions = {name[1]: one.version for name, one in expected.items() if name[0] == "Patient"}
-    assert {row["id"]: row["version"] for row in rows} == versions
+    observations = [
+        name[1] for name, one in expected.items() if name[0] == "Observation" and _subject(one.resource)
+    ]
+    found = await included(db, context, "Observation", "_include=Observation:subject", observations)
+    subjects = {_subject(expected["Observation", id_].resource) for id_ in observations}
+    assert found == {(id_, expected["Patient", id_].version) for id_ in patients if id_ in subjects}
 
 
 def _subject(resource: dict[str, Any] | None) -> str:
@@ -233,10 +234,14 @@ def _subject(resource: dict[str, Any] | None) -> str:
 async def included(
     db: Harness, context: Context, type_: str, clause: str, ids: Sequence[str]
 ) -> set[tuple[str, int]]:
-    asked = query(f"{type_}?{clause}")
-    statement = include.statement(context, asked.includes, {}, {type_: ids}, COLUMNS, 1000)
-    assert statement is not None
-    text, args = statement.numbered()
+    asked = query(f"{type_}?_id={','.join(ids)}&{clause}&_count=1000")
+    page, values = statement(asked, context, COLUMNS).numbered()
+    matches = [Version.of(row) for row in await db.connection.fetch(page, *values)]
+    rounds = Rounds(asked.includes, context, 1000, 1)
+    rounds.start(matches)
+    made = rounds.statement(COLUMNS)
+    assert made is not None
+    text, args = made.numbered()
     return {(row["id"], row["version"]) for row in await db.connection.fetch(text, *args)}
 
 

@@ -16,7 +16,7 @@ from tests.db.search.harness import COLUMNS, Runner, context_in, query
 
 PATIENTS, OBSERVATIONS = 300, 6_000
 BOUNDS = Bounds(few=20, begun=40, some=80, many=160)
-READ_MAX = 500
+READ_MAX = 550
 """What all stages together may look at: with the bounds above, in three drivers and the index beside."""
 
 RARE, COMMON = "4548-4", "8480-6"

@@ -149,7 +149,7 @@ def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner.run(runner.harness.put_all(RESOURCES))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "BOUNDS", request.param)
-        patch.setattr(condition, "KEYS_FEW", condition.KEYS_FEW if request.param > 3 else 1)
+        patch.setattr(condition, "KEYS_FEW", condition.KEYS_FEW if request.param is BOUNDS[0] else 1)
         yield runner
     runner.close()
 
