@@ -154,7 +154,7 @@ async def _written(dsn: str, resources: list[dict[str, Any]]) -> None:
                     for resource in resources[start : start + TRANSACTION]
                 ]
                 async with connection.transaction():
-                    updated = await write.writer_instant(connection)
-                    await write.write_many(connection, services.tenant, drafts, updated, {}, {})
+                    writer = await write.begin(connection, services.tenant)
+                    await write.write_many(connection, services.tenant, drafts, writer, {}, {})
     finally:
         await services.pool.close()

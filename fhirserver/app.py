@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,23 +20,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fhirserver.db.pool import Pool
 from fhirserver.errors import FhirError, MethodNotAllowed, NotFound
 from fhirserver.fhir.keys import Keys
-from fhirserver.fhir.structure import Resource
 from fhirserver.http import explorer, middleware, probes
 from fhirserver.http.authenticate import Authenticate, by_token, everybody
 from fhirserver.http.base import PATH
 from fhirserver.http.pipeline import Pipeline, error_response
 from fhirserver.http.remembered import Remembered
 from fhirserver.interactions.call import Services
-from fhirserver.interactions.integrity import reference_keys
-from fhirserver.jobs import janitor
+from fhirserver.jobs import janitor, rebuild
 from fhirserver.observe import log
-from fhirserver.params.entries import Entries
-from fhirserver.params.index import indexer
 from fhirserver.params.registry import r4
 from fhirserver.policy.roles import roles
 from fhirserver.policy.token import Tokens
 from fhirserver.settings import Settings
 from fhirserver.store.coalesce import Creates, Reads
+from fhirserver.store.definitions import Definitions
+from fhirserver.store.index_state import MadeBy, require_format
 
 
 def create_app() -> ASGIApp:
@@ -85,16 +82,20 @@ class Application:
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         services = await open_services(self._settings)
-        sweeper = asyncio.create_task(janitor.run(services.pool, self._settings.index_retention_s))
+        beside = [
+            asyncio.create_task(janitor.run(services.pool, self._settings.index_retention_s)),
+            asyncio.create_task(services.definitions.watch()),
+            asyncio.create_task(rebuild.run(services.pool, services.definitions, self._settings.tenant)),
+        ]
         app.router.routes.extend(probes.routes(services))
         app.router.routes.extend(explorer.routes(services))
         self._pipeline = Remembered(Pipeline(services, _authentication(services)), services)
         try:
             yield
         finally:
-            sweeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeper
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await services.pool.close()
 
 
@@ -111,14 +112,17 @@ async def open_services(settings: Settings) -> Services:
     dsn = settings.database_url
     assert dsn is not None, "serve starts the embedded PostgreSQL and sets DATABASE_URL"
     first = Pool(dsn, size_max=1, timeout_s=10, statement_timeout_s=settings.statement_timeout_s)
-    async with first.acquire() as connection:
-        connections: Any = await connection.fetchval("SHOW max_connections")
-        secrets = {
-            row["name"]: row["value"] for row in await connection.fetch("SELECT name, value FROM server")
-        }
-    await first.close()
-    registry, keys = r4(), Keys(secrets["key_secret"], settings.tenant)
-    own_bases = settings.fhir_bases
+    try:
+        async with first.acquire() as connection:
+            connections: Any = await connection.fetchval("SHOW max_connections")
+            secrets = {
+                row["name"]: row["value"] for row in await connection.fetch("SELECT name, value FROM server")
+            }
+            await require_format(connection, settings)
+    finally:
+        await first.close()
+    keys = Keys(secrets["key_secret"], settings.tenant)
+    made, own_bases = MadeBy.of(settings), settings.fhir_bases
     pool = Pool(
         dsn,
         size_max=settings.pool_limit(int(connections)),
@@ -130,31 +134,13 @@ async def open_services(settings: Settings) -> Services:
         pool=pool,
         reads=Reads(pool, settings.tenant),
         creates=Creates(pool, settings.tenant),
-        registry=registry,
+        definitions=await Definitions.open(pool, keys, made.registry, made.indexing(keys)),
         keys=keys,
-        index=_indexing(
-            settings, keys, own_bases, indexer(registry, keys, own_bases, ZoneInfo(settings.time_zone))
-        ),
         link_secret=secrets["link_secret"],
         token_secret=secrets["token_secret"],
         own_bases=own_bases,
         own_bases_bytes=tuple(base.encode() for base in own_bases),
     )
-
-
-def _indexing(settings: Settings, keys: Keys, own_bases: tuple[str, ...], index: Any) -> Any:
-    """The index entries of a resource; with referential integrity also one for each reference."""
-    if not settings.referential_integrity:
-        return index
-
-    def with_references(resource_type: str, id_: str, resource: Resource) -> Entries:
-        entries: Entries = index(resource_type, id_, resource)
-        found = sorted(reference_keys(keys, own_bases, resource))
-        entries.keys.extend(found)
-        entries.tok.extend(found)
-        return entries
-
-    return with_references
 
 
 async def _routing_error(request: Request, error: Exception) -> Any:

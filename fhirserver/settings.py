@@ -106,7 +106,8 @@ class Settings(BaseSettings):
     roles: str = Field(
         "{}",
         description='Roles as JSON, `{"nurse": ["user/*.rs", "user/Observation.crus"]}`: SMART scopes that '
-        "say what their holders may do at most. They come beside, or instead of, the built-in ones.",
+        "say what their holders may do at most. They come beside, or instead of, the built-in ones. `*` does "
+        "not allow to write what the server itself goes by, such as SearchParameter: name these types.",
     )
     trusted_proxies: Networks = Field(
         (),
@@ -132,6 +133,11 @@ class Settings(BaseSettings):
     referential_integrity: bool = Field(
         False,
         description="Refuse references to resources that do not exist, and deletions that would leave one.",
+    )
+    full_text: Literal["none", "narrative", "content"] = Field(
+        "narrative",
+        description="What is searched for words: nothing, narratives (`_text`), or all text (`_content`), "
+        "which makes writing dearer by a quarter. `fhirserver reindex` after a change.",
     )
     count_default: int = Field(50, ge=1, description="Entries on a search page when `_count` is absent.")
     count_max: int = Field(1000, ge=1, description="Largest `_count`; larger ones are reduced to it.")

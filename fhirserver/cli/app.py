@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-COMMANDS = ("serve", "migrate", "load", "demo", "doctor", "settings")
+COMMANDS = ("serve", "migrate", "load", "reindex", "demo", "doctor", "settings")
 
 app = typer.Typer(
     name="fhirserver",

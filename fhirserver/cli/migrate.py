@@ -23,8 +23,12 @@ def migrate(
     [bold]serve[/] does this by itself when it starts. Run it on its own where the role of the server may not
     change tables, or print the statements with --sql for somebody who may. It only goes forward.
     """
+    import asyncio
+
     from fhirserver.db import migrate as migrations
     from fhirserver.db.embedded import EmbeddedError, database
+    from fhirserver.errors import FhirError
+    from fhirserver.store.index_state import fault_of, look
 
     if sql:
         typer.echo(migrations.sql(), nl=False)
@@ -33,6 +37,9 @@ def migrate(
     try:
         with database(settings) as dsn:
             done = migrations.migrate(dsn)
-    except (migrations.MigrationError, EmbeddedError) as error:
+            fault = fault_of(asyncio.run(look(dsn, settings)))
+    except (migrations.MigrationError, EmbeddedError, FhirError) as error:
         fail(str(error))
     out.print(f"applied {', '.join(done)}" if done else f"nothing to do: at {migrations.revisions()[-1]}")
+    if fault is not None:
+        out.print(fault, markup=False)

@@ -78,6 +78,7 @@ def serve(
         listener = stack.enter_context(_listen(settings))
         dsn = stack.enter_context(_database(settings))
         _prepare(dsn, settings)
+        _require_index(dsn, settings)
         _hand_down(stack, settings, dsn, listener.getsockname()[1])
         threading.Thread(target=_welcome, args=(settings, listener.getsockname()), daemon=True).start()
         _run(settings, listener, reload=reload)
@@ -166,6 +167,27 @@ def _prepare(dsn: str, settings: Settings) -> None:
         fail(
             f"the database has {' and '.join(off)} off: after a crash, acknowledged writes would be lost. "
             "Turn it on, or set FHIRSERVER_DEVELOPMENT=true for data that may be lost."
+        )
+
+
+def _require_index(dsn: str, settings: Settings) -> None:
+    """Refuse a database whose index this release would search wrongly; warn of settings that it is not of."""
+    import asyncio
+
+    from fhirserver.errors import FhirError
+    from fhirserver.settings import variables
+    from fhirserver.store.index_state import changed, fault_of, look
+
+    try:
+        state = asyncio.run(look(dsn, settings))
+    except FhirError as error:
+        fail(str(error))
+    if (fault := fault_of(state)) is not None:
+        fail(fault)
+    if names := [variables(name)[0] for name in changed(state, settings)]:
+        err.print(
+            f"[bold yellow]warning[/] {' and '.join(names)} changed; what was stored before is not found as"
+            " the new value has it. Run: fhirserver reindex"
         )
 
 

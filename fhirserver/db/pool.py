@@ -36,6 +36,8 @@ UNREACHABLE = (
 """What asyncpg raises when the database is away, restarting or out of room."""
 
 APPLICATION_ROLE = "fhirserver_app"
+APPLICATION_NAME = "fhirserver"
+"""As sessions of servers are known to the database."""
 STATEMENTS_MAX = 1_000
 CONNECT_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 2.0
@@ -182,7 +184,7 @@ class Pool:
 
     def _server_settings(self) -> dict[str, str]:
         return {
-            "application_name": "fhirserver",
+            "application_name": APPLICATION_NAME,
             "statement_timeout": str(int(self._statement_timeout_s * 1000)),
             "idle_in_transaction_session_timeout": "60000",
             "jit": "off",

@@ -5,22 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from fhirserver.db.pool import Pool
 from fhirserver.fhir.keys import Keys
-from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.headers import Prefer
 from fhirserver.interactions.operations.definition import Operation
-from fhirserver.params.entries import Entries
 from fhirserver.params.registry import Registry
 from fhirserver.policy.principal import OPEN, Principal
 from fhirserver.policy.restriction import EVERYTHING, Restriction
 from fhirserver.settings import Settings
 from fhirserver.store.coalesce import Creates, Reads
+from fhirserver.store.definitions import Definitions
 from fhirserver.store.version import Version
 from fhirserver.terminology.cache import Cache
 
@@ -36,18 +34,22 @@ class Services:
     pool: Pool
     reads: Reads
     creates: Creates
-    registry: Registry
+    definitions: Definitions
     keys: Keys
-    index: Callable[[str, str, Resource], Entries]
     link_secret: bytes
     token_secret: bytes
     own_bases: tuple[str, ...]
     own_bases_bytes: tuple[bytes, ...]
-    definitions: Cache = field(default_factory=Cache)
+    terminology: Cache = field(default_factory=Cache)
 
     @property
     def tenant(self) -> int:
         return self.settings.tenant
+
+    @property
+    def registry(self) -> Registry:
+        """The parameters that can be searched by right now; it changes between two awaits."""
+        return self.definitions.known.registry
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from fhirserver.db.retry import retrying
 from fhirserver.interactions.answer import version_headers, written
 from fhirserver.interactions.body import checked, worked
 from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.definitions import define, is_definition, renewed
 from fhirserver.interactions.draft import draft, new_id
 from fhirserver.interactions.integrity import require_resolved, verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match, require_no_criteria
@@ -16,29 +17,35 @@ from fhirserver.store.version import Version
 
 
 def is_plain(call: Call) -> bool:
-    """Whether the create depends on nothing that is stored, and nobody has to look at it."""
-    return not (
-        call.if_none_exist is not None or call.services.settings.referential_integrity or is_restricted(call)
-    )
+    """Whether it depends on nothing that is stored and nothing on it, and nobody has to look at it."""
+    if call.if_none_exist is not None or is_definition(call.type) or is_restricted(call):
+        return False
+    return not call.services.settings.referential_integrity
 
 
 async def create_shared(call: Call) -> Answer:
     """A plain create without a connection of its own: those that come together share a transaction."""
     require_no_criteria(call)
-    made = await worked(call, lambda: draft(call.services, checked(call), new_id(), "POST"))
-    require_resolved(call, made)
-    return written(call, await call.services.creates.insert(made), 201, "created")
+    resource, id_ = await worked(call, lambda: checked(call)), new_id()
+
+    async def once() -> Answer:
+        made = await worked(call, lambda: draft(call.services, resource, id_, "POST"))
+        require_resolved(call, made)
+        return written(call, await call.services.creates.insert(made), 201, "created")
+
+    return await retrying(once, lambda error: renewed(None, call, error))
 
 
 async def create(connection: Connection, call: Call) -> Answer:
     """201 with the server's id. With If-None-Exist: 200 and nothing written if exactly one matches."""
     require_no_criteria(call)
-    made = await worked(call, lambda: draft(call.services, checked(call), new_id(), "POST"))
-    require_resolved(call, made)
-    if is_plain(call):
-        return written(call, await store.insert(connection, call.services.tenant, made), 201, "created")
+    resource, id_ = await worked(call, lambda: checked(call)), new_id()
 
     async def once() -> Answer:
+        made = await worked(call, lambda: draft(call.services, resource, id_, "POST"))
+        require_resolved(call, made)
+        if is_plain(call):
+            return written(call, await store.insert(connection, call.services.tenant, made), 201, "created")
         async with connection.transaction():
             if call.if_none_exist is not None:
                 searched = criteria(call, call.resource_type, call.if_none_exist)
@@ -49,9 +56,10 @@ async def create(connection: Connection, call: Call) -> Answer:
             await verify_targets(connection, call, [made])
             version = await store.insert(connection, call.services.tenant, made)
             await require_permitted(connection, call, [(made.type, made.id)], "c")
+            await define(connection, call, [made])
         return written(call, version, 201, "created")
 
-    return await retrying(once)
+    return await retrying(once, lambda error: renewed(connection, call, error))
 
 
 def exists(call: Call, existing: Version) -> Answer:

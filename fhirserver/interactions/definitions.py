@@ -1,123 +1,177 @@
-"""The code systems and value sets that are stored, as far as the caller may see them.
+"""SearchParameter resources that take effect, and interactions that go by the definitions in force.
 
-They are found like anything else, by the search index; what they say is read once per version.
-https://hl7.org/fhir/R4/references.html#canonical
+https://hl7.org/fhir/R4/searchparameter.html, docs/adr/0009-search-parameters-at-run-time.md
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
-import asyncpg
+from fhirserver.db.pool import Connection, unavailable
+from fhirserver.db.retry import Outdated
+from fhirserver.errors import Issue, Unprocessable
+from fhirserver.fhir import json
+from fhirserver.fhir.structure import Resource
+from fhirserver.interactions.call import Call, Services
+from fhirserver.interactions.headers import Handling
+from fhirserver.params import definition
+from fhirserver.params.registry import SearchParam, r4
+from fhirserver.search.clauses import Incomplete, UnknownParameter
+from fhirserver.store import rebuilds
+from fhirserver.store.definitions import LOCK_CLASS, QUERIES, Known
+from fhirserver.store.version import Draft
 
-from fhirserver.db.pool import Connection
-from fhirserver.db.sql import sql
-from fhirserver.errors import Invalid
-from fhirserver.params.uri import UriValue
-from fhirserver.search.compile import versions_statement
-from fhirserver.search.context import Context
-from fhirserver.search.query import Clause, Condition, Ids, SearchQuery
-from fhirserver.store import read
-from fhirserver.store.version import Version
-from fhirserver.terminology.cache import Cache
-from fhirserver.terminology.codesystem import CodeSystem
-from fhirserver.terminology.valueset import ValueSet
+T = TypeVar("T")
 
-CANDIDATES_MAX: Final = 100
-"""Resources with one canonical URL that are looked at, the latest."""
-_LONG: Final = 256 * 1024
-"""Characters of a definition beyond which reading it is left to a thread."""
-_COLUMNS: Final = sql(
-    "r.rid, r.content->>'url' AS url, r.content->>'version' AS version, r.content->>'status' AS status,"
-    " r.content->>'date' AS date"
-)
-_STATUSES: Final = ("retired", "unknown", "draft", "active")
-"""From what is used least willingly to what is used first."""
-_NUMBERS: Final = re.compile(r"[0-9]+|[^0-9.\-+]+")
+TRIES_MAX: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """The library of one caller, at one instant. Cached is what does not depend on who asks."""
+class Redefined(Exception):
+    """What a search was compiled by is no longer in force; the interaction is to be run again."""
 
-    connection: Connection
-    context: Context
-    cache: Cache
 
-    async def code_system(self, url: str, version: str | None) -> CodeSystem | None:
-        rid = await self._by_url("CodeSystem", url, version)
-        return None if rid is None else await self._read("CodeSystem", rid, _code_system)
+# -- going by what is in force
 
-    async def value_set(self, url: str, version: str | None) -> ValueSet | None:
-        rid = await self._by_url("ValueSet", url, version)
-        return None if rid is None else await self._read("ValueSet", rid, _value_set)
 
-    async def value_set_at(self, id_: str) -> ValueSet | None:
-        """The value set with an id, where the caller may see one."""
-        rows = await self._rows("ValueSet", Ids((id_,)), 1)
-        return await self._read("ValueSet", rows[0]["rid"], _value_set) if rows else None
+async def by_definitions(connection: Connection, call: Call, work: Callable[[], Awaitable[T]]) -> T:
+    """Run an interaction, again if the definitions changed under it, or before it refused what is new.
 
-    async def canonical_urls(self, resource_type: str, id_: str) -> list[str]:
-        """The canonical URL of the resource with an id; none where there is none or it has none."""
-        rows = await self._rows(resource_type, Ids((id_,)), 1)
-        return [row["url"] for row in rows if row["url"]]
-
-    async def matching(self, pattern: str, values: Sequence[str]) -> frozenset[str]:
-        """By PostgreSQL, whose expressions take no exponential time, and which can be stopped."""
+    A search that may have used a parameter that is not R4's counts only if the definitions are the same
+    afterwards: whatever was taken away has begun to go no earlier than they change.
+    """
+    definitions = call.services.definitions
+    for _ in range(TRIES_MAX):
+        known = definitions.known
         try:
-            async with self.connection.transaction():  # a savepoint in one that must live on
-                rows = await self.connection.fetch(
-                    "SELECT v FROM unnest($1::text[]) v WHERE v ~ $2", list(values), f"^(?:{pattern})$"
-                )
-        except asyncpg.DataError as error:
-            raise Invalid(f"'{pattern}' in a value set is not a regular expression: {error}") from None
-        return frozenset(row["v"] for row in rows)
+            answer = await work()
+        except Redefined:
+            continue
+        except (UnknownParameter, Incomplete) as error:
+            if await definitions.refresh(connection):
+                continue
+            if isinstance(error, Incomplete):
+                raise await _with_progress(connection, call.services, error) from None
+            raise
+        if not _may_depend(call, known) or await definitions.is_current(connection, known):
+            if is_definition(call.type):
+                definitions.look()  # it may have been written
+            return answer
+    raise unavailable("the search parameters change too often at the moment; try again")
 
-    async def _by_url(self, resource_type: str, url: str, version: str | None) -> int | None:
-        """The row of the definition to use: of those in use the latest version, if none is named."""
-        param = self.context.registry.get(resource_type, "url")
-        assert param is not None
-        name = url if version is None else f"{url}|{version}"
-        rows = await self._rows(resource_type, Clause(param, None, (UriValue(name),)), CANDIDATES_MAX)
-        fitting = [row for row in rows if row["url"] == url and version in (None, row["version"])]
-        return max(fitting, key=_preference)["rid"] if fitting else None
 
-    async def _rows(self, resource_type: str, condition: Condition, limit: int) -> list[Any]:
-        query = SearchQuery({resource_type: (condition,)}, limit)
-        text, args = versions_statement(query, self.context, _COLUMNS, limit).numbered()
-        return await self.connection.fetch(text, *args)
+def _may_depend(call: Call, known: Known) -> bool:
+    """Whether the answer may hang on definitions that others can change. A lenient search leaves out what
+    it does not know, so it has to know everything."""
+    if call.interaction != "search":
+        return False
+    return call.prefer.handling is Handling.LENIENT or known.concern(call.query)
 
-    async def _read(self, resource_type: str, rid: int, build: Callable[[Version], tuple[Any, int]]) -> Any:
-        known = self.cache.get((resource_type, rid))
-        if known is not None:
-            return known
-        (version,) = await read.by_rid(self.connection, resource_type, [rid])
-        if len(version.content or "") > _LONG:
-            found, weight = await asyncio.to_thread(build, version)
+
+async def require_current(connection: Connection, services: Services, known: Known | None) -> None:
+    """Raise Redefined where what a search was read by, if it matters, is no longer in force."""
+    if known is not None and not await services.definitions.is_current(connection, known):
+        raise Redefined
+
+
+async def renewed(connection: Connection | None, call: Call, error: BaseException) -> None:
+    """Load the definitions where a write failed because they changed."""
+    if isinstance(error, Outdated):
+        await call.services.definitions.refresh(connection)
+
+
+async def _with_progress(connection: Connection, services: Services, error: Incomplete) -> Incomplete:
+    found = await rebuilds.standing(connection, services.tenant, error.id)
+    return error if found is None else Incomplete.of(error.name, error.id, found.percentage)
+
+
+# -- taking effect
+
+
+def is_definition(resource_type: str | None) -> bool:
+    """Whether resources of the type change what can be searched; they are written in a transaction."""
+    return resource_type == definition.TYPE
+
+
+async def define(connection: Connection, call: Call, drafts: Sequence[Draft]) -> None:
+    """Let the SearchParameters that were just written take effect with the transaction.
+
+    Raises Unprocessable, naming the element, for an active one that cannot be searched by.
+    """
+    issues = [issue for found in await faults(connection, call, drafts) for issue in found]
+    if issues:
+        raise Unprocessable(issues=issues)
+
+
+async def faults(connection: Connection, call: Call, drafts: Sequence[Draft]) -> list[tuple[Issue, ...]]:
+    """The same for several at once: for each draft what is wrong with it."""
+    written = {draft.id: draft.stored(call.now).resource() for draft in drafts if is_definition(draft.type)}
+    found = await _change(connection, call.services, written) if written else {}
+    return [found.get(draft.id, ()) if is_definition(draft.type) else () for draft in drafts]
+
+
+async def undefine(connection: Connection, call: Call, deleted: Iterable[tuple[str, str]]) -> None:
+    """Let the SearchParameters that were just deleted cease to be searched by."""
+    gone: dict[str, Resource | None] = {id_: None for type_, id_ in deleted if is_definition(type_)}
+    if gone:
+        await _change(connection, call.services, gone)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What becomes of the definitions: `types` are those whose entries change."""
+
+    active: dict[str, SearchParam]
+    put: dict[str, SearchParam] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    types: set[str] = field(default_factory=set)
+    faults: dict[str, tuple[Issue, ...]] = field(default_factory=dict)
+
+    def take(self, id_: str, resource: Resource | None) -> None:
+        """A resource as it is now; None when it was deleted."""
+        before = self.active.pop(id_, None)
+        after: SearchParam | None = None
+        if resource is not None and definition.is_active(resource):
+            others = [param for param in self.active.values() if r4().by_url(param.url) is None]
+            try:
+                after = definition.read(resource, r4().with_params(others))
+            except Unprocessable as error:
+                self.faults[id_] = error.issues
+                return
+            self.active[id_] = after
+        if after == before:
+            return
+        for param in (before, after):
+            self.types |= rebuilds.types_of(param) if param is not None else set()
+        if after is not None:
+            self.put[id_] = after
         else:
-            found, weight = build(version)
-        self.cache.put((resource_type, rid), found, weight)
-        return found
+            self.dropped.append(id_)
 
 
-def _code_system(version: Version) -> tuple[CodeSystem, int]:
-    found = CodeSystem(version.resource())
-    return found, len(found.concepts) + 1
+async def _change(
+    connection: Connection, services: Services, written: dict[str, Resource | None] | dict[str, Resource]
+) -> dict[str, tuple[Issue, ...]]:
+    """Change the definitions by what was written in this transaction; the faults by id, if any.
 
-
-def _value_set(version: Version) -> tuple[ValueSet, int]:
-    found = ValueSet.of(version.resource())
-    listed = sum(len(part.concepts or ()) for part in found.parts)
-    return found, listed + (found.expansion.total if found.expansion else 0) + 1
-
-
-def _preference(row: Any) -> tuple[int, list[tuple[bool, int, str]], str, int]:
-    """Higher for what is used first: by status, then by version, number by number, then by date."""
-    status = _STATUSES.index(row["status"]) if row["status"] in _STATUSES else -1
-    parts = _NUMBERS.findall(row["version"] or "")
-    version = [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
-    return status, version, row["date"] or "", row["rid"]
+    Called when the resources are written and their rows locked: all who do this take their locks in that
+    order.
+    """
+    tenant = services.tenant
+    await connection.execute(QUERIES["lock"], LOCK_CLASS, tenant)
+    rows: Any = await connection.fetch(QUERIES["all"], tenant)
+    plan = _Plan(
+        {
+            row["id"]: definition.restored(json.loads(row["definition"].encode()))
+            for row in rows
+            if row["state"] != "dropping"
+        }
+    )
+    # Composites last: they may be made of others that come with them.
+    for id_, resource in sorted(written.items(), key=lambda item: bool(item[1] and item[1].get("component"))):
+        plan.take(id_, resource)
+    if plan.faults or not (plan.put or plan.dropped):
+        return plan.faults
+    await rebuilds.change(connection, tenant, plan.put, plan.dropped, plan.types)
+    return {}

@@ -8,6 +8,7 @@ from fhirserver.errors import Issue, MultipleMatches
 from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
+from fhirserver.interactions.definitions import undefine
 from fhirserver.interactions.headers import Return
 from fhirserver.interactions.integrity import verify_unreferenced
 from fhirserver.interactions.matching import criteria, lock_criteria, matches
@@ -71,7 +72,9 @@ async def _bury(connection: Connection, call: Call, found: list[Version]) -> Ans
         at = await store.bury(connection, call.services.tenant, version.type, version.id, version.version)
         if at is None:
             raise Again
-    await verify_unreferenced(connection, call, [(version.type, version.id) for version in found])
+    identities = [(version.type, version.id) for version in found]
+    await verify_unreferenced(connection, call, identities)
+    await undefine(connection, call, identities)
     answer = gone(call, len(found))
     if len(found) == 1:
         answer.headers["ETag"] = f'W/"{found[0].version + 1}"'

@@ -16,6 +16,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.links import localize
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Services
+from fhirserver.store.contained import inners
 from fhirserver.store.version import Draft, Version
 
 _COLUMNS = ("resourceType", "id", "meta")
@@ -75,6 +76,9 @@ def _draft(
     resource_type: str = resource["resourceType"]
     meta = {name: value for name, value in resource.get("meta", {}).items() if name not in _SERVER_META}
     text = content.decode()
+    known = services.definitions.known
+    # As it will be read back, so that entries that are made anew are the same.
+    indexed = {**resource, "id": id_, "meta": meta}
     return Draft(
         type=resource_type,
         id=id_,
@@ -84,8 +88,13 @@ def _draft(
         meta=json.dumps(meta).decode() if meta else None,
         content=text,
         written=text if json.has_exponent(content) else None,
-        entries=services.index(resource_type, id_, resource),
+        entries=known.index(resource_type, id_, indexed),
         after=after.updated if after else None,
+        known=known.version,
+        contained=inners(services.keys, known.index, resource_type, id_, resource)
+        if "contained" in resource
+        else (),
+        ends_contained=isinstance(after, Version) and '"contained"' in (after.content or ""),
     )
 
 

@@ -15,27 +15,17 @@ from itertools import chain
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import EMPTY, Fragment, sql, table
 from fhirserver.errors import Conflict, Invalid, Issue, Unprocessable
-from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.links import holders, path_of
 from fhirserver.fhir.reference import parse
-from fhirserver.fhir.structure import ENDPOINT_TYPES, Resource
+from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.interactions.call import Call
+from fhirserver.params import referenced
 from fhirserver.store.version import Draft
 from fhirserver.store.write import waiting
 
 NAMED_MAX = 5
 _SEARCH = re.compile(r'"reference":"[^"?]*\?')
 """What a reference with a query looks like in the text of a draft."""
-
-
-def reference_keys(keys: Keys, own_bases: tuple[str, ...], resource: Resource) -> set[int]:
-    """Index keys of all literal references of `resource`, whether or not a search parameter covers them."""
-    found = set()
-    for holder in holders(resource):
-        reference = parse(holder["reference"], own_bases)
-        if reference.is_local and reference.type and reference.id:
-            found.add(keys.of("referenced") ^ keys.target(reference.type, reference.id))
-    return found
 
 
 def require_resolved(call: Call, draft: Draft) -> None:
@@ -136,7 +126,7 @@ async def verify_unreferenced(connection: Connection, call: Call, deleted: Seque
         records = await connection.fetch(
             "SELECT r.type, r.id FROM tok t JOIN resource r ON r.rid = t.rid AND r.died IS NULL"
             " WHERE t.key = $1 AND (r.type <> $2 OR r.id <> $3) LIMIT $4",
-            keys.of("referenced") ^ keys.target(resource_type, id_),
+            referenced.key_of(keys, resource_type, id_),
             resource_type,
             id_,
             NAMED_MAX,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from fhirserver.db.pool import Connection
 from fhirserver.errors import FhirError, Invalid, MultipleMatches
 from fhirserver.interactions.call import Call, Params
+from fhirserver.interactions.definitions import require_current
 from fhirserver.interactions.meaning import understood
 from fhirserver.interactions.query import parameters
 from fhirserver.interactions.searching import context_of, limits_of
@@ -21,17 +22,20 @@ from fhirserver.search.query import SearchQuery
 from fhirserver.search.recheck import holds
 from fhirserver.search.snapshot import AS_OF
 from fhirserver.store import write as store
+from fhirserver.store.definitions import Known
 from fhirserver.store.version import COLUMNS, Version
 
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
     """A search that decides whether something is written. `text` is the same for equal criteria;
-    `stripes` are keys of its parts, so criteria that overlap share a lock."""
+    `stripes` are keys of its parts, so criteria that overlap share a lock. `known` are the definitions that
+    have to be in force still when it has been searched, where it may use more than R4's."""
 
     query: SearchQuery
     text: str
     stripes: tuple[int, ...]
+    known: Known | None = None
 
 
 def criteria(call: Call, resource_type: str, given: str | Params, expression: str | None = None) -> Criteria:
@@ -41,6 +45,7 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
     match everything. Errors name `expression`, the element or header that holds the criteria.
     """
     services = call.services
+    known = services.definitions.known
     try:
         if isinstance(given, str):
             # The specification's own examples also write the type before the question mark.
@@ -53,7 +58,7 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
             raise Invalid(f"'{empty}' in the criteria for {resource_type} has no value")
         if not decisive:
             raise Invalid(f"the criteria for {resource_type} name no search parameter")
-        query = parse(services.registry, limits_of(services), resource_type, decisive)
+        query = parse(known.registry, limits_of(services), resource_type, decisive)
     except FhirError as error:
         error.issues = tuple(replace(issue, expression=expression) for issue in error.issues)
         raise
@@ -61,6 +66,7 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
         query,
         "&".join(f"{name}={value}" for name, value in decisive),
         tuple(services.keys.of("criteria", resource_type, name, value) for name, value in decisive),
+        known if known.concern(decisive) else None,
     )
 
 
@@ -93,11 +99,12 @@ async def lock_criteria(
 
 
 async def matches(connection: Connection, call: Call, searched: Criteria, limit: int) -> list[Version]:
-    """Up to `limit` resources that match."""
+    """Up to `limit` resources that match. Raises Redefined where what they match is no longer defined so."""
     services, context = call.services, context_of(call)
     query = await understood(connection, services, context, searched.query)
     text, args = versions_statement(query, context, COLUMNS, limit).numbered()
     found = [Version.of(record) for record in await connection.fetch(text, *args)]
+    await require_current(connection, services, searched.known)
     return [
         version
         for version in found

@@ -16,7 +16,7 @@ from fhirserver.db.pool import Connection
 from fhirserver.errors import Invalid, TooCostly
 from fhirserver.fhir import reference
 from fhirserver.interactions.call import Services
-from fhirserver.interactions.definitions import Stored
+from fhirserver.interactions.stored import Stored
 from fhirserver.params.facts import implied_systems, is_canonical, is_mime_type, node_types
 from fhirserver.params.hierarchy import hierarchies
 from fhirserver.params.kinds import Value
@@ -93,12 +93,12 @@ class _Meaning:
 
     @property
     def _stored(self) -> Stored:
-        return Stored(self.connection, self.context, self.services.definitions)
+        return Stored(self.connection, self.context, self.services.terminology)
 
     @property
     def _terminology(self) -> Terminology:
         limit = self.services.settings.terminology_codes_max
-        return Terminology(WithBuiltIn(self._stored), self.services.definitions, limit)
+        return Terminology(WithBuiltIn(self._stored), self.services.terminology, limit)
 
     async def of(self, resource_type: str, clause: Clause) -> Clause:
         """The clause in plain values."""

@@ -11,6 +11,7 @@ from fhirserver.fhir.validate import validate
 from fhirserver.interactions.answer import written
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
+from fhirserver.interactions.definitions import define
 from fhirserver.interactions.draft import draft_of_change
 from fhirserver.interactions.integrity import verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
@@ -73,6 +74,7 @@ async def _write(connection: Connection, call: Call, current: Version | None) ->
     if version is None:
         raise Again
     await require_permitted(connection, call, [(made.type, made.id)], "u")
+    await define(connection, call, [made])
     return written(call, version, 200, "patched")
 
 

@@ -13,6 +13,7 @@ from fhirserver.interactions.batch import process
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.capabilities import capabilities, capabilities_in_bundle
 from fhirserver.interactions.create import create, create_shared, is_plain
+from fhirserver.interactions.definitions import by_definitions
 from fhirserver.interactions.delete import delete, delete_conditional
 from fhirserver.interactions.history import history
 from fhirserver.interactions.operations.run import operate
@@ -66,7 +67,7 @@ async def run_alone(call: Call) -> Answer:
 async def _done(connection: Connection, call: Call) -> Answer:
     """The answer. That a grant is over is asked only where there is none, or one that shows nothing."""
     try:
-        answer = await HANDLERS[call.interaction](connection, call)
+        answer = await by_definitions(connection, call, lambda: HANDLERS[call.interaction](connection, call))
     except FhirError as error:
         raise await told_apart(connection, call, error) from error
     if answer.is_empty:

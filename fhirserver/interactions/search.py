@@ -51,7 +51,8 @@ async def search(connection: Connection, call: Call) -> Answer:
     if cursor is None:
         cursor = _start(call, snapshot, await _total(connection, call, query, snapshot, rows))
     found = page.cut(rows, query.count, _keys(rows), cursor)
-    versions = [Version.of(row) for row in found.rows]
+    alone = query.contained is not None and query.contained.alone
+    versions = [Version.contained(row) if alone else Version.of(row) for row in found.rows]
     around = distance.places(query)
     entries = [
         search_entry(call.base, version, "match", distance.extensions(version, around))
@@ -103,7 +104,8 @@ async def _total(
         return None
     if len(rows) <= query.count:
         return len(rows)
-    if query.total == "estimate" and not is_restricted(call):  # the planner knows of hidden rows, too
+    estimated = query.total == "estimate" and query.contained is None
+    if estimated and not is_restricted(call):  # the planner knows of hidden rows, too
         text, args = compiled.estimate_statement(query, context_of(call, snapshot)).numbered()
         plan: Any = await connection.fetchval(text, *args)
         return max(compiled.estimated(orjson.loads(plan)), len(rows))

@@ -33,7 +33,7 @@ def asked(call: Call) -> SearchQuery:
         "lenient" if call.prefer.handling is Handling.LENIENT else "strict",
         call.compartment,
     )
-    if query.elements:
+    if query.elements and (query.contained is None or query.contained.alone):
         elements.check_elements(query.elements, query.types)
     return query
 

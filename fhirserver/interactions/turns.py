@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from fhirserver.db.pool import Connection, unavailable
 from fhirserver.db.retry import RETRIED
 from fhirserver.interactions.call import Call
+from fhirserver.interactions.definitions import renewed
 from fhirserver.store import write as store
 
 T = TypeVar("T")
@@ -36,8 +37,9 @@ async def in_turn(
     clock = asyncio.get_running_loop().time
     try:
         return await work()
-    except RETRIED:
+    except RETRIED as error:
         deadline = clock() + PATIENCE_S
+        await renewed(connection, call, error)
     while True:
         try:
             async with connection.transaction():
@@ -47,3 +49,4 @@ async def in_turn(
         except RETRIED as error:
             if clock() > deadline:
                 raise unavailable("too many writers on the same resources; try again") from error
+            await renewed(connection, call, error)

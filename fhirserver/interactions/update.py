@@ -10,6 +10,7 @@ from fhirserver.interactions.answer import written
 from fhirserver.interactions.body import checked, checked_with_id, worked
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
+from fhirserver.interactions.definitions import define, is_definition
 from fhirserver.interactions.draft import draft, draft_of_change, labelled, new_id
 from fhirserver.interactions.integrity import verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
@@ -27,7 +28,8 @@ async def update(connection: Connection, call: Call) -> Answer:
 
     async def once() -> Answer:
         current = await _latest(connection, call, call.resource_id)
-        if not (call.services.settings.referential_integrity or is_restricted(call)):
+        settings = call.services.settings
+        if not (settings.referential_integrity or is_restricted(call) or is_definition(call.type)):
             return await _put(connection, call, resource, call.resource_id, current)
         async with connection.transaction():
             return await _put(connection, call, resource, call.resource_id, current)
@@ -100,12 +102,14 @@ async def _put(
         if version is None:
             raise Again
         await require_permitted(connection, call, [(made.type, made.id)], "u")
+        await define(connection, call, [made])
         return written(call, version, 200, "updated")
     require_free_choice(call, resource, current)
     made = await worked(call, lambda: draft(services, resource, id_, "PUT", current))
     await verify_targets(connection, call, [made])
     version = await store.insert(connection, services.tenant, made)
     await require_permitted(connection, call, [(made.type, made.id)], "c")
+    await define(connection, call, [made])
     return written(call, version, 201, "created")
 
 

@@ -15,14 +15,15 @@ import asyncpg
 from fhirserver.db.pool import UNREACHABLE, Connection, Pool
 from fhirserver.db.queries import Queries
 from fhirserver.errors import FhirError
+from fhirserver.jobs import locks
 from fhirserver.observe import log
+from fhirserver.params.index import PATIENT_CODED
 
 QUERIES = Queries(Path(__file__).with_name("queries.sql"))
 PAUSE_S = 30.0
 GRACE_S = 60.0
 """How much longer than promised index rows are kept: clocks differ, and a request that was let in at the last
 moment takes its time."""
-_LOCK = 0x4A414E49
 
 _logger: Any = log.get("janitor")
 
@@ -30,14 +31,16 @@ _logger: Any = log.get("janitor")
 async def sweep(connection: Connection, retention_s: float) -> int:
     """One round, in one transaction; how many dead versions lost their index rows."""
     async with connection.transaction():
-        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):
+        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", locks.SWEEP):
             return 0
+        await connection.execute("SELECT pg_advisory_xact_lock($1, 0)", locks.ROWS)
         due = await connection.fetchrow(QUERIES["due"], retention_s + GRACE_S)
         count = 0
         if due is not None:
             span = due["after"], due["before"]
             for record in await connection.fetch(QUERIES["dead_types"], *span):
-                count += int(await connection.fetchval(QUERIES.on("sweep", record["type"]), *span) or 0)
+                statement = QUERIES.on("sweep", record["type"])
+                count += int(await connection.fetchval(statement, *span, sorted(PATIENT_CODED)) or 0)
             await connection.execute(QUERIES["swept"], due["at"])
             await connection.execute(QUERIES["forget"], due["at"])
         await connection.execute(QUERIES["tick"])

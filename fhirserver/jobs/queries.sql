@@ -13,11 +13,19 @@ ORDER BY t.at DESC LIMIT 1
 SELECT DISTINCT type FROM resource WHERE died >= $1 AND died < $2
 
 -- name: sweep
--- Remove the index rows of versions that died in [$1, $2); their content stays, it is the history.
-WITH gone AS (
-    SELECT rid, ord, keys FROM {p} WHERE died >= $1 AND died < $2
+-- Remove the index rows of versions that died in [$1, $2), and of what they contain; their content stays, it is
+-- the history. $3: the types that have entries for patient and code together, whose keys are made of the row's.
+WITH version AS (
+    SELECT type, rid, ord, ptk, keys FROM {p} WHERE died >= $1 AND died < $2
+), gone AS (
+    SELECT type, rid, ord, ptk, keys FROM version
+    UNION ALL
+    SELECT c.type, c.rid, c.ord, c.ptk, c.keys FROM version v JOIN contained c ON c.container_rid = v.rid
 ), t AS (
-    DELETE FROM tok USING (SELECT rid, ord, unnest(keys) AS key FROM gone) g
+    DELETE FROM tok USING (
+        SELECT rid, ord, unnest(keys) AS key FROM gone
+        UNION ALL SELECT rid, ord, unnest(keys) # ptk FROM gone WHERE type = ANY ($3::text[]) AND ptk IS NOT NULL
+    ) g
     WHERE tok.key = g.key AND tok.ord = g.ord AND tok.rid = g.rid
 ), s AS (
     DELETE FROM str USING gone WHERE str.rid = gone.rid
@@ -25,8 +33,12 @@ WITH gone AS (
     DELETE FROM dat USING gone WHERE dat.rid = gone.rid
 ), q AS (
     DELETE FROM qty USING gone WHERE qty.rid = gone.rid
+), w AS (
+    DELETE FROM words USING gone WHERE words.rid = gone.rid
+), c AS (
+    DELETE FROM contained USING version WHERE contained.container_rid = version.rid
 )
-SELECT count(*) FROM gone
+SELECT count(*) FROM version
 
 -- name: swept
 UPDATE tick SET swept = true WHERE at = $1

@@ -44,7 +44,7 @@ from fhirserver.params.kinds import CompositeValue, Plain
 from fhirserver.params.number import NumberValue
 from fhirserver.params.quantity import QuantityValue
 from fhirserver.params.reference import ReferenceValue, Resolve
-from fhirserver.params.registry import Registry, SearchParam
+from fhirserver.params.registry import Registry, SearchParam, r4
 from fhirserver.params.token import TokenValue
 from fhirserver.params.uri import UriValue
 
@@ -61,7 +61,8 @@ _KEYED: Final = frozenset({"token", "reference", "uri"})
 def shape_of(param: SearchParam, resource_type: str) -> Shape | None:
     """How the parameter is stored; None when its combination of parts cannot be."""
     types = tuple(component.type for component in param.components)
-    if is_single(param, resource_type) and _single_parts(param, resource_type):
+    single = is_single(param, resource_type) and _single_parts(param, resource_type)
+    if single and (not param.custom or _said_by_parts(param, resource_type)):
         return "conjunction"
     if set(types) <= _KEYED:
         return "keys"
@@ -75,6 +76,23 @@ def _single_parts(param: SearchParam, resource_type: str) -> bool:
     base = ways[0][-1].type if ways and ways[0] else resource_type
     parts = [routes(component.expression, base) for component in param.components]
     return all(ways and not any(hop.many for way in ways for hop in way) for ways in parts)
+
+
+def _said_by_parts(param: SearchParam, resource_type: str) -> bool:
+    """Whether R4's parameters that the components name find on the type what the components find."""
+    bases = routes_of(param, resource_type) or ()
+    if len(bases) != 1:
+        return False
+    base = bases[0]
+    end = base[-1].type if base else resource_type
+    for component in param.components:
+        part = r4().get(resource_type, component.code)
+        if part is None or part.url != component.url:
+            return False
+        ways = routes(component.expression, end)
+        if ways is None or routes_of(part, resource_type) != tuple((*base, *way) for way in ways):
+            return False
+    return True
 
 
 # -- writing

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from fhirserver.db.sql import Fragment, or_, sql
+from fhirserver.db.sql import Fragment, or_, sql, table
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.suggest import nearest
@@ -23,7 +23,8 @@ class Scope:
     """Where a clause is compiled: over which row alias of which type. `now` is in microseconds.
 
     `inline`: the resource of the type is within the one that the row holds (`facts.INLINE`), so that
-    none of the row's own columns is about it.
+    none of the row's own columns is about it. `contained`: over the resources of that type that others
+    contain.
     """
 
     keys: Keys
@@ -31,19 +32,29 @@ class Scope:
     alias: Fragment
     now: int
     inline: bool = False
+    contained: bool = False
 
     def inside(self, place: str, resource_type: str) -> Scope:
         """The resource at a place within the row's."""
-        return Scope(self.keys.inside(place), resource_type, self.alias, self.now, True)
+        return Scope(self.keys.inside(place), resource_type, self.alias, self.now, True, self.contained)
 
     @property
-    def is_row(self) -> bool:
-        """Whether the row's columns, and with them its word, are about the resource."""
+    def rows(self) -> Fragment:
+        """The table in which the rows are; that of contained ones has other types as well."""
+        return _CONTAINED if self.contained else table(self.resource_type)
+
+    @property
+    def has_word(self) -> bool:
+        """Whether the row's word is about the resource."""
         return not self.inline
 
     def words(self, mask: int, absent: bool = False) -> tuple[Bits, ...]:
-        """The test of the row's word for any of some bits; none where there are no bits, or no such word."""
-        return (Bits(mask, absent),) if mask and self.is_row else ()
+        """The test of words that leads to rows, for any of some bits; none where there are no bits, or where
+        the rows are not found by their words."""
+        return (Bits(mask, absent),) if mask and self.has_word and not self.contained else ()
+
+
+_CONTAINED: Final = sql("contained")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +102,10 @@ class TokenOf:
 
 @dataclass(frozen=True, slots=True)
 class Rids:
-    """A `SELECT rid`, in no order and with repetitions, from an index table."""
+    """A `SELECT rid`, in no order and with repetitions, from an index table. `once`: without repetitions."""
 
     select: Fragment
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ def compile_clinical(scope: Scope, code: str, modifier: str | None, values: Sequ
     found = [_clinical_drivers(value, long, scope.now) for value in values]
     span = _hull([span for span, *_ in found])
     late = [driver for _, *more in found for driver in more]
-    range_ = Range(ORD, span.lo, span.hi, tuple(one.select for one in late))
+    range_ = None if scope.contained else Range(ORD, span.lo, span.hi, tuple(one.select for one in late))
     return Condition(filter_, (span, *late), Rank.ORDER, range=range_)
 
 

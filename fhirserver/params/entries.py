@@ -15,6 +15,21 @@ ORD_ABSENT = -(1 << 63)
 str_ = str
 
 
+@dataclass(slots=True, eq=False)
+class Term:
+    """A text of the dictionary `term` (see `wording`): its parameter's key, the folded text, its own key,
+    and the key of `tok` that leads to the rows with it, None where none does.
+
+    `known`: the dictionary has it for sure, so it need not be written again.
+    """
+
+    key: int
+    val: str
+    text_key: int
+    tok_key: int | None
+    known: bool = False
+
+
 @dataclass(slots=True)
 class Entries:
     """The search columns of one row of `resource` and its rows in the four index tables.
@@ -24,7 +39,8 @@ class Entries:
     without a clinical date: those are ordered by `updated`, which the database sets, in microseconds.
     `d_lo` and `d_hi` are that date as `[lo, hi)`. `word` (see the module `word`) becomes `keys[0]`, so the
     order of `keys` must be kept. `tok` are keys, `str` are (key, folded text), `dat` are
-    (key, lo, hi) in microseconds, half-open, and `qty` are (key, lo, hi), closed.
+    (key, lo, hi) in microseconds, half-open, and `qty` are (key, lo, hi), closed. `terms` are the
+    texts that the dictionary needs, `words` the document for full text as PostgreSQL reads a tsvector.
     """
 
     ptk: int | None = None
@@ -38,6 +54,8 @@ class Entries:
     str: list[tuple[int, str_]] = field(default_factory=list)
     dat: list[tuple[int, int, int]] = field(default_factory=list)
     qty: list[tuple[int, Decimal, Decimal]] = field(default_factory=list)
+    terms: list[Term] = field(default_factory=list)
+    words: str_ | None = None
 
 
 Indexer = Callable[[Sequence[Node], Entries], None]

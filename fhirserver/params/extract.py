@@ -10,16 +10,18 @@ Contained resources are not entered: https://hl7.org/fhir/R4/search.html#contain
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from fhirserver.fhir.fhirpath import FHIRPathError, Node, compile_expression, parse
 from fhirserver.fhir.fhirpath.operators import distinct
-from fhirserver.fhir.fhirpath.routes import routes
 from fhirserver.fhir.fhirpath.tree import Binary
+from fhirserver.params.facts import routes_of
+from fhirserver.params.fits import FITS, fitting
 from fhirserver.params.registry import Registry, SearchParam
-from fhirserver.params.walk import Composite, Found, Runner, Spot, composer, getter
+from fhirserver.params.walk import Composer, Composite, Found, Runner, Spot, composer, getter
 
 __all__ = ["Composite", "Extract", "Found", "Node", "extractor", "extractor_of"]
 
@@ -55,8 +57,8 @@ def extractor_of(params: tuple[SearchParam, ...], resource_type: str) -> Extract
         if param.expression is None:
             continue
         _check(param.expression, param.url, resource_type)
-        ways = routes(param.expression, resource_type)
-        if ways is None:
+        ways = routes_of(param, resource_type)
+        if ways is None or (param.custom and param.components):
             programs.append(_program(param, param.expression, resource_type))
         elif param.components:
             for way in dict.fromkeys(ways):
@@ -89,22 +91,42 @@ def _program(param: SearchParam, expression: str, resource_type: str) -> Runner:
     """A parameter whose expression is no mere path, evaluated on the whole resource."""
     get = getter(expression, resource_type, resource_type)
     code, components = param.code, param.components
+    composers: dict[str, Composer] = {}
 
     def run(value: Any, found: Found, resource: dict[str, Any]) -> None:
         nodes = get(value, resource)
+        if param.custom and param.type in FITS:
+            nodes = fitting(param.type, nodes)
         if nodes:
             found[code] = list(nodes)
 
     def compose(value: Any, found: Found, resource: dict[str, Any]) -> None:
         built: list[Composite] = []
         for node in get(value, resource):
-            one = composer(components, node.type, resource_type)(node.value, resource)
+            build = composers.get(node.type)
+            if build is None:
+                build = composers[node.type] = composer(components, node.type, resource_type)
+            one = build(node.value, resource)
             if one is not None:
                 built.append(one)
         if built:
             found[code] = built
 
-    return compose if components else run
+    runner = compose if components else run
+    return _lenient(runner) if param.custom else runner
+
+
+def _lenient(runner: Runner) -> Runner:
+    """What an expression of one's own cannot tell of some resource, it does not find there.
+
+    The write of a resource must not fail by a parameter that says nothing about what is valid.
+    """
+
+    def run(value: Any, found: Found, resource: dict[str, Any]) -> None:
+        with suppress(FHIRPathError):
+            runner(value, found, resource)
+
+    return run
 
 
 def _assembled(table: dict[str, Runner], whole: list[Runner], merged: tuple[str, ...]) -> Extract:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
+from fhirserver.fhir.fhirpath import compile_expression
+from fhirserver.fhir.fhirpath.functions import resolves_to
 from fhirserver.fhir.fhirpath.routes import Route, routes
-from fhirserver.fhir.fhirpath.tree import Call, TypeTest
-from fhirserver.fhir.fhirpath.types import type_name
 from fhirserver.fhir.structure import ENDPOINT_TYPES, STRUCTURES, Element, structure, value_set
+from fhirserver.params.fits import FITS, fitting_routes, program_types
 from fhirserver.params.registry import SearchParam, r4
 
 CLINICAL_DATES: Final[Mapping[str, str]] = {
@@ -80,14 +81,18 @@ UNIONS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
 @lru_cache(maxsize=8_192)
 def routes_of(param: SearchParam, resource_type: str) -> tuple[Route, ...] | None:
     """The paths from the resource to the values; None when the expression is more than paths."""
-    return None if param.expression is None else routes(param.expression, resource_type)
+    ways = None if param.expression is None else routes(param.expression, resource_type)
+    return ways if ways is None or not param.custom else fitting_routes(param.type, ways)
 
 
 @lru_cache(maxsize=8_192)
 def node_types(param: SearchParam, resource_type: str) -> frozenset[str]:
-    """The FHIR types that the values can have; empty when the expression is more than paths."""
+    """The FHIR types that the values can have; empty when only the data can tell."""
     ways = routes_of(param, resource_type)
-    return frozenset(way[-1].type for way in ways if way) if ways else frozenset()
+    if ways is not None or param.expression is None:
+        return frozenset(way[-1].type for way in ways or () if way)
+    types = program_types(compile_expression(param.expression, resource_type)) or frozenset()
+    return types & FITS[param.type] if param.custom and param.type in FITS else types
 
 
 INLINE: Final[Mapping[tuple[str, str], str]] = {
@@ -102,6 +107,8 @@ https://hl7.org/fhir/R4/bundle.html#search: the first entry's, "to search its co
 
 def unanswered(param: SearchParam, resource_type: str) -> str | None:
     """Why nothing follows or sorts by a parameter that is defined; None when it can."""
+    if param.code in ("_text", "_content"):
+        return "searches words and has no value of its own"
     if param.expression is None:
         return "is not supported by this server"
     if (resource_type, param.code) in INLINE:
@@ -186,11 +193,9 @@ def _way_targets(way: Route, resource_type: str) -> set[str]:
     if not way:
         return set()
     for criterion in way[-1].criteria:
-        match criterion:
-            case TypeTest("is", Call(None, "resolve", ()), specifier):
-                return {type_name(specifier)}
-            case _:
-                pass
+        resolved = resolves_to(criterion)
+        if resolved is not None:
+            return {resolved}
     owner, key = list(_owners(way, resource_type))[-1]
     element = _element(owner, key)
     if element is None:
@@ -257,6 +262,8 @@ def is_patient(param: SearchParam, resource_type: str) -> bool:
     if path is None or param.type != "reference":
         return False
     ways = routes_of(param, resource_type) or ()
+    if any(resolves_to(criterion) is None for way in ways for hop in way for criterion in hop.criteria):
+        return False
     return bool(ways) and all(element_path(way, resource_type) == path for way in ways)
 
 

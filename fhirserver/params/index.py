@@ -15,6 +15,7 @@ from fhirserver.fhir.structure import COMPARTMENTS
 from fhirserver.params import (
     composite,
     date,
+    fulltext,
     inline,
     listing,
     mime,
@@ -25,6 +26,7 @@ from fhirserver.params import (
     presence,
     quantity,
     reference,
+    referenced,
     string,
     token,
     uri,
@@ -43,9 +45,15 @@ from fhirserver.params.facts import (
 from fhirserver.params.inline import Run
 from fhirserver.params.reference import Resolve
 from fhirserver.params.registry import Registry, SearchParam
+from fhirserver.params.token import TokenValue
 
 Index = Callable[[str, str, dict[str, Any]], Entries]
 """(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
+
+FORMAT: Final = 4
+"""Of all that is written here, hot codes and clinical dates included. Whoever changes what is written for
+some resource raises it: a database whose entries have another format must be rebuilt before it is searched.
+"""
 
 VERSIONED: Final = frozenset({"url", "version"})
 """The parameters of types that are referred to by canonical URL: together they make `url|version`."""
@@ -54,12 +62,18 @@ PATIENT_CODED: Final[Mapping[str, str]] = {"Observation": "code"}
 """Types whose patients can have thousands: a key of `tok` stands for patient and code together."""
 
 
-def indexer(registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo) -> Index:
-    """The function that makes entries. `own_bases` are without a slash at the end."""
+def indexer(
+    registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tzinfo, *, integrity: bool = False
+) -> Index:
+    """The function that makes entries. `own_bases` are without a slash at the end.
+
+    `integrity`: with an entry for each reference, for referential integrity.
+    """
     stored = Registry(
         param for param in registry.params if not all(_is_derived(param, t) for t in param.base)
     )
     resolve = reference.resolver(keys, own_bases)
+    full_text = fulltext.mode_of(registry)
     plans: dict[str, Callable[[str, dict[str, Any]], Entries]] = {}
 
     def index(resource_type: str, id_: str, resource: dict[str, Any]) -> Entries:
@@ -67,12 +81,22 @@ def indexer(registry: Registry, keys: Keys, own_bases: tuple[str, ...], zone: tz
         if plan is None:
             within = inline.writer(registry, keys, resource_type, index_within)
             plan = plans[resource_type] = _plan(stored, keys, resolve, zone, resource_type, within)
-        return plan(id_, resource)
+        entries = plan(id_, resource)
+        if full_text != "none":
+            entries.words = fulltext.document(keys.tenant, resource_type, resource, full_text)
+        return entries
 
     def index_within(param: SearchParam, inner: Keys, type_: str) -> Run | None:
         return _indexer(registry, param, inner, resolve, zone, type_, True)
 
-    return index
+    def with_references(resource_type: str, id_: str, resource: dict[str, Any]) -> Entries:
+        entries = index(resource_type, id_, resource)
+        found = referenced.found_in(keys, own_bases, resource)
+        entries.keys.extend(found)
+        entries.tok.extend(found)
+        return entries
+
+    return with_references if integrity else index
 
 
 def _is_derived(param: SearchParam, resource_type: str) -> bool:
@@ -129,9 +153,7 @@ def _plan(
             if code in found and other in found:
                 entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))
         if coded is not None and entries.ptk is not None and coded in found:
-            together = list(_patient_codes(keys, resource_type, entries.ptk, found[coded]))
-            entries.keys.extend(together)  # by which the janitor finds its rows of `tok`
-            entries.tok.extend(together)
+            entries.tok.extend(_patient_codes(keys, resource_type, entries.ptk, found[coded]))
         entries.keys[0] = entries.word
         _distinct(entries)
         return entries
@@ -140,8 +162,12 @@ def _plan(
 
 
 def patient_code_key(keys: Keys, resource_type: str, ptk: int, code: str) -> int:
-    """The key of `tok` for resources of a patient that carry a folded code."""
-    return keys.of("ptk+code", resource_type, code) ^ ptk
+    """The key of `tok` for resources of a patient that carry a folded code.
+
+    Made of the key that the code alone has in the row, so that SQL finds it again from there.
+    """
+    of = PATIENT_CODED[resource_type]
+    return token.key_of(keys, token.FOLDED_SPACE, resource_type, of, TokenValue(None, code)) ^ ptk
 
 
 def _patient_codes(keys: Keys, resource_type: str, ptk: int, nodes: Sequence[Node]) -> Iterator[int]:

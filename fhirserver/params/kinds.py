@@ -104,6 +104,8 @@ def plain(
             return reference.parse(text, pointed, modifier, reading.own_bases, by_url)
         case "string":
             return string.parse(text)
+        case "token" if modifier == "text":
+            return string.parse(text)
         case "token":
             return token.parse(text)
         case "uri":

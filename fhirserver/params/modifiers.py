@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import composite, date, number, phonetic, quantity, reference, string, token, uri
+from fhirserver.params import (
+    composite,
+    date,
+    number,
+    phonetic,
+    quantity,
+    reference,
+    string,
+    token,
+    uri,
+    wording,
+)
 from fhirserver.params.condition import unsupported_modifier
 from fhirserver.params.facts import INLINE, is_canonical, node_types, targets
 from fhirserver.params.hierarchy import hierarchies
@@ -37,7 +48,8 @@ def supported(param: SearchParam, resource_type: str) -> tuple[str, ...]:
             return phonetic.MODIFIERS
         case "token":
             types = node_types(param, resource_type)
-            return tuple(name for name in known if _fits(name, types))
+            worded = wording.is_worded(param, resource_type)
+            return tuple(name for name in known if (worded if name == "text" else _fits(name, types)))
         case "reference" if (resource_type, param.code) in INLINE:
             return tuple(name for name in known if name not in ("identifier", "above", "below"))
         case "reference" if is_canonical(param, resource_type):

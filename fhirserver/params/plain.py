@@ -7,7 +7,19 @@ from typing import Any, cast
 
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import date, mime, near, number, phonetic, quantity, reference, string, token, uri
+from fhirserver.params import (
+    date,
+    mime,
+    near,
+    number,
+    phonetic,
+    quantity,
+    reference,
+    string,
+    token,
+    uri,
+    wording,
+)
 from fhirserver.params.condition import Condition, Scope, unsupported_modifier
 from fhirserver.params.facts import CLINICAL_DATES, is_canonical, is_mime_type, is_patient, node_types
 from fhirserver.params.kinds import Value
@@ -23,6 +35,8 @@ def compile(scope: Scope, param: SearchParam, modifier: str | None, values: Sequ
             return token.compile_typed(scope, code, given)
         case "token" if modifier in ("above", "below") and is_mime_type(param, of):
             return mime.compile(scope, code, modifier, given, node_types(param, of))
+        case "token" if modifier == "text":
+            return wording.compile(scope, code, given)
         case "token":
             return token.compile(scope, code, modifier, given, node_types(param, of))
         case "date" if CLINICAL_DATES.get(of) == code and not scope.inline:

@@ -30,7 +30,7 @@ ALWAYS: Final = frozenset({"_id", "_lastUpdated"})
 
 def present(scope: Scope, registry: Registry, param: SearchParam) -> Fragment:
     """Whether the row has a value for the parameter."""
-    if not scope.is_row:
+    if not scope.has_word:
         return has_keys(scope.alias, [key_of(scope.keys, scope.resource_type, param.code)])
     if param.code in ALWAYS:
         return TRUE

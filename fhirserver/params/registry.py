@@ -40,7 +40,8 @@ class Component:
 class SearchParam:
     """A search parameter. `base` are type names, abstract ones included; `targets` may be empty (any).
 
-    `expression` is None for those that no element answers (`_text`, `_content`, `_query`).
+    `expression` is None for those that no element answers (`_text`, `_content`, `_query`). `custom`: it is
+    none of R4's, but was added at run time.
     """
 
     code: str
@@ -50,15 +51,23 @@ class SearchParam:
     url: str
     targets: tuple[str, ...] = ()
     components: tuple[Component, ...] = ()
+    custom: bool = False
 
 
 class Registry:
-    """Which parameters each resource type has. A value: `with_params` gives another one."""
+    """Which parameters each resource type has. A value: `with_params` gives another one.
 
-    __slots__ = ("__weakref__", "_by_base", "_by_type", "params")
+    `building` are parameters that are not among them yet, by type and code: their index entries are not
+    complete. Each has the id of the SearchParameter resource that defines it.
+    """
 
-    def __init__(self, params: Iterable[SearchParam]) -> None:
+    __slots__ = ("__weakref__", "_by_base", "_by_type", "building", "params")
+
+    def __init__(
+        self, params: Iterable[SearchParam], building: Mapping[tuple[str, str], str] | None = None
+    ) -> None:
         self.params = tuple(params)
+        self.building = building or {}
         self._by_type: dict[str, dict[str, SearchParam]] = {}
         self._by_base: dict[str, dict[str, SearchParam]] = {}
         for param in self.params:
@@ -95,11 +104,13 @@ class Registry:
         """The parameter that a canonical URL defines."""
         return next((param for param in self.params if param.url == url), None)
 
-    def with_params(self, params: Iterable[SearchParam]) -> Registry:
+    def with_params(
+        self, params: Iterable[SearchParam], building: Mapping[tuple[str, str], str] | None = None
+    ) -> Registry:
         """This registry and more; a parameter replaces the one that has its URL."""
         added = {param.url: param for param in params}
         kept = [param for param in self.params if param.url not in added]
-        return Registry([*kept, *added.values()])
+        return Registry([*kept, *added.values()], building)
 
     def pairs(self) -> int:
         """How many (base, code) pairs there are: 1,706 in R4."""
@@ -118,14 +129,22 @@ def compartment_params(compartment: str, resource_type: str) -> tuple[str, ...]:
 @cache
 def r4() -> Registry:
     """R4's 1,375 parameters with the corrections of `search_params/corrections.json` applied."""
-    folder = data_path("search_params")
-    rows: list[dict[str, Any]] = msgspec.json.decode((folder / "r4.json").read_bytes())
-    corrections: list[dict[str, Any]] = msgspec.json.decode((folder / "corrections.json").read_bytes())
-    by_url = {row["url"]: row for row in rows}
+    corrections = _rows("corrections.json")
+    by_url = {row["url"]: row for row in _rows("r4.json")}
     for correction in corrections:
         changed = {key: value for key, value in correction.items() if key != "reason"}
         by_url[correction["url"]] = {**by_url[correction["url"]], **changed}
     return Registry(_param(row, by_url) for row in by_url.values())
+
+
+def published(url: str) -> SearchParam | None:
+    """One of R4's parameters as HL7 published it, without our corrections."""
+    by_url = {row["url"]: row for row in _rows("r4.json")}
+    return _param(by_url[url], by_url) if url in by_url else None
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    return msgspec.json.decode((data_path("search_params") / name).read_bytes())
 
 
 def _param(row: Mapping[str, Any], by_url: Mapping[str, Mapping[str, Any]]) -> SearchParam:
@@ -156,5 +175,10 @@ def _component(part: Mapping[str, str], by_url: Mapping[str, Mapping[str, Any]])
 
 def concrete_types(param: SearchParam) -> frozenset[str]:
     """The resource types that a parameter applies to, abstract bases spelled out."""
-    bases = frozenset(param.base)
-    return frozenset(t for t in RESOURCE_TYPES if bases.intersection(supertypes(t)))
+    return types_of(param.base)
+
+
+def types_of(bases: Iterable[str]) -> frozenset[str]:
+    """The resource types that `bases` stand for, abstract ones spelled out."""
+    named = frozenset(bases)
+    return frozenset(t for t in RESOURCE_TYPES if named.intersection(supertypes(t)))

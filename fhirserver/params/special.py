@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from fhirserver.db.sql import FALSE, Fragment, or_, sql, table
+from fhirserver.db.sql import FALSE, Fragment, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir import reference
 from fhirserver.params import date
@@ -52,8 +52,9 @@ def compile_updated(scope: Scope, values: Sequence[DateValue], is_order: bool) -
         return Condition(filter_)
     if len(values) == 1 and is_order:
         span = _span(values[0], scope.now)
-        return Condition(filter_, (span,), Rank.ORDER, range=Range(ORD, span.lo, span.hi))
-    rows, other = table(scope.resource_type), sql("o")
+        range_ = None if scope.contained else Range(ORD, span.lo, span.hi)
+        return Condition(filter_, (span,), Rank.ORDER, range=range_)
+    rows, other = scope.rows, sql("o")
     selects = [
         sql(
             "SELECT o.rid FROM {} o WHERE o.tenant = {} AND {}",

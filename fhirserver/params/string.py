@@ -71,7 +71,7 @@ class _Base(dict[int, str]):
 _SEPARATORS: Final = frozenset("-_/,;:|")
 _APOSTROPHES: Final = dict.fromkeys(map(ord, "`\u00b4\u02b9\u02bb\u02bc\u02bd"), "")
 """Those that Unicode does not count as punctuation."""
-_STROKES: Final = {
+STROKES: Final = {
     "ł": "l",
     "ø": "o",
     "đ": "d",
@@ -83,7 +83,7 @@ _STROKES: Final = {
     "ŧ": "t",
 }
 """Letters that do not decompose into a base letter and a mark: https://www.unicode.org/reports/tr30/"""
-_BASE: Final = _Base({ord("ı"): "i", **{ord(char): base for char, base in _STROKES.items()}})
+_BASE: Final = _Base({ord("ı"): "i", **{ord(char): base for char, base in STROKES.items()}})
 
 
 @lru_cache(maxsize=16_384)

@@ -11,16 +11,16 @@ identifiers, ids and URIs as they are written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from fhirserver.db.sql import not_
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import every, hot, word
+from fhirserver.params import every, hot, word, wording
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     Condition,
@@ -30,9 +30,9 @@ from fhirserver.params.condition import (
     under_keys,
     unsupported_modifier,
 )
-from fhirserver.params.entries import Entries, Indexer, Node
+from fhirserver.params.entries import Entries, Indexer, Node, Term
 
-MODIFIERS: Final = ("not", "in", "not-in", "above", "below", "of-type", "missing")
+MODIFIERS: Final = ("not", "text", "in", "not-in", "above", "below", "of-type", "missing")
 COMPARISONS: Final = ("eq", "ne")
 """What `_filter` compares by: whatever the case, even that of identifiers."""
 EXACT_TYPES: Final = frozenset({"Identifier", "id", "uri"})
@@ -166,65 +166,133 @@ def types_of(identifier: Mapping[str, Any]) -> Iterator[TypedValue]:
             yield TypedValue(system, code, value)
 
 
-class _Known(NamedTuple):
-    """What a pair is found by: all keys, those of them in `tok`, bits of the word."""
+_T = TypeVar("_T")
+
+
+class _Found(NamedTuple):
+    """What a row and the dictionary hold of one value; `codes` are the keys of its codes alone, `bits` are
+    those of the word."""
 
     keys: tuple[int, ...]
-    selective: tuple[int, ...]
+    tok: tuple[int, ...]
+    terms: tuple[Term, ...]
+    codes: frozenset[int]
     bits: int
 
 
 def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str]) -> Indexer:
-    """Writes what `compile` asks for."""
-    known: dict[Pair, _Known] = {}
+    """Writes what `compile` and `wording.compile` ask for."""
+    name = wording.namer(keys, resource_type, code)
+    find = _finder(keys, resource_type, code, systems, name)
+    known: dict[object, _Found] = {}
+
+    def of(value: Any, type_: str) -> _Found:
+        mark = _mark(value, type_)
+        found = known.get(mark)
+        if found is None:
+            found = find(value, type_)
+            if len(known) >= _CACHE_MAX:
+                known.clear()
+            known[mark] = found
+        return found
 
     def item(node: Node) -> frozenset[int]:
-        of_pairs = (known.get(pair) or learn(pair) for pair in pairs(node.value, node.type, systems))
-        return frozenset(key for found in of_pairs for key in found.keys)
-
-    def learn(pair: Pair) -> _Known:
-        if len(known) >= _CACHE_MAX:
-            known.clear()
-        known[pair] = found = _known(keys, resource_type, code, pair)
-        return found
+        if node.type not in EXACT_TYPES:
+            return of(node.value, node.type).codes
+        return frozenset(_folded_keys(keys, resource_type, code, pairs(node.value, node.type, systems)))
 
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for value, type_ in nodes:
             if type_ in EXACT_TYPES:
-                found = pairs(value, type_, systems)
-                put_exact(keys, resource_type, code, found, entries)
-                put_folded(keys, resource_type, code, found, entries)
-                for typed in types_of(value) if type_ == "Identifier" else ():
-                    key = type_key(keys, resource_type, code, typed)
-                    entries.keys.append(key)
-                    entries.tok.append(key)
+                exact = pairs(value, type_, systems)
+                put_exact(keys, resource_type, code, exact, entries)
+                put_folded(keys, resource_type, code, exact, entries)
+                if type_ == "Identifier" and "type" in value:
+                    _put_typed(keys, resource_type, code, value, entries)
+                    _put_named(name, value, entries)
                 continue
-            for pair in pairs(value, type_, systems):
-                found = known.get(pair) or learn(pair)
-                entries.keys.extend(found.keys)
-                entries.tok.extend(found.selective)
-                entries.word |= found.bits
+            found = of(value, type_)
+            entries.keys.extend(found.keys)
+            entries.tok.extend(found.tok)
+            entries.terms.extend(term for term in found.terms if not term.known)
+            entries.word |= found.bits
         if len(nodes) > 1:
             every.put(keys, resource_type, code, map(item, nodes), entries)
 
     return index
 
 
-def _known(keys: Keys, of: str, code: str, pair: Pair) -> _Known:
-    system, value = pair
-    value = value.casefold() if value else None
-    found = row_keys(keys, FOLDED_SPACE, of, code, (system, value))
-    selective: list[int] = []
+def _mark(value: Any, type_: str) -> object:
+    """Equal for values of which the same is found."""
+    if type_ == "CodeableConcept":
+        coding = [(c.get("system"), c.get("code"), c.get("display")) for c in value.get("coding", ())]
+        return (value.get("text"), *coding)
+    if type_ == "Coding":
+        return value.get("system"), value.get("code"), value.get("display")
+    one = value.get("value") if type_ == "ContactPoint" else value
+    return type_, one if isinstance(one, (str, bool)) else None
+
+
+def _finder(
+    keys: Keys, resource_type: str, code: str, systems: Mapping[str, str], name: wording.Name
+) -> Callable[[Any, str], _Found]:
+    common = hot.hot_codes(resource_type, code)
+
+    def selective(pair: Pair) -> int | None:
+        folded = pair[1].casefold() if pair[1] else ""
+        return keys.of(FOLDED_SPACE, resource_type, code, folded) if folded and folded not in common else None
+
+    def selective_system(system: str | None) -> int | None:
+        if not system or hot.is_hot_system(resource_type, code, system):
+            return None
+        return key_of(keys, FOLDED_SPACE, resource_type, code, TokenValue(system, None))
+
+    def find(value: Any, type_: str) -> _Found:
+        coded = pairs(value, type_, systems)
+        codes = list(_folded_keys(keys, resource_type, code, coded))
+        narrow = [key for pair in coded if (key := selective(pair)) is not None]
+        whole = [key for system, _ in coded if (key := selective_system(system)) is not None]
+        found = Entries(keys=list(codes), tok=[*narrow, *whole])
+        leading = narrow[0] if narrow else None
+        for text, coding in wording.texts(value, type_):
+            own = selective((None, coding.get("code"))) if coding is not None else None
+            wording.put(name(text, leading if own is None else own), found)
+        lists = _distinct(found.keys), _distinct(found.tok), _distinct(found.terms)
+        return _Found(*lists, frozenset(codes), _bits(resource_type, code, coded))
+
+    return find
+
+
+def _folded_keys(keys: Keys, resource_type: str, code: str, found: Iterable[Pair]) -> Iterator[int]:
+    for system, value in found:
+        yield from row_keys(keys, FOLDED_SPACE, resource_type, code, (system, value and value.casefold()))
+
+
+def _bits(resource_type: str, code: str, found: Iterable[Pair]) -> int:
+    """The bits of the word that stand for what is hot among them."""
     bits = 0
-    if value:
-        bits |= word.value_bit(of, code, value)
-        if value not in hot.hot_codes(of, code):
-            selective.append(found[0])
-    if system:
-        bits |= word.value_bit(of, code, f"{system}|")
-        if not hot.is_hot_system(of, code, system):
-            selective.append(found[-1])
-    return _Known(found, tuple(selective), bits)
+    for system, value in found:
+        bits |= word.value_bit(resource_type, code, value.casefold()) if value else 0
+        bits |= word.value_bit(resource_type, code, f"{system}|") if system else 0
+    return bits
+
+
+def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _put_typed(keys: Keys, resource_type: str, code: str, value: Any, entries: Entries) -> None:
+    """What `:of-type` finds an identifier by."""
+    for typed in types_of(value):
+        key = type_key(keys, resource_type, code, typed)
+        entries.keys.append(key)
+        entries.tok.append(key)
+
+
+def _put_named(name: wording.Name, value: Any, entries: Entries) -> None:
+    """The text of an identifier's type. Its values hardly ever repeat, so the text leads to them itself."""
+    for text, _ in wording.texts(value, "Identifier"):
+        wording.put(name(text, None), entries)
 
 
 def put_exact(keys: Keys, resource_type: str, code: str, found: Iterable[Pair], entries: Entries) -> None:
@@ -288,7 +356,7 @@ def compile(
     bits = [_bit(scope.resource_type, code, form) for form in forms]
     mask = reduce(or_, bits, 0) if all(bits) else 0
     plain = all(value.system is None for _, value in forms)
-    if mask and plain and scope.is_row:
+    if mask and plain and scope.has_word:
         # The bit says the same as the key.
         filter_ = word.Bits(mask).test(word.of_row(scope.alias))
     if modifier == "not":

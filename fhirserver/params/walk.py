@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from fhirserver.fhir.fhirpath import Node, compile_expression
 from fhirserver.fhir.fhirpath.routes import Hop, Route, guard, routes
+from fhirserver.params.fits import SYSTEM_NAMES
 from fhirserver.params.registry import Component
 
 Found = dict[str, list[Any]]
@@ -15,14 +16,8 @@ Runner = Callable[[Any, Found, dict[str, Any]], None]
 """Adds what lies in a value (under the resource given last) to what has been found."""
 Getter = Callable[[Any, dict[str, Any]], list[Node]]
 """The nodes of one expression in a value, given the resource around it."""
-
-_FHIR = {
-    "System.Boolean": "boolean",
-    "System.String": "string",
-    "System.Integer": "integer",
-    "System.Decimal": "decimal",
-}
-"""What a computed value counts as when it is indexed: `Patient.deceased` is a boolean either way."""
+Composer = Callable[[Any, dict[str, Any]], "Composite | None"]
+"""The Composite of a base value, given the resource around it; None where a component has no value."""
 
 _new = tuple.__new__
 """Makes nodes at half the cost of the class's own constructor."""
@@ -163,9 +158,7 @@ def _compose(code: str, components: Iterable[Component], type_: str, resource_ty
     return run
 
 
-def composer(
-    components: Iterable[Component], type_: str, resource_type: str
-) -> Callable[[Any, dict[str, Any]], Composite | None]:
+def composer(components: Iterable[Component], type_: str, resource_type: str) -> Composer:
     """What makes a Composite of a base value; None from it when a component has no value.
 
     The last component is looked at first: it is the value, more often absent than the code.
@@ -196,7 +189,7 @@ def getter(expression: str, type_: str, resource_type: str) -> Getter:
     def run(value: Any, resource: dict[str, Any]) -> list[Node]:
         whole = None if resource is value else _new(Node, (resource, resource_type))
         nodes = program.evaluate(value, type_, whole)
-        return [_new(Node, (v, _FHIR.get(t, t))) for v, t in nodes if v is not None]
+        return [_new(Node, (v, SYSTEM_NAMES.get(t, t))) for v, t in nodes if v is not None]
 
     return run
 

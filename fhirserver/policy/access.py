@@ -6,6 +6,7 @@ follow from that) and gives the restriction that every statement then carries.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
@@ -14,6 +15,7 @@ from fhirserver.errors import Forbidden
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.policy.principal import Principal, Role
 from fhirserver.policy.restriction import (
+    DEFINING,
     EVERYTHING,
     CareTeams,
     Compartment,
@@ -39,6 +41,8 @@ ACTION: Final = {
     "delete_conditional": "d",
 }
 """Interaction -> the letter that a scope must have for it."""
+
+WRITING: Final = frozenset("cud")
 
 FREE: Final = frozenset({"capabilities", "bundle"})
 """Open to all; the entries of a Bundle are decided one by one."""
@@ -109,11 +113,7 @@ def _permits(principal: Principal, scope: Scope) -> list[Permit]:
 def _within(principal: Principal, role: Role, permit: Permit) -> list[Permit]:
     """What a role of the user leaves of a permit."""
     found: list[Permit] = []
-    for scope in role.scopes:
-        types = permit.types & (ENDPOINT_TYPES if scope.type == "*" else frozenset({scope.type}))
-        actions = permit.actions & scope.actions
-        if not types or not actions:
-            continue
+    for scope, types, actions in _common(role, permit):
         if scope.context == "patient":
             parts = [part for place in _own(principal, role) for part in narrowed_to(types, actions, place)]
         else:
@@ -127,6 +127,22 @@ def _within(principal: Principal, role: Role, permit: Permit) -> list[Permit]:
             for part in parts
         ]
     return found
+
+
+def _common(role: Role, permit: Permit) -> Iterator[tuple[Scope, frozenset[str], frozenset[str]]]:
+    """Types and actions that a permit has in common with each scope of a role, where there are any.
+
+    `*` in a role is no word about writing what the server itself goes by.
+    """
+    for scope in role.scopes:
+        actions = permit.actions & scope.actions
+        if scope.type != "*":
+            parts = [(permit.types & {scope.type}, actions)]
+        elif permit.types.isdisjoint(DEFINING) or actions.isdisjoint(WRITING):
+            parts = [(permit.types, actions)]
+        else:
+            parts = [(permit.types, actions - WRITING), (permit.types - DEFINING, actions & WRITING)]
+        yield from ((scope, types, letters) for types, letters in parts if types and letters)
 
 
 def _own(principal: Principal, role: Role) -> list[Place]:

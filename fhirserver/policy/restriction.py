@@ -107,6 +107,14 @@ SHARED = frozenset(
 An explicit list: a type in no compartment that is not here (Group, Basic, Binary, Bundle, ...) stays closed.
 """
 
+DEFINING = frozenset(
+    {
+        *("CapabilityStatement", "CodeSystem", "CompartmentDefinition", "ConceptMap", "ImplementationGuide"),
+        *("NamingSystem", "OperationDefinition", "SearchParameter", "StructureDefinition", "ValueSet"),
+    }
+)
+"""Types by which the server itself goes: who writes them changes what everybody's requests mean and find."""
+
 OWNED = frozenset({"Device"})
 """Types outside the Patient compartment of R4 that name the patient whose they are, if they are anybody's.
 

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from fhirserver.policy.principal import Role
+from fhirserver.policy.restriction import DEFINING
 from fhirserver.policy.scopes import parse
 
 ADMINISTRATOR: Final = "administrator"
@@ -18,7 +19,7 @@ CARE_TEAM: Final = "care-team"
 """Among the scopes of a role: its `patient/` scopes are about the patients of its holder's care teams."""
 
 DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
-    ADMINISTRATOR: ("user/*.cruds",),
+    ADMINISTRATOR: ("user/*.cruds", *(f"user/{type_}.cud" for type_ in sorted(DEFINING))),
     "practitioner": ("user/*.crus",),
     "nurse": (
         *("user/*.rs", "user/Observation.crus", "user/Procedure.crus", "user/MedicationAdministration.crus"),
@@ -41,7 +42,8 @@ DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "related-person": ("patient/*.rs",),
 }
-"""Where the settings name no other. A researcher sees no patient unless a grant of another role says so."""
+"""Where the settings name no other. A researcher sees no patient unless a grant of another role says so. `*`
+does not allow to write what the server itself goes by (`restriction.DEFINING`): a role names such types."""
 
 
 _decoder = msgspec.json.Decoder(dict[str, tuple[str, ...]])

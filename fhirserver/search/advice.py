@@ -61,6 +61,12 @@ def strategy(choice: Choice) -> str:
     return "; else ".join(parts if choice.drivers else parts[1:])
 
 
+def gathering(conditions: Sequence[Condition]) -> str:
+    """The same of a statement over what others contain."""
+    first = best(conditions)
+    return f"sorts all that follows from: {_rank(first)}" if first else "sorts all that others contain"
+
+
 def counting(conditions: Sequence[Condition]) -> str:
     """The same of a statement that counts."""
     first = best(conditions)
@@ -74,10 +80,13 @@ def _rank(condition: Condition) -> str:
 def advice(
     query: SearchQuery,
     compiled: Sequence[tuple[asked.Condition, Condition]],
-    choice: Choice,
+    choice: Choice | None,
     done: list[Step],
 ) -> list[str]:
-    """What would shorten the search; nothing where little was read."""
+    """What would shorten the search; nothing where little was read.
+
+    `choice` is None for a search of what others contain.
+    """
     whole = [f"all {step.read} rows of {step.reads} were read" for step in _wholes(done)]
     looked_at = read(done)
     if looked_at < MANY:
@@ -94,12 +103,12 @@ def _wholes(done: Sequence[Step]) -> list[Step]:
 
 
 def _causes(
-    query: SearchQuery, compiled: Sequence[tuple[asked.Condition, Condition]], choice: Choice
+    query: SearchQuery, compiled: Sequence[tuple[asked.Condition, Condition]], choice: Choice | None
 ) -> Iterator[str]:
     for condition, found in compiled:
         if not found.drivers:
             yield f"no index leads to {_name(condition)}, which is tested on each row that others lead to"
-    if choice.sure is None and choice.access is None:
+    if choice is not None and choice.sure is None and choice.access is None:
         yield (
             f"no index has the order of _sort={','.join(key.code for key in query.sort)}: a sort by its first"
             " key alone, or none, stops reading when the page is full"
@@ -111,7 +120,7 @@ def _causes(
             f"a composite SearchParameter of {' and '.join(together)} would be one index that leads to what"
             " fulfils them together"
         )
-    if choice.sure is None:
+    if choice is not None and choice.sure is None:
         yield "a patient, an encounter or an identifier, where one is known, leads to few rows at once"
 
 

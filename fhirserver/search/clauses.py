@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from fhirserver.errors import Invalid, TooCostly
+from fhirserver.errors import FhirError, Invalid, TooCostly
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import date, kinds, modifiers, reference, special
+from fhirserver.params import date, fulltext, kinds, modifiers, reference, special, textquery
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import UnknownParameter, UnsupportedModifier
 from fhirserver.params.facts import INLINE, unanswered
@@ -19,23 +19,45 @@ from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search import hops, lists
 from fhirserver.search.hops import alike
-from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Listed, Missing, Updated
+from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Listed, Missing, Updated, Words
 
-DEFINED: Final = frozenset({"_text", "_content", "_query", "_contained", "_containedType"})
+DEFINED: Final = frozenset({"_query"})
 """What R4 defines for all types and this server does not offer yet."""
 
 SPECIAL: Final = frozenset({"_filter", "_list"})
 """What R4 defines for all types and no SearchParameter describes."""
 
 
+class Incomplete(FhirError):
+    """A parameter whose index entries are not complete yet (409): what it found would be a part of what
+    there is, so it is refused whatever the handling. `name` is its code, `id` that of its SearchParameter."""
+
+    status = 409
+    code = "transient"
+    name = ""
+    id = ""
+
+    @classmethod
+    def of(cls, name: str, id_: str, percentage: int | None = None) -> Incomplete:
+        """The error that says how much is done, where that is known."""
+        done = "" if percentage is None else f", {percentage}% are done"
+        error = cls(
+            f"search parameter '{name}' is being built{done}; it can be used when it is complete:"
+            f" SearchParameter/{id_}/$status"
+        )
+        error.name, error.id = name, id_
+        return error
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads the parameters of a search on one type."""
+    """Reads the parameters of a search on one type, or, `across`, on several."""
 
     registry: Registry
     reading: Reading
     or_values_max: int
     chain_depth_max: int
+    across: bool = False
 
     def condition(self, resource_type: str, name: str, value: str, depth: int = 0) -> Condition:
         """What `name=value` demands of a resource of a type, `depth` hops down a chain.
@@ -50,6 +72,8 @@ class Reader:
             return self._listed(name, value)
         head, dot, rest = name.partition(".")
         code, colon, modifier = head.partition(":")
+        if code in fulltext.CODES:
+            return self._full_text(resource_type, code, name, value)
         param = self.param(resource_type, code)
         if dot:
             return self.chain(
@@ -71,6 +95,15 @@ class Reader:
         if found is None:
             raise unknown(resource_type, code, self.registry)
         return found
+
+    def _full_text(self, resource_type: str, code: str, name: str, value: str) -> Words:
+        """`_text` and `_content`. Across types, those that have no narrative are not found by `_text`."""
+        param = self.registry.get("DomainResource", code)
+        if param is None or (not self.across and self.registry.get(resource_type, code) is None):
+            raise unknown(resource_type, code, self.registry)
+        if name != code:
+            raise UnsupportedModifier(f"'{code}' has no modifiers and leads nowhere: '{name}'")
+        return Words(code, tuple(textquery.parse(part) for part in self._values(code, value)))
 
     def _values(self, code: str, value: str) -> list[str]:
         parts = [part for part in syntax.split(value, ",") if part]
@@ -159,13 +192,18 @@ def _inline(
     """A chain into a resource within the one that is searched; nothing else knows of that resource."""
     if modifier not in (None, nested):
         raise UnsupportedModifier(f"'{param.code}' is a {nested}, not a {modifier}")
-    if rest.partition(":")[0] in ("_has", "_list"):
+    code = rest.partition(":")[0]
+    if code in ("_has", "_list"):
         raise Invalid(f"nothing refers to a resource within another: no _has or _list after '{param.code}.'")
+    if code in fulltext.CODES:
+        raise Invalid(f"a resource within another has no words of its own: no {code} after '{param.code}.'")
     return Chain(param, ((nested, inner_of(nested)),))
 
 
 def defined(registry: Registry, resource_type: str, code: str) -> SearchParam:
-    """The parameter of a type by its code. Raises UnknownParameter for none, and for one without answers."""
+    """The parameter of a type by its code. Raises UnknownParameter for none, and for one without answers,
+    Incomplete for one that has not all of its answers yet."""
+    require_complete(registry, resource_type, code)
     param = registry.get(resource_type, code)
     reason = "is not supported by this server" if code in DEFINED else None
     if param is not None:
@@ -177,8 +215,20 @@ def defined(registry: Registry, resource_type: str, code: str) -> SearchParam:
     return param
 
 
+def require_complete(registry: Registry, resource_type: str, code: str) -> None:
+    """Raises Incomplete for a parameter of the type (`Resource`: of all types) that is being built."""
+    id_ = registry.building.get((resource_type, code))
+    if id_ is not None:
+        raise Incomplete.of(code, id_)
+
+
 def unknown(resource_type: str, code: str, registry: Registry) -> UnknownParameter:
     """The error for a name that is no parameter of the type."""
+    if code in fulltext.CODES and registry.get("DomainResource", code) is None:
+        return UnknownParameter(
+            f"'{code}' is off on this server: the setting full_text offers it, and `fhirserver reindex` then"
+            " fills it for what is stored already"
+        )
     names = registry.nearest(resource_type, code)
     hint = f"; alike: {', '.join(names)}" if names else ""
     return UnknownParameter(f"{resource_type} has no search parameter '{code}'{hint}")

@@ -12,9 +12,9 @@ from typing import Final
 
 from fhirserver.db.sql import Fragment, join, sql, table, whole
 from fhirserver.errors import NotSupported
-from fhirserver.params.condition import Ids, Patients, Scope, Span, Tokens
+from fhirserver.params.condition import Ids, Patients, Rids, Scope, Span, Tokens
+from fhirserver.search import contained, words
 from fhirserver.search import query as asked
-from fhirserver.search import words
 from fhirserver.search.conditions import compile_all
 from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor
@@ -37,6 +37,8 @@ def statement(
     `columns` is a list of expressions over the row `r`; after them come `rid`, `snapshot` (text) and
     the values of the sort keys, `k0` and so on: what a cursor is made of. Raises NotSupported.
     """
+    if query.contained is not None:
+        return contained.statement(query, context, columns, cursor)
     order = order_of(context, context.scope(query.types[0]), query.sort, query.across)
     place = None
     if cursor is not None and cursor.rid is not None:
@@ -96,7 +98,9 @@ def types_statement(query: SearchQuery, context: Context) -> Fragment:
     long to be kept prepared, and planning it takes longer than running it.
     """
     ids = next((c for c in query.conditions[query.types[0]] if isinstance(c, asked.Ids)), None)
-    if ids is not None and not ids.negated:
+    if query.contained is not None:
+        found = contained.types(query, context)
+    elif ids is not None and not ids.negated:
         found = sql(
             "SELECT DISTINCT r.type FROM resource r WHERE r.tenant = {} AND r.id = any({}::text[])",
             context.tenant,
@@ -125,6 +129,8 @@ def _merged(parts: Sequence[Fragment], order: Order, limit: int) -> Fragment:
 
 def count_statement(query: SearchQuery, context: Context, at_most: int | None = None) -> Fragment:
     """The number of matches that the caller may see, counted up to `at_most`: one row, one bigint."""
+    if query.contained is not None:
+        return contained.count_statement(query, context, at_most)
     scopes = [context.scope(type_) for type_ in query.types]
     if at_most is not None:
         parts = [_first(context, scope, query, at_most) for scope in scopes]
@@ -157,7 +163,7 @@ def _counted(context: Context, scope: Scope, query: SearchQuery) -> Fragment:
     else:
         found = sources(context, scope, conditions, drivers)
     match drivers:
-        case (Ids() | Patients() | Span(),) | (Tokens((_,)),) if len(found) == 1:
+        case (Ids() | Patients() | Span() | Rids(once=True),) | (Tokens((_,)),) if len(found) == 1:
             rows = found[0].select(sql("1"))
         case _:
             rids = join(" UNION ALL ", (source.select(_RID) for source in found))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from fhirserver.db.sql import TRUE, and_, not_, sql
-from fhirserver.params import composite, date, inline, plain, presence, quantity, special
+from fhirserver.params import composite, date, fulltext, inline, plain, presence, quantity, special
 from fhirserver.params.condition import Condition, Rank, Scope, Tokens, either
 from fhirserver.params.facts import CLINICAL_DATES, INLINE, UNIONS, is_patient
 from fhirserver.params.index import PATIENT_CODED, patient_code_key
@@ -65,6 +65,8 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
             return Condition(not_(found.filter)) if negated else found
         case query.Updated(values):
             return special.compile_updated(scope, values, scope.resource_type not in CLINICAL_DATES)
+        case query.Words(code, queries):
+            return fulltext.compile(scope, code, queries)
         case query.Within(compartment, id_):
             return within(context, scope, compartment, id_)
         case query.Listed(names):

@@ -53,6 +53,10 @@ class Context:
         """Where conditions on the row at a depth of chaining are compiled."""
         return Scope(self.keys, resource_type, ROW if depth == 0 else _INNER[depth - 1], self.now)
 
+    def contained(self, resource_type: str) -> Scope:
+        """Where conditions on the resources that others contain are compiled."""
+        return Scope(self.keys, resource_type, ROW, self.now, contained=True)
+
     def current(self, scope: Scope) -> Fragment:
         """Of the rows that are current now: those that already were in the snapshot.
 

@@ -87,7 +87,7 @@ def _meant(
 ) -> tuple[tuple[str, Condition], ...]:
     """The types for which the rest of a chain has a meaning, with that meaning."""
     code = rest.partition(".")[0].partition(":")[0]
-    known = [type_ for type_ in possible if code in _COMMON or registry.get(type_, code) is not None]
+    known = [type_ for type_ in possible if code in _COMMON or has_parameter(registry, type_, code)]
     found: list[tuple[str, Condition]] = []
     refused: FhirError | None = None
     for type_ in known or possible:
@@ -104,6 +104,11 @@ def _meant(
         f"no type that '{param.code}' of {resource_type} refers to has a search parameter"
         f" '{code}'{alike(code, codes)}"
     )
+
+
+def has_parameter(registry: Registry, resource_type: str, code: str) -> bool:
+    """Whether a type has a parameter, one that is being built included: reading it raises Incomplete."""
+    return registry.get(resource_type, code) is not None or (resource_type, code) in registry.building
 
 
 def alike(name: str, known: Iterable[str]) -> str:

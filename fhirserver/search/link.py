@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fhirserver.db.sql import TRUE, Fragment, and_, sql, table
+from fhirserver.db.sql import TRUE, Fragment, and_, sql
 from fhirserver.params import reference
 from fhirserver.params.condition import Driver, Identities, PatientOf, Scope, TokenOf, has_keys
 from fhirserver.params.facts import is_patient, is_wide, may_be_canonical
@@ -134,7 +134,7 @@ def _rids(context: Context, scope: Scope, is_found: Fragment | None, found: Frag
             " (SELECT t.rid FROM tok t WHERE t.key = f.v OFFSET 0) k",
             found,
         )
-    rows = table(scope.resource_type)
+    rows = scope.rows
     current = sql(
         "SELECT k.rid FROM ({}) f CROSS JOIN LATERAL"
         " (SELECT o.rid FROM {} o WHERE {} AND o.died IS NULL OFFSET 0) k",

@@ -6,7 +6,7 @@ out with a warning where the caller is lenient; a modifier that cannot be honour
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any, Final, cast, get_args
@@ -14,13 +14,24 @@ from zoneinfo import ZoneInfo
 
 from fhirserver.errors import Invalid, NotSupported, TooCostly
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
+from fhirserver.params import fulltext
 from fhirserver.params import text as syntax
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, compartment_params
 from fhirserver.search import include, sort_keys
-from fhirserver.search.clauses import DEFINED, SPECIAL, Reader, UnknownParameter, alike
+from fhirserver.search.clauses import DEFINED, SPECIAL, Reader, UnknownParameter, alike, require_complete
 from fhirserver.search.filter import resolve as filter_
-from fhirserver.search.query import Condition, Handling, Include, SearchQuery, Summary, Total, Within
+from fhirserver.search.query import (
+    Condition,
+    Contained,
+    Handling,
+    Include,
+    SearchQuery,
+    SortKey,
+    Summary,
+    Total,
+    Within,
+)
 from fhirserver.search.snapshot import AS_OF, parse_as_of
 
 CURSOR: Final = "_cursor"
@@ -28,7 +39,10 @@ CURSOR: Final = "_cursor"
 
 _IGNORED: Final = frozenset({"_format", "_pretty"})
 RESULT_PARAMS: Final = _IGNORED | frozenset(
-    {"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", AS_OF, CURSOR}
+    {
+        *("_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude"),
+        *("_contained", "_containedType", AS_OF, CURSOR),
+    }
 )
 """What says how results are given, not which: https://hl7.org/fhir/R4/search.html#return"""
 
@@ -81,9 +95,7 @@ def parse(
         raise TooCostly(f"the search has {len(params)} parameters; {limits.params_max} is the limit")
     types = _types(resource_type, params, compartment)
     spread = resource_type is None and compartment is None and len(types) == len(ENDPOINT_TYPES)
-    reader = Reader(
-        registry, Reading(limits.zone, limits.own_bases), limits.or_values_max, limits.chain_depth_max
-    )
+    reader = _reader(registry, limits, len(types) > 1)
     start: tuple[Condition, ...] = (Within(*compartment),) if compartment else ()
     conditions: dict[str, list[Condition]] = {type_: list(start) for type_ in types}
     applied: list[tuple[str, str]] = []
@@ -120,6 +132,11 @@ def parse(
         warnings,
         handling,
     )
+
+
+def _reader(registry: Registry, limits: Limits, across: bool) -> Reader:
+    reading = Reading(limits.zone, limits.own_bases)
+    return Reader(registry, reading, limits.or_values_max, limits.chain_depth_max, across)
 
 
 def _condition(reader: Reader, resource_type: str, name: str, value: str) -> Condition:
@@ -163,7 +180,8 @@ def _filled(value: str) -> list[str]:
 def _require_common(registry: Registry, name: str) -> None:
     """Raises UnknownParameter for what not all types have: https://hl7.org/fhir/R4/search.html#Introduction"""
     code = name.partition(":")[0].partition(".")[0]
-    if registry.get("Resource", code) is None and code not in DEFINED | SPECIAL:
+    require_complete(registry, "Resource", code)
+    if registry.get("Resource", code) is None and code not in DEFINED | SPECIAL | fulltext.CODES:
         raise UnknownParameter(f"not all types have '{code}'; say which are meant: _type=Patient,Observation")
 
 
@@ -206,6 +224,7 @@ def _with_results(
         warnings.append(f"{error}; the order is the default one")
         applied.remove(("_sort", given["_sort"]))
         keys = ()
+    contained = _contained(given, keys, bool(includes))
     return SearchQuery(
         conditions=query.conditions,
         count=count,
@@ -219,7 +238,25 @@ def _with_results(
         warnings=tuple(warnings),
         across=query.across,
         as_of=parse_as_of(given[AS_OF]) if AS_OF in given else None,
+        contained=contained,
     )
+
+
+def _contained(given: Mapping[str, str], sort: Sequence[SortKey], includes: bool) -> Contained | None:
+    """https://hl7.org/fhir/R4/search.html#contained; None for what nothing contains, as ever."""
+    which, how = given.get("_contained", "false"), given.get("_containedType", "container")
+    if which not in ("true", "false", "both"):
+        raise Invalid(f"_contained is true, false or both, not '{which}'")
+    if how not in ("container", "contained"):
+        raise Invalid(f"_containedType is container or contained, not '{how}'")
+    if which == "false":
+        return None
+    alone = how == "contained"
+    if alone and includes:
+        raise NotSupported("_include and _revinclude need containers: _containedType=container")
+    if not alone and any(key.code not in ("_id", "_lastUpdated") or key.inner is not None for key in sort):
+        raise NotSupported("containers are of several types and sorted by _id or _lastUpdated")
+    return Contained(which == "both", alone)
 
 
 def _count(text: str | None, limits: Limits) -> int:

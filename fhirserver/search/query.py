@@ -14,6 +14,7 @@ from fhirserver.params.date import DateValue
 from fhirserver.params.kinds import Value
 from fhirserver.params.near import NearValue
 from fhirserver.params.registry import SearchParam
+from fhirserver.params.textquery import TextQuery
 
 Handling = Literal["strict", "lenient"]
 Total = Literal["none", "estimate", "accurate"]
@@ -50,6 +51,14 @@ class Updated:
     """`_lastUpdated`"""
 
     values: tuple[DateValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`_text` or `_content`: https://hl7.org/fhir/R4/search.html#content"""
+
+    code: str
+    queries: tuple[TextQuery, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,7 @@ class Not:
     condition: Condition
 
 
-Condition = Clause | Missing | Ids | Updated | Chain | Has | Listed | Within | And | Or | Not
+Condition = Clause | Missing | Ids | Updated | Words | Chain | Has | Listed | Within | And | Or | Not
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,18 @@ class Include:
 
 
 @dataclass(frozen=True, slots=True)
+class Contained:
+    """`_contained` and `_containedType`: https://hl7.org/fhir/R4/search.html#contained
+
+    `both`: resources that nothing contains are sought as well. `alone`: what is found is given by itself,
+    and not within its container.
+    """
+
+    both: bool
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SearchQuery:
     """A search, fully understood. `conditions` holds, for each type that is searched, what must hold.
 
@@ -163,6 +184,7 @@ class SearchQuery:
     warnings: tuple[str, ...] = field(default=())
     across: bool = False
     as_of: datetime | None = None
+    contained: Contained | None = None
 
     @property
     def types(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from fhirserver.fhir.reference import parse as parse_reference
 from fhirserver.fhir.reference import parse_canonical
-from fhirserver.params import mime, reference, token, uri
+from fhirserver.params import mime, reference, token, uri, wording
 from fhirserver.params.extract import Found, Node, extractor
 from fhirserver.params.facts import implied_systems, is_canonical
 from fhirserver.params.reference import ReferenceValue
@@ -82,6 +82,8 @@ def _test(
             return _has_type
         case "token" if modifier in ("above", "below"):
             return lambda node, value: _is_mime_type(modifier, node, value)
+        case "token" if modifier == "text":
+            return wording.holds
         case "token":
             systems = implied_systems(param, resource["resourceType"])
             any_case = modifier in token.COMPARISONS

@@ -13,7 +13,7 @@ from fhirserver.errors import FhirError
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params import composite, date, kinds, plain, reference, special
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import Condition, Driver, Ids, Patients, Rank, Scope, Tokens
+from fhirserver.params.condition import Condition, Driver, Ids, Patients, Rank, Scope, Tokens, exists
 from fhirserver.params.facts import CLINICAL_DATES, is_patient
 from fhirserver.params.registry import SearchParam, compartment_params
 from fhirserver.policy.restriction import (
@@ -34,11 +34,37 @@ SEARCH = "s"
 
 
 def visible(context: Context, scope: Scope, action: str = SEARCH) -> Fragment:
-    """What every row must fulfil wherever it is looked at: tenant and restriction."""
+    """What every row must fulfil wherever it is looked at: tenant and restriction.
+
+    A contained resource may be seen by whoever may see its container.
+    """
+    if scope.contained:
+        return and_(
+            sql("{}.type = {}", scope.alias, scope.resource_type),
+            sql("{}.tenant = {}", scope.alias, context.tenant),
+            _around(scope.alias, permitted(context, None, _CONTAINER, action)),
+        )
     return and_(
         sql("{}.tenant = {}", scope.alias, context.tenant),
         permitted(context, scope.resource_type, scope.alias, action),
     )
+
+
+_CONTAINER = sql("v")
+
+
+def _around(alias: Fragment, permission: Fragment) -> Fragment:
+    """Whether the permission holds for the container of the row: `contained` has what may be asked of it."""
+    if permission in (TRUE, FALSE):
+        return permission
+    container = sql(
+        "SELECT {}.container_type AS type, {}.container_rid AS rid, {}.container_id AS id,"
+        " {}.container_ptk AS ptk, {}.container_ord AS ord, {}.container_d_lo AS d_lo,"
+        " {}.container_d_hi AS d_hi, {}.container_compartments AS compartments, {}.container_keys AS keys,"
+        " {}.tenant, {}.updated, {}.version, {}.method, {}.born, {}.died",
+        *([alias] * 15),
+    )
+    return exists(sql("FROM ({}) v WHERE {}", container, permission))
 
 
 def permitted(
@@ -140,8 +166,8 @@ def _criterion(context: Context, scope: Scope, name: str, value: str) -> Fragmen
 def criterion(context: Context, scope: Scope, name: str, value: str) -> Condition:
     """A plain parameter without modifier; its values are alternatives. Raises FhirError."""
     param = context.registry.get(scope.resource_type, name)
-    if param is None:
-        raise FhirError(f"{scope.resource_type} has no search parameter '{name}'")
+    if param is None or param.custom:  # what anybody may see must not hang on what can be redefined
+        raise FhirError(f"{scope.resource_type} has no search parameter '{name}' of R4's own")
     parts = [part for part in syntax.split(value, ",") if part]
     if name == "_id":
         return special.compile_ids(scope, [special.parse_id(part) for part in parts])
@@ -165,7 +191,7 @@ def _clause(context: Context, scope: Scope, param: SearchParam, values: Sequence
 def narrowing(context: Context, scope: Scope) -> list[Condition]:
     """The driver that the restriction offers: where all is of one patient, only that one's rows are read."""
     restriction = context.restriction
-    if not isinstance(restriction, Permits):
+    if scope.contained or not isinstance(restriction, Permits):
         return []
     places = {permit.places for permit in restriction.of(scope.resource_type, SEARCH)}
     if len(places) != 1:

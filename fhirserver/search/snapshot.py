@@ -81,12 +81,19 @@ class AsOf:
     def ended(self, scope: Scope) -> Fragment:
         """The rows that have ended since: what follows them, perhaps a deletion, came after the instant."""
         alias = scope.alias
+        # What is contained ends with its container.
+        rows = sql("resource") if scope.contained else table(scope.resource_type)
+        same = (
+            sql("n.type = {}.container_type AND n.id = {}.container_id", alias, alias)
+            if scope.contained
+            else sql("n.id = {}.id", alias)
+        )
         return sql(
             "{}.died >= {}::text::xid8 AND {}.updated <= {} AND {}.method <> 'DELETE'"
-            " AND NOT EXISTS (SELECT FROM {} n WHERE n.tenant = {}.tenant AND n.id = {}.id"
+            " AND NOT EXISTS (SELECT FROM {} n WHERE n.tenant = {}.tenant AND {}"
             " AND n.version = {}.version + 1 AND n.updated <= {} OFFSET 0)",
             *(alias, str(self.since), alias, self.instant, alias),
-            *(table(scope.resource_type), alias, alias, alias, self.instant),
+            *(rows, alias, same, alias, self.instant),
         )
 
 

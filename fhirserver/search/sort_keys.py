@@ -12,7 +12,7 @@ from fhirserver.params.facts import unanswered
 from fhirserver.params.near import NearValue
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search.clauses import defined
-from fhirserver.search.hops import alike, pointed, require_target
+from fhirserver.search.hops import alike, has_parameter, pointed, require_target
 from fhirserver.search.query import Clause, Condition, SortKey
 from fhirserver.search.sort import NAMES
 
@@ -129,4 +129,6 @@ def _ends(registry: Registry, resource_type: str, code: str, target: str, inner:
 
 def _has(registry: Registry, resource_type: str, code: str) -> bool:
     param: SearchParam | None = registry.get(resource_type, code)
-    return param is not None and unanswered(param, resource_type) is None
+    if param is None:
+        return has_parameter(registry, resource_type, code)
+    return unanswered(param, resource_type) is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from fhirserver.db.sql import TRUE, Fragment, and_, join, sql, table
+from fhirserver.db.sql import TRUE, Fragment, and_, join, sql
 from fhirserver.params.condition import (
     Condition,
     Driver,
@@ -87,7 +87,7 @@ def by_rid(context: Context, scope: Scope, from_: Fragment, where: Fragment, tes
     row = sql(
         "{} CROSS JOIN LATERAL (SELECT * FROM {} {} WHERE {}.rid = t.rid AND {} AND {} OFFSET 0) {}",
         from_,
-        table(scope.resource_type),
+        scope.rows,
         scope.alias,
         scope.alias,
         context.alive(scope),
@@ -99,7 +99,7 @@ def by_rid(context: Context, scope: Scope, from_: Fragment, where: Fragment, tes
 
 def scans(context: Context, scope: Scope, reached: Fragment, test: Fragment) -> Iterator[Source]:
     """Rows by an index of the partition itself."""
-    rows = sql("{} {}", table(scope.resource_type), scope.alias)
+    rows = sql("{} {}", scope.rows, scope.alias)
     yield Source(rows, and_(reached, context.current(scope), test))
     if context.snapshot is not None:
         yield Source(rows, and_(reached, context.ended(scope), test))

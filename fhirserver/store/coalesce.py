@@ -159,7 +159,7 @@ class Creates:
         )
 
     async def insert(self, draft: Draft) -> Version:
-        """The stored version, once it is on disk."""
+        """The stored version, once it is on disk. Raises Outdated if definitions have changed meanwhile."""
         made = await self._gatherer.ask(draft)
         if isinstance(made, Exception):
             raise made
@@ -171,8 +171,8 @@ class Creates:
                 return [await write.insert(connection, self._tenant, drafts[0])]
             try:
                 async with connection.transaction():
-                    updated = await write.writer_instant(connection)
-                    return await write.write_many(connection, self._tenant, drafts, updated, {}, {})
+                    writer = await write.begin(connection, self._tenant)
+                    return await write.write_many(connection, self._tenant, drafts, writer, {}, {})
             except REFUSED:
                 return [await self._alone(connection, draft) for draft in drafts]
 

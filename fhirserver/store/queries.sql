@@ -1,11 +1,14 @@
 -- Statements over one type's partition: {p} is replaced by its name, which comes from the structure
--- tables and never from a request.
+-- tables and never from a request. `{words}` is the part of this name where a version has words, and nothing
+-- elsewhere.
 
 -- name: insert
--- A new resource, or one that is created again after its deletion. The order of the first two steps
--- matters: whoever computes the horizon must see this transaction's id before its instant is taken.
+-- A new resource, or one that is created again after its deletion; no row if the definitions are not those
+-- of version $26 any more. The order of the first two steps matters: whoever computes the horizon must see
+-- this transaction's id before its instant is taken.
 WITH writer AS MATERIALIZED (
     SELECT pg_current_xact_id() AS born
+    WHERE coalesce((SELECT version FROM index_state WHERE tenant = $1), 0) = $26
 ), clock AS MATERIALIZED (
     SELECT born, greatest(clock_timestamp(), $11::timestamptz + interval '1 microsecond') AS updated FROM writer
 ), v AS (
@@ -23,15 +26,17 @@ WITH writer AS MATERIALIZED (
     INSERT INTO dat SELECT k, lo, hi, v.rid FROM v, unnest($20::bigint[], $21::bigint[], $22::bigint[]) AS x(k, lo, hi)
 ), q AS (
     INSERT INTO qty SELECT k, lo, hi, v.rid FROM v, unnest($23::bigint[], $24::numeric[], $25::numeric[]) AS x(k, lo, hi)
-)
-SELECT updated FROM v
+){words}
+SELECT updated, rid FROM v
 
 -- name: replace
--- The version after $4 - 1, if that one is still current: no row otherwise.
+-- The version after $4 - 1, if that one is still current and the definitions are those of version $26: else
+-- `updated` is null. `known` is the version of the definitions.
 WITH dead AS (
     UPDATE {p} SET died = pg_current_xact_id()
     WHERE tenant = $1 AND id = $3 AND version = $4 - 1 AND died IS NULL
-    RETURNING greatest(clock_timestamp(), updated + interval '1 microsecond', $11::timestamptz) AS updated
+      AND coalesce((SELECT version FROM index_state WHERE tenant = $1), 0) = $26
+    RETURNING rid, greatest(clock_timestamp(), updated + interval '1 microsecond', $11::timestamptz) AS updated
 ), v AS (
     INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, compartments, keys,
                      updated, meta, content, written)
@@ -47,8 +52,19 @@ WITH dead AS (
     INSERT INTO dat SELECT k, lo, hi, v.rid FROM v, unnest($20::bigint[], $21::bigint[], $22::bigint[]) AS x(k, lo, hi)
 ), q AS (
     INSERT INTO qty SELECT k, lo, hi, v.rid FROM v, unnest($23::bigint[], $24::numeric[], $25::numeric[]) AS x(k, lo, hi)
+){words}
+SELECT (SELECT updated FROM v) AS updated, (SELECT rid FROM v) AS rid, (SELECT rid FROM dead) AS ended,
+       coalesce((SELECT version FROM index_state WHERE tenant = $1), 0) AS known
+
+-- name: words
+, w AS (
+    INSERT INTO words SELECT v.rid, $27::tsvector FROM v
 )
-SELECT updated FROM v
+
+-- name: writer
+-- This transaction's id first (see `horizon`); its instant is taken by the next statement. Whoever waits for
+-- the writers by older definitions sees either this statement's snapshot or the id.
+SELECT pg_current_xact_id(), coalesce((SELECT version FROM index_state WHERE tenant = $1), 0) AS known
 
 -- name: bury
 -- A deletion is a version of its own, born dead, with the keys and compartments of what it ended.
@@ -61,7 +77,10 @@ INSERT INTO {p} (tenant, type, id, version, method, idk, ptk, ord, d_lo, d_hi, c
 SELECT tenant, type, id, version + 1, 'DELETE', idk, ptk, ord, d_lo, d_hi, compartments, keys,
        pg_current_xact_id(), greatest(clock_timestamp(), updated + interval '1 microsecond')
 FROM dead
-RETURNING updated
+RETURNING updated, (SELECT rid FROM dead) AS ended, (SELECT content ? 'contained' FROM dead) AS contains
+
+-- name: end_contained
+UPDATE contained SET died = pg_current_xact_id() WHERE container_rid = $1 AND died IS NULL
 
 -- name: lock_latest
 -- The latest version of each id, deletions too, held until the end of the transaction.
@@ -75,6 +94,9 @@ ORDER BY r.id COLLATE "C"
 FOR UPDATE
 
 -- name: end_many
+WITH c AS (
+    UPDATE contained SET died = pg_current_xact_id() WHERE container_rid = ANY ($1::bigint[]) AND died IS NULL
+)
 UPDATE {p} SET died = pg_current_xact_id() WHERE rid = ANY ($1::bigint[]) AND died IS NULL
 
 -- name: bury_many
@@ -89,3 +111,21 @@ FROM {p} WHERE rid = ANY ($1::bigint[])
 SELECT CASE WHEN alone THEN pg_advisory_xact_lock($1, stripe)::text
             ELSE pg_advisory_xact_lock_shared($1, stripe)::text END
 FROM (SELECT stripe, alone FROM unnest($2::int[], $3::bool[]) AS x(stripe, alone) ORDER BY stripe) AS s
+
+-- name: add_words
+INSERT INTO words SELECT rid, document::tsvector FROM unnest($1::bigint[], $2::text[]) AS x(rid, document)
+
+-- name: add_terms
+-- The terms that are not there yet; the numbers of those that were, by a transaction that has ended.
+WITH asked AS (
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[])
+        WITH ORDINALITY AS x(key, val, text_key, tok_key, number)
+), there AS (
+    SELECT a.number, t.born FROM asked a
+    JOIN term t ON t.key = a.key AND t.val = a.val AND t.text_key = a.text_key
+               AND t.tok_key IS NOT DISTINCT FROM a.tok_key
+), added AS (
+    INSERT INTO term (key, val, text_key, tok_key)
+    SELECT DISTINCT key, val, text_key, tok_key FROM asked WHERE number NOT IN (SELECT number FROM there)
+)
+SELECT DISTINCT number FROM there WHERE born <> pg_current_xact_id()

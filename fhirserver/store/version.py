@@ -7,6 +7,7 @@ decoded, and its numbers keep the digits they came with.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from fhirserver.db.sql import sql
 from fhirserver.fhir import json
 from fhirserver.fhir.structure import Resource
 from fhirserver.params.entries import Entries
+from fhirserver.store.contained import Inner
 
 COLUMNS = sql(
     "r.type, r.id, r.version, r.updated, r.method, r.meta, coalesce(r.written, r.content::text) AS content"
@@ -29,7 +31,10 @@ def instant(moment: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One stored version; `content` is None in a deletion. JSON texts, `updated` in UTC."""
+    """One stored version; `content` is None in a deletion. JSON texts, `updated` in UTC.
+
+    `container` is the path of the resource that contains it, for one that a search gives by itself.
+    """
 
     type: str
     id: str
@@ -38,11 +43,19 @@ class Version:
     method: str
     meta: str | None
     content: str | None
+    container: str | None = None
 
     @classmethod
     def of(cls, record: Any) -> Version:
         """From a record that begins with COLUMNS."""
         return cls(record[0], record[1], record[2], record[3], record[4], record[5], record[6])
+
+    @classmethod
+    def contained(cls, record: Any) -> Version:
+        """From a record that begins with COLUMNS and names the container, if there is one."""
+        within = record["container_type"]
+        container = None if within is None else f"{within}/{record['container_id']}"
+        return cls(*record[:7], container=container)
 
     @property
     def deleted(self) -> bool:
@@ -55,15 +68,20 @@ class Version:
 
     @property
     def path(self) -> str:
-        return f"{self.type}/{self.id}"
+        """Below the base; a contained resource's is that of its container and its id there."""
+        return f"{self.type}/{self.id}" if self.container is None else f"{self.container}#{self.id}"
 
     @property
     def versioned_path(self) -> str:
         return f"{self.type}/{self.id}/_history/{self.version}"
 
     def json(self) -> bytes:
-        """The complete resource; the server's own meta elements come first."""
+        """The complete resource; the server's own meta elements come first. What is contained has none."""
         assert self.content is not None
+        if self.container is not None:
+            kept = f',"meta":{self.meta}' if self.meta else ""
+            after = f",{self.content[1:]}" if len(self.content) > 2 else "}"
+            return f'{{"resourceType":"{self.type}","id":"{self.id}"{kept}{after}'.encode()
         meta = f",{self.meta[1:]}" if self.meta else "}"
         rest = f",{self.content[1:]}" if len(self.content) > 2 else "}"
         return (
@@ -78,7 +96,11 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A version that is about to be written; `version` is its number, `after` the instant it follows."""
+    """A version that is about to be written; `version` is its number, `after` the instant it follows.
+
+    `ends_contained`: its predecessor may contain resources, which end with it.
+    `known` is the version of the definitions by which `entries` were made.
+    """
 
     type: str
     id: str
@@ -90,6 +112,14 @@ class Draft:
     written: str | None
     entries: Entries
     after: datetime | None = None
+    known: int = 0
+    contained: tuple[Inner, ...] = ()
+    ends_contained: bool = True
+
+    def every_entries(self) -> Iterator[Entries]:
+        """The draft's own and those of what it contains."""
+        yield self.entries
+        yield from (inner.entries for inner in self.contained)
 
     def stored(self, updated: datetime) -> Version:
         """As it reads once it is written at `updated`."""

@@ -11,15 +11,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from fhirserver.db.pool import Connection, unavailable
 from fhirserver.db.queries import Queries, partition
+from fhirserver.db.retry import Outdated
 from fhirserver.fhir.dates import micros
+from fhirserver.params.entries import Entries
+from fhirserver.store import contained, index, terms
 from fhirserver.store.version import Draft, Version
 
 QUERIES = Queries(Path(__file__).with_name("queries.sql"))
@@ -73,32 +77,82 @@ def _row(tenant: int, draft: Draft) -> tuple[Any, ...]:
         [key for key, _, _ in quantities],
         [low for _, low, _ in quantities],
         [high for _, _, high in quantities],
+        draft.known,
     )
+
+
+@lru_cache(maxsize=1_024)
+def _text(statement: str, resource_type: str, has_words: bool) -> str:
+    return QUERIES.on(statement, resource_type).replace("{words}", QUERIES["words"] if has_words else "")
 
 
 async def insert(connection: Connection, tenant: int, draft: Draft) -> Version:
     """Write the first version, or the first after a deletion.
 
-    Raises asyncpg.UniqueViolationError if somebody else just wrote this id.
+    Raises asyncpg.UniqueViolationError if somebody else just wrote this id, Outdated if the draft was
+    made by definitions that are no longer in force.
     """
-    with waiting():
-        updated: Any = await connection.fetchval(QUERIES.on("insert", draft.type), *_row(tenant, draft))
-    return draft.stored(updated)
+    row = await _put(connection, "insert", tenant, draft)
+    if row is None:
+        raise Outdated
+    return draft.stored(row["updated"])
 
 
 async def replace(connection: Connection, tenant: int, draft: Draft) -> Version | None:
-    """Write `draft` after version `draft.version - 1`; None if that is no longer the current one."""
-    with waiting():
-        updated = await connection.fetchval(QUERIES.on("replace", draft.type), *_row(tenant, draft))
-    return draft.stored(updated) if updated else None
+    """Write `draft` after version `draft.version - 1`; None if that is no longer the current one.
+
+    Raises Outdated if the draft was made by definitions that are no longer in force.
+    """
+    row = await _put(connection, "replace", tenant, draft)
+    if row["known"] != draft.known:
+        raise Outdated
+    return draft.stored(row["updated"]) if row["updated"] else None
+
+
+async def _put(connection: Connection, statement: str, tenant: int, draft: Draft) -> Any:
+    """One statement, or, for what contains others or did, a transaction; what the statement gives."""
+    await terms.add(connection, (draft,))
+    row = _row(tenant, draft)
+    has_words = draft.entries.words is not None
+    text = _text(statement, draft.type, has_words)
+    if has_words:
+        row = (*row, draft.entries.words)
+    ends = statement == "replace" and draft.ends_contained
+    if not draft.contained and not ends:
+        with waiting():
+            return await connection.fetchrow(text, *row)
+    async with connection.transaction():
+        with waiting():
+            record: Any = await connection.fetchrow(text, *row)
+        if record is None or record["updated"] is None:
+            return record
+        if ends:
+            await _end_contained(connection, record["ended"])
+        placed = await _put_contained(connection, tenant, (draft,), (record["rid"],), (record["updated"],))
+        await index.copy(connection, placed)
+        return record
+
+
+async def _end_contained(connection: Connection, rid: int) -> None:
+    """End what a version contained that has just ended, in the same transaction.
+
+    A statement of its own: who rebuilds the version may have written these rows while it was waited for.
+    """
+    await connection.execute(QUERIES["end_contained"], rid)
 
 
 async def bury(
     connection: Connection, tenant: int, resource_type: str, id_: str, version: int
 ) -> datetime | None:
-    """Delete after `version`; the instant, or None if that is no longer the current one."""
+    """Delete after `version`, in the caller's transaction; the instant, or None if that is no longer the
+    current one."""
     with waiting():
-        return await connection.fetchval(QUERIES.on("bury", resource_type), tenant, id_, version)
+        row: Any = await connection.fetchrow(QUERIES.on("bury", resource_type), tenant, id_, version)
+    if row is None:
+        return None
+    if row["contains"]:
+        await _end_contained(connection, row["ended"])
+    return row["updated"]
 
 
 async def lock_stripes(connection: Connection, alone: Iterable[int], shared: Iterable[int] = ()) -> None:
@@ -148,26 +202,38 @@ async def lock_latest(
     return {record["id"]: Latest(**record) for record in records}
 
 
-async def writer_instant(connection: Connection) -> datetime:
-    """The instant of this transaction's versions, taken after it has its id (see `horizon`)."""
-    await connection.fetchval("SELECT pg_current_xact_id()")
+class Writer(NamedTuple):
+    """What holds for all versions that a transaction writes: their instant, and the version of the
+    definitions by which their entries have to be made."""
+
+    updated: datetime
+    known: int
+
+
+async def begin(connection: Connection, tenant: int) -> Writer:
+    """Become a writer in this transaction; the instant is taken after it has its id (see `horizon`)."""
+    row: Any = await connection.fetchrow(QUERIES["writer"], tenant)
     instant: Any = await connection.fetchval("SELECT clock_timestamp()")
-    return instant
+    return Writer(instant, row["known"])
 
 
 async def write_many(
     connection: Connection,
     tenant: int,
     drafts: Sequence[Draft],
-    updated: datetime,
+    writer: Writer,
     ended: dict[str, list[int]],
     buried: dict[str, list[int]],
 ) -> list[Version]:
-    """Write all of a transaction's versions at `updated`.
+    """Write all of a transaction's versions, at its instant.
 
     `ended` and `buried` are the rids, by type, of the versions that are replaced and deleted; their
-    rows are locked by the caller. Returns the versions in the order of `drafts`.
+    rows are locked by the caller. Returns the versions in the order of `drafts`. Raises Outdated if one of
+    them was made by other definitions than the transaction began with.
     """
+    updated = writer.updated
+    if any(draft.known != writer.known for draft in drafts):
+        raise Outdated
     for resource_type in sorted(ended.keys() | buried.keys()):
         replaced, deleted = ended.get(resource_type, []), buried.get(resource_type, [])
         await connection.execute(QUERIES.on("end_many", resource_type), replaced + deleted)
@@ -175,14 +241,51 @@ async def write_many(
             await connection.execute(QUERIES.on("bury_many", resource_type), deleted, updated)
     if not drafts:
         return []
-    rids = await _rids(connection, len(drafts))
+    await terms.add(connection, drafts)
     instants = [max(updated, draft.after + _MICROSECOND) if draft.after else updated for draft in drafts]
+    rids = await new_rids(connection, len(drafts))
     await _copy_versions(connection, tenant, drafts, rids, instants)
-    await _copy_index(connection, drafts, rids, instants)
+    numbered = [
+        (draft.entries, ord_of(draft.entries, at), rid)
+        for draft, rid, at in zip(drafts, rids, instants, strict=True)
+    ]
+    numbered += await _put_contained(connection, tenant, drafts, rids, instants)
+    await index.copy(connection, numbered)
     return [draft.stored(at) for draft, at in zip(drafts, instants, strict=True)]
 
 
-async def _rids(connection: Connection, count: int) -> list[int]:
+async def _put_contained(
+    connection: Connection,
+    tenant: int,
+    drafts: Sequence[Draft],
+    rids: Sequence[int],
+    instants: Sequence[datetime],
+) -> list[index.Numbered]:
+    """Write what the drafts contain; their entries with their places."""
+    inner = [
+        (one, _container(draft, rid, at), at)
+        for draft, rid, at in zip(drafts, rids, instants, strict=True)
+        for one in draft.contained
+    ]
+    if not inner:
+        return []
+    placed = [
+        (one, rid, ord_of(one.entries, at), around)
+        for (one, around, at), rid in zip(inner, await new_rids(connection, len(inner)), strict=True)
+    ]
+    await contained.copy(connection, tenant, placed)
+    return [(one.entries, ord_, rid) for one, rid, ord_, _ in placed]
+
+
+def _container(draft: Draft, rid: int, at: datetime) -> contained.Container:
+    ord_ = ord_of(draft.entries, at)
+    return contained.Container(
+        draft.type, rid, draft.id, draft.version, at, draft.method, ord_, draft.entries
+    )
+
+
+async def new_rids(connection: Connection, count: int) -> list[int]:
+    """Numbers that no row has yet."""
     records = await connection.fetch("SELECT nextval('rid') FROM generate_series(1, $1)", count)
     return [record[0] for record in records]
 
@@ -203,7 +306,7 @@ async def _copy_versions(
         rows[draft.type].append(
             (
                 *(tenant, draft.type, rid, draft.id, draft.version, at, draft.method, draft.idk, e.ptk),
-                *(_ord(draft, at), e.d_lo, e.d_hi, e.compartments, e.keys),
+                *(ord_of(e, at), e.d_lo, e.d_hi, e.compartments, e.keys),
                 *(draft.meta, draft.content, draft.written),
             )
         )
@@ -216,23 +319,6 @@ async def _copy_versions(
             )
 
 
-def _ord(draft: Draft, at: datetime) -> int:
+def ord_of(entries: Entries, at: datetime) -> int:
     """A type without a clinical date is ordered by when it was written."""
-    ord_ = draft.entries.ord
-    return ord_ if ord_ is not None else micros(at)
-
-
-async def _copy_index(
-    connection: Connection, drafts: Sequence[Draft], rids: list[int], instants: list[datetime]
-) -> None:
-    numbered = list(zip(drafts, rids, instants, strict=True))
-    tables: dict[str, list[tuple[Any, ...]]] = {
-        "tok": [(key, _ord(d, at), rid) for d, rid, at in numbered for key in d.entries.tok],
-        "str": [(*row, rid) for d, rid, _ in numbered for row in d.entries.str],
-        "dat": [(*row, rid) for d, rid, _ in numbered for row in d.entries.dat],
-        "qty": [(*row, rid) for d, rid, _ in numbered for row in d.entries.qty],
-    }
-    for table, rows in tables.items():
-        if rows:
-            # Sorted rows fall into neighbouring index pages.
-            await connection.copy_records_to_table(table, records=sorted(rows))
+    return entries.ord if entries.ord is not None else micros(at)

@@ -3,7 +3,7 @@
 from fhirserver.db.migrate import run
 
 revision = "0005"
-down_revision = "0002"
+down_revision = "0004"
 
 
 def upgrade() -> None:

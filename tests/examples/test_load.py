@@ -103,6 +103,24 @@ def test_pages_show_each_once_and_references_lead_to_it(
     assert relative - stored <= written  # two that the files themselves leave open
 
 
+def test_what_is_derived_can_be_derived_again(database: str, loaded: str) -> None:
+    """Entries that are made of what is stored are those that were made of what was sent."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fhirserver", "reindex", "--verify"],
+        env=os.environ | {"NO_COLOR": "1", "COLUMNS": "200", "DATABASE_URL": database},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    verified = re.fullmatch(
+        r"verified ([\d,]+) versions in [\d.]+ s: 0 are not as they should be\n", done.stdout
+    )
+    assert verified is not None, done.stdout
+    assert int(verified[1].replace(",", "")) > 4_000
+
+
 def paged(http: httpx.Client, url: str | None) -> Iterator[Resource]:
     """The resources of all pages."""
     while url is not None:

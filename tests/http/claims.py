@@ -39,8 +39,9 @@ VALUES = {
 
 
 def minimal(name: str) -> dict[str, Any]:
-    """A resource of a type with its required elements only."""
-    return {"resourceType": name, **_required(name)}
+    """A resource of a type with its required elements only. An active SearchParameter needs more."""
+    required = _required(name) | ({"status": "draft"} if name == "SearchParameter" else {})
+    return {"resourceType": name, **required}
 
 
 def _required(name: str) -> dict[str, Any]:

@@ -89,6 +89,8 @@ async def test_every_search_parameter_of_the_system(http: Http, rest: dict[str, 
     registry = r4()
     values = {
         "_asOf": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "_contained": "both",
+        "_containedType": "contained",
         "_count": "1",
         "_elements": "id",
         "_filter": "_id ne x",

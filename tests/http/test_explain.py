@@ -95,6 +95,26 @@ async def test_it_is_the_search_that_would_run(http: httpx.AsyncClient) -> None:
     assert (await http.get("Observation/$explain?_asOf=2999-01-01T00:00:00Z")).status_code == 400
 
 
+async def test_what_stands_for_others_is_explained_by_what_it_stands_for(http: httpx.AsyncClient) -> None:
+    values = "http://hl7.org/fhir/ValueSet/observation-status"
+    told = said(await http.get(f"Observation/$explain?status:in={values}"))
+    assert "code='final'" in told["condition"][0] and "observation-status" in told["condition"][0]
+    assert told["rows"] == [3]
+
+
+async def test_contained_resources_are_explained(http: httpx.AsyncClient) -> None:
+    inner = {"resourceType": "Patient", "id": "inner", "birthDate": "1970"}
+    container = {"resourceType": "Basic", "id": "b", "code": {"text": "x"}, "contained": [inner]}
+    assert (await http.put("/Basic/b", json=container)).status_code == 201
+    for kind in ("container", "contained"):
+        search = f"birthdate=1970&_contained=true&_containedType={kind}"
+        told = said(await http.get(f"Patient/$explain?{search}"))
+        assert told["rows"] == [1]
+        assert "contained" in told["sql"][0]
+        assert told["strategy"] == ["sorts all that follows from: range"]
+        assert said(await http.get(f"Patient/$explain?{search}&_summary=count"))["rows"] == [1]
+
+
 async def test_a_page_is_not_explained(http: httpx.AsyncClient) -> None:
     page = (await http.get("Observation?_count=1")).json()
     link = next(one["url"] for one in page["link"] if one["relation"] == "next")

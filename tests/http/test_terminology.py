@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from tests.http.support import SYSTEM as IDS
 from tests.http.support import created, entry, found, patient, put, read, refused, send, statuses
-from tests.support.definitions import code_system, concept, filtered, value_set
+from tests.support.terminology import code_system, concept, filtered, value_set
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from tests.support.callers import Granted, granted, revoke
-from tests.support.definitions import code_system, concept, filtered, value_set
 from tests.support.server import serving
+from tests.support.terminology import code_system, concept, filtered, value_set
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

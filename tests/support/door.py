@@ -172,7 +172,8 @@ class Contents:
         (row,) = await self.connection.fetch(
             "SELECT (SELECT (count(*), max(rid), count(died))::text FROM resource),"
             " (SELECT count(*) FROM tok), (SELECT count(*) FROM str), (SELECT count(*) FROM dat),"
-            " (SELECT count(*) FROM qty)"
+            " (SELECT count(*) FROM qty), (SELECT count(*) FROM words),"
+            " (SELECT (count(*), count(died))::text FROM contained)"
         )
         return tuple(row)
 

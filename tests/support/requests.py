@@ -272,6 +272,8 @@ RESULTS = [
     "_security",
     "_text",
     "_content",
+    "_contained",
+    "_containedType",
     "_query",
     "_format",
     "_pretty",
@@ -322,6 +324,16 @@ RESULT_TERMS = [
         "2020-01-01T00:00:00Z",
     ],
     *("", "json", "xml", "known", "A" * 400, "http://x|y"),
+    *(
+        "both",
+        "container",
+        "contained",
+        "(a OR b) and -c*",
+        '"a b" NOT (c',
+        "(" * 50 + "a",
+        "not a",
+        "a\\' & b",
+    ),
     *(base64.urlsafe_b64encode(text.encode()).decode().rstrip("=") for text in CURSORS),
 ]
 

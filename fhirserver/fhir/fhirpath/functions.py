@@ -14,7 +14,7 @@ from fhirserver.fhir.fhirpath import operators
 from fhirserver.fhir.fhirpath.navigate import member, only_type, type_test
 from fhirserver.fhir.fhirpath.parser import type_argument
 from fhirserver.fhir.fhirpath.runtime import Compiled, Evaluate, Frame, Scope
-from fhirserver.fhir.fhirpath.tree import Binary, Expr, FHIRPathError, Member, TypeTest
+from fhirserver.fhir.fhirpath.tree import Binary, Call, Expr, FHIRPathError, Member, TypeTest
 from fhirserver.fhir.fhirpath.types import Node, is_a, type_name
 
 
@@ -128,6 +128,15 @@ def target_is(value: Any, wanted: str, resource: Any) -> bool:
     """`resolve() is wanted` of a Reference's JSON value."""
     found = target(Node(value, "Reference"), resource)
     return found is not None and is_a(found.type, wanted)
+
+
+def resolves_to(criterion: Expr) -> str | None:
+    """The type that a criterion `resolve() is Type` demands; None for any other criterion."""
+    match criterion:
+        case TypeTest("is", Call(None, "resolve", ()), specifier):
+            return type_name(specifier)
+        case _:
+            return None
 
 
 _Builder = Callable[[Compiled, tuple[Expr, ...], Scope], Compiled]

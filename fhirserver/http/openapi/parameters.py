@@ -30,6 +30,8 @@ _EXAMPLES: Final = {
     "uri": "http://example.org/definition",
 }
 _CONTROL_CHOICES: Final = {
+    "_contained": ["false", "true", "both"],
+    "_containedType": ["container", "contained"],
     "_pretty": ["true", "false"],
     "_summary": ["true", "text", "data", "count", "false"],
     "_total": ["none", "estimate", "accurate"],
@@ -37,6 +39,8 @@ _CONTROL_CHOICES: Final = {
 }
 _CONTROL_TEXTS: Final = {
     "_asOf": "An instant with its zone: what was current then is wanted.",
+    "_contained": "Whether resources that others contain are sought: not, they alone, or as well.",
+    "_containedType": "What is given of them: what contains them, or they alone.",
     "_count": "Entries on a page; 0 gives only the total.",
     "_elements": "Only these elements, separated by commas.",
     "_filter": 'Tests joined by and, or, not and parentheses, such as: name co "pet" or birthdate ge 2010.',

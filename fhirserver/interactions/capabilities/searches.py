@@ -9,6 +9,7 @@ from typing import Final
 
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params.facts import INLINE, unanswered
+from fhirserver.params.fulltext import CODES
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search.clauses import DEFINED
 from fhirserver.search.hops import pointed
@@ -16,6 +17,8 @@ from fhirserver.search.include import followed
 
 CONTROLS: Final = {
     "_asOf": "date",
+    "_contained": "token",
+    "_containedType": "token",
     "_count": "number",
     "_elements": "string",
     "_filter": "special",
@@ -39,8 +42,11 @@ def announced(registry: Registry, resource_type: str) -> list[SearchParam]:
     return [
         param
         for code, param in registry.for_type(resource_type).items()
-        if code not in DEFINED
-        and (unanswered(param, resource_type) is None or (resource_type, code) in INLINE)
+        if code in CODES
+        or (
+            code not in DEFINED
+            and (unanswered(param, resource_type) is None or (resource_type, code) in INLINE)
+        )
     ]
 
 

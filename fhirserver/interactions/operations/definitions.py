@@ -45,7 +45,35 @@ EXPLAIN: Final = Operation(
     open=True,
 )
 
-OPERATIONS: Final = (VERSIONS, EXPLAIN)
+STATUS: Final = Operation(
+    id="SearchParameter-status",
+    code="status",
+    title="How far a search parameter is built",
+    description=(
+        "Whether a search parameter that was defined on this server can be searched by, and how far its index"
+        " entries have come."
+    ),
+    outputs=(
+        Parameter(
+            "status",
+            "code",
+            1,
+            1,
+            "pending, building, complete, failed (and tried again), dropping, or inactive.",
+        ),
+        Parameter("percentage", "integer", 1, 1, "0 to 100; 100 only when complete."),
+        Parameter("code", "code", 0, 1, "The name in searches."),
+        Parameter("url", "uri", 0, 1, "The canonical URL."),
+        Parameter("type", "code", 0, None, "A resource type that it searches; none where R4's own answers."),
+        Parameter("seen", "decimal", 0, 1, "Versions of resources that were looked at."),
+        Parameter("total", "decimal", 0, 1, "Versions of resources that there are, an estimate."),
+        Parameter("error", "string", 0, 1, "Why the last try failed."),
+    ),
+    types=("SearchParameter",),
+    instance=True,
+)
+
+OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS)
 
 
 @cache

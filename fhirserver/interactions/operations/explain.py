@@ -16,14 +16,16 @@ from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.operations.inputs import Inputs, parameters
 from fhirserver.interactions.preparing import prepared
 from fhirserver.interactions.searching import asked, context_of
+from fhirserver.params.condition import Condition
 from fhirserver.policy.restriction import Permits
 from fhirserver.policy.roles import ADMINISTRATOR
-from fhirserver.search.advice import advice, counting, shown, strategy, way
+from fhirserver.search.advice import advice, counting, gathering, shown, strategy, way
 from fhirserver.search.compile import count_statement, statement
 from fhirserver.search.conditions import compile_all, compile_one
 from fhirserver.search.explain import Step, explained, read, steps
 from fhirserver.search.page import link
-from fhirserver.search.plan import choose
+from fhirserver.search.plan import Choice, choose
+from fhirserver.search.query import SearchQuery
 from fhirserver.search.sort_values import order_of
 from fhirserver.store.version import COLUMNS
 
@@ -40,23 +42,31 @@ async def explain(connection: Connection, call: Call, inputs: Inputs) -> Answer:
         raise Invalid("a search is explained as a whole: leave out what leads to a page")
     query, snapshot = await prepared(connection, call, query)
     context = context_of(call, snapshot)
-    scope, conditions = context.scope(call.resource_type), query.conditions[call.resource_type]
     made = count_statement(query, context) if query.counts_only else statement(query, context, COLUMNS)
     text, args = explained(made).numbered()
     answer: Any = await connection.fetchval(text, *args)
     done = steps(answer)
+    conditions = query.conditions[call.resource_type]
+    within = query.contained is not None
+    scope = (context.contained if within else context.scope)(call.resource_type)
     compiled = [(one, compile_one(context, scope, one, 0)) for one in conditions]
     every = compile_all(context, scope, conditions)
-    choice = choose(context, every, order_of(context, scope, query.sort))
+    choice = None if within else choose(context, every, order_of(context, scope, query.sort))
     parts = [
         ("search", "uri", link(call.base, call.resource_type, query.applied)),
         *(("condition", "string", f"{shown(one)}: {way(found)}") for one, found in compiled),
-        ("strategy", "string", counting(every) if query.counts_only else strategy(choice)),
+        ("strategy", "string", _strategy(query, choice, every)),
         *_statement(*made.numbered()),
         *_plan(done),
         *(("advice", "string", one) for one in advice(query, compiled, choice, done)),
     ]
     return Answer(200, json.dumps(parameters(parts)))
+
+
+def _strategy(query: SearchQuery, choice: Choice | None, conditions: list[Condition]) -> str:
+    if query.counts_only:
+        return counting(conditions)
+    return gathering(conditions) if choice is None else strategy(choice)
 
 
 def require_all_seen(call: Call) -> None:

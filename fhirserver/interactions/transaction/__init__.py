@@ -48,7 +48,11 @@ async def transaction(connection: Connection, call: Call) -> Answer:
     def written() -> list[tuple[str, str]]:
         return [identity for item in items for identity in item.identities]
 
-    await in_turn(connection, call, written, once)
+    try:
+        await in_turn(connection, call, written, once)
+    except BaseException:
+        links.undo()  # whoever runs the request again finds it as it came
+        raise
     answers = [response_entry(item.call, item.method, _answer(item)) for item in items]
     return Answer(200, bundle("transaction-response", answers))
 
@@ -88,9 +92,9 @@ async def _process(connection: Connection, call: Call, items: list[Item], links:
         seen = await resolve(connection, writes)
         verify_identities(writes)
         latest = await lock_all(connection, call, writes, seen)
-        updated = await store.writer_instant(connection)
-        await delete_all(connection, call, writes, latest, updated)
-        await write_all(connection, call, writes, latest, links, updated)
+        writer = await store.begin(connection, call.services.tenant)
+        await delete_all(connection, call, writes, latest, writer)
+        await write_all(connection, call, writes, latest, links, writer)
         await verify_criteria(connection, writes)
     await _read_all(connection, items)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.retry import Again
@@ -22,7 +21,7 @@ from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.update import chosen_id
 from fhirserver.store import write as store
 from fhirserver.store.version import Version
-from fhirserver.store.write import Latest
+from fhirserver.store.write import Latest, Writer
 
 Identity = tuple[str, str]
 LatestOf = dict[Identity, Latest]
@@ -163,7 +162,7 @@ def verify_identities(writes: Sequence[Item]) -> None:
 
 
 async def delete_all(
-    connection: Connection, call: Call, writes: Sequence[Item], latest: LatestOf, updated: datetime
+    connection: Connection, call: Call, writes: Sequence[Item], latest: LatestOf, writer: Writer
 ) -> None:
     """The deletes, and their answers."""
     buried: dict[str, list[int]] = defaultdict(list)
@@ -181,7 +180,7 @@ async def delete_all(
             item.answer = gone(item.call, len(item.doomed))
             item.answer.headers["ETag"] = f'W/"{current.version + 1}"'
     if buried:
-        await store.write_many(connection, call.services.tenant, [], updated, {}, buried)
+        await store.write_many(connection, call.services.tenant, [], writer, {}, buried)
 
 
 async def verify_criteria(connection: Connection, writes: Sequence[Item]) -> None:

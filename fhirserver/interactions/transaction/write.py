@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import Gone, NotFound, Unprocessable
@@ -16,6 +15,7 @@ from fhirserver.interactions.answer import written
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.create import exists
+from fhirserver.interactions.definitions import faults, undefine
 from fhirserver.interactions.draft import draft, draft_of_change, labelled
 from fhirserver.interactions.integrity import missing_targets, verify_unreferenced
 from fhirserver.interactions.patch import patched
@@ -27,6 +27,7 @@ from fhirserver.interactions.update import require_free_choice, require_unused
 from fhirserver.store import read
 from fhirserver.store import write as store
 from fhirserver.store.version import Draft, Version
+from fhirserver.store.write import Writer
 
 DRAFTS_BETWEEN_PAUSES = 100
 
@@ -37,7 +38,7 @@ async def write_all(
     writes: Sequence[Item],
     latest: LatestOf,
     links: Links,
-    updated: datetime,
+    writer: Writer,
 ) -> None:
     """Write what is left to write and give every item its answer."""
     links.learn(latest)
@@ -47,7 +48,7 @@ async def write_all(
     later = [item for item in pending if links.is_conditional(item)]
 
     async def write(items: Sequence[Item]) -> list[tuple[Item, Draft]]:
-        return await _write(connection, call, items, current, latest, links, updated)
+        return await _write(connection, call, items, current, latest, links, writer)
 
     made = await write(plain)
     if later:
@@ -104,8 +105,10 @@ async def _resolve(
 async def _verify(
     connection: Connection, call: Call, writes: Sequence[Item], made: Sequence[tuple[Item, Draft]]
 ) -> None:
-    """Referential integrity after all entries: what refers to each other may come and go together."""
-    missing = await missing_targets(connection, call, [version for _, version in made])
+    """After all entries, referential integrity, as what refers to each other may come and go together; and
+    the definitions that they bring and take away."""
+    drafts = [version for _, version in made]
+    missing = await missing_targets(connection, call, drafts)
     issues = [item.about(issue) for (item, _), found in zip(made, missing, strict=False) for issue in found]
     if issues:
         raise Unprocessable(issues=issues)
@@ -113,6 +116,13 @@ async def _verify(
         if item.deletes:
             with item.located():
                 await verify_unreferenced(connection, call, item.identities)
+    await undefine(
+        connection, call, [identity for item in writes if item.deletes for identity in item.identities]
+    )
+    wrong = await faults(connection, call, drafts)
+    issues = [item.about(issue) for (item, _), found in zip(made, wrong, strict=True) for issue in found]
+    if issues:
+        raise Unprocessable(issues=issues)
 
 
 def _is_echo(item: Item) -> bool:
@@ -150,7 +160,7 @@ async def _write(
     current: dict[Identity, Version],
     latest: LatestOf,
     links: Links,
-    updated: datetime,
+    writer: Writer,
 ) -> list[tuple[Item, Draft]]:
     drafts: list[tuple[Item, Draft]] = []
     ended: dict[str, list[int]] = defaultdict(list)
@@ -165,7 +175,7 @@ async def _write(
         if item.identity in current:
             ended[made.type].append(latest[item.identity].rid)
     made_all = [made for _, made in drafts]
-    versions = await store.write_many(connection, call.services.tenant, made_all, updated, ended, {})
+    versions = await store.write_many(connection, call.services.tenant, made_all, writer, ended, {})
     for (item, _), version in zip(drafts, versions, strict=True):
         created = item.identity not in current
         item.answer = written(

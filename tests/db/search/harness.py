@@ -25,6 +25,7 @@ from fhirserver.search.query import SearchQuery
 from fhirserver.search.snapshot import Committed
 from fhirserver.search.sort_values import order_of
 from fhirserver.store import write
+from fhirserver.store.contained import inners
 from fhirserver.store.version import Draft
 
 COLUMNS = sql(
@@ -56,6 +57,7 @@ def draft(resource: dict[str, Any], version: int = 1) -> Draft:
         content,
         None,
         INDEX(type_, id_, resource),
+        contained=inners(KEYS, INDEX, type_, id_, resource),
     )
 
 
@@ -74,16 +76,17 @@ class Harness:
 
     async def put_all(self, resources: Iterable[dict[str, Any]]) -> None:
         async with self.connection.transaction():
-            updated = await write.writer_instant(self.connection)
+            writer = await write.begin(self.connection, KEYS.tenant)
             await write.write_many(
-                self.connection, KEYS.tenant, [draft(r) for r in resources], updated, {}, {}
+                self.connection, KEYS.tenant, [draft(r) for r in resources], writer, {}, {}
             )
 
     async def delete(self, type_: str, id_: str, version: int) -> None:
-        assert await write.bury(self.connection, KEYS.tenant, type_, id_, version)
+        async with self.connection.transaction():
+            assert await write.bury(self.connection, KEYS.tenant, type_, id_, version)
 
     async def clear(self) -> None:
-        await self.connection.execute("TRUNCATE resource, tok, str, dat, qty")
+        await self.connection.execute("TRUNCATE resource, tok, str, dat, qty, term, words, contained")
 
     async def ids(self, url: str, **changes: Any) -> list[str]:
         """The ids that a search finds, in order, all on one page."""

@@ -18,7 +18,7 @@ def services(codes_max: int = 10_000) -> Services:
     return cast(
         Services,
         SimpleNamespace(
-            definitions=Cache(), own_bases=BASES, settings=SimpleNamespace(terminology_codes_max=codes_max)
+            terminology=Cache(), own_bases=BASES, settings=SimpleNamespace(terminology_codes_max=codes_max)
         ),
     )
 

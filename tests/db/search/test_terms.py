@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhirserver.errors import FhirError, Invalid, TooCostly
-from fhirserver.interactions import definitions
+from fhirserver.interactions import stored
 from fhirserver.interactions.meaning import understood
 from fhirserver.params import condition
 from fhirserver.policy.restriction import NOTHING
@@ -28,7 +28,7 @@ from fhirserver.search.recheck import holds
 from fhirserver.terminology.errors import NotEnumerable, UnknownDefinition
 from tests.db.search.harness import BASES, BOUNDS, KEYS, NOW, REGISTRY, Runner, query
 from tests.db.search.meaning import found, services
-from tests.support.definitions import code_system, concept, filtered, value_set
+from tests.support.terminology import code_system, concept, filtered, value_set
 
 TREE, FLAT = "http://example.org/tree", "urn:oid:1.2.3"
 BELOW = {"a": {"a", "b", "c", "d"}, "b": {"b", "c"}, "c": {"c"}, "d": {"d"}, "e": {"e"}, "x": {"x"}}
@@ -375,7 +375,7 @@ def test_too_many_codes(db: Runner) -> None:
 def test_large_definitions_are_read_in_a_thread(db: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = "Observation?code:in=http://example.org/vs/b"
     wanted = found(db, asked)
-    monkeypatch.setattr(definitions, "_LONG", 0)
+    monkeypatch.setattr(stored, "_LONG", 0)
     assert wanted and found(db, asked) == wanted
 
 
@@ -384,9 +384,9 @@ def test_what_was_read_is_not_read_again(db: Runner) -> None:
     using = services()
     asked = "Observation?code:in=http://example.org/vs/b"
     found(db, asked, using=using)
-    known = len(using.definitions)
+    known = len(using.terminology)
     found(db, asked, using=using)
-    assert len(using.definitions) == known == 3  # the value set, its code system and the expansion
+    assert len(using.terminology) == known == 3  # the value set, its code system and the expansion
 
 
 def test_a_statement_does_not_depend_on_how_many_codes_there_are(db: Runner) -> None:

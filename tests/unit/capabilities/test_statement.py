@@ -14,8 +14,10 @@ from fhirserver.fhir.validate import issues
 from fhirserver.http.negotiate import Format, response_format
 from fhirserver.interactions import run
 from fhirserver.interactions.capabilities import MODES, document, statement
+from fhirserver.interactions.capabilities.searches import announced
 from fhirserver.interactions.capabilities.statement import Offer
 from fhirserver.interactions.table import TABLE
+from fhirserver.params import fulltext
 from fhirserver.params.registry import SearchParam, r4
 from fhirserver.settings import Settings, data_path
 
@@ -148,14 +150,25 @@ def test_search_parameters_are_those_of_the_registry() -> None:
         known = {
             (param.code, param.url, param.type)
             for param in r4().for_type(name).values()
-            if param.expression is not None
+            if param.expression is not None or param.code in fulltext.CODES
         }
         shown = {(p["name"], p["definition"], p["type"]) for p in resource["searchParam"]}
         assert shown == known
         assert {"_id", "_lastUpdated", "_tag", "_profile", "_security", "_source"} <= {
             p["name"] for p in resource["searchParam"]
         }
-    assert not {"_text", "_content", "_query"} & {p["name"] for p in REST["searchParam"]}
+    assert not {"_text", "_query"} & {p["name"] for p in REST["searchParam"]}
+
+
+def test_full_text_is_announced_as_far_as_it_is_on() -> None:
+    for mode, codes in (("none", set()), ("narrative", {"_text"}), ("content", {"_text", "_content"})):
+        registry = fulltext.offered(r4(), mode)
+        (patient, binary) = (
+            {param.code for param in announced(registry, name)} & fulltext.CODES
+            for name in ("Patient", "Binary")
+        )
+        assert patient == codes
+        assert binary == codes - {"_text"}
 
 
 def test_a_new_parameter_shows_at_once() -> None:

@@ -78,7 +78,7 @@ def test_of_every_parameter_something_is_said() -> None:
         ("Patient", "gender", "bellow", "did you mean :below?"),
         ("Patient", "identifier", "ofType", "did you mean :of-type?"),
         ("Patient", "identifier", "otype", "did you mean :of-type?"),
-        ("Patient", "identifier", "below", "supported: :not, :of-type, :missing"),
+        ("Patient", "identifier", "below", "supported: :not, :text, :of-type, :missing"),
         ("Observation", "subject", "Pateint", "did you mean :Patient?"),
         ("Observation", "patient", "Group", "supported: a resource type, :identifier, :missing"),
         ("MeasureReport", "measure", "identifier", "supported: a resource type, :below, :missing"),
@@ -195,7 +195,7 @@ def test_a_long_canonical_costs_no_more_keys_than_a_short_one() -> None:
 def test_an_identifier_without_type_or_value_is_found_by_no_type() -> None:
     index = indexer(REGISTRY, Keys(b"x" * 16, 1), BASES, UTC)
     types = {"coding": [{"code": "MR"}, {"system": "urn:t"}, {}]}
-    for one in ({"type": types, "value": "1"}, {"type": {"text": "x"}, "value": "1"}):
+    for one in ({"type": types, "value": "1"}, {"type": {"text": "-"}, "value": "1"}):
         plain = index("Patient", "1", {"resourceType": "Patient", "identifier": [{"value": "1"}]})
         found = index("Patient", "1", {"resourceType": "Patient", "identifier": [one]})
         assert found.keys == plain.keys

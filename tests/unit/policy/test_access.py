@@ -12,6 +12,7 @@ from fhirserver.interactions.run import HANDLERS
 from fhirserver.policy.access import ACTION, FREE, decide, restriction_of
 from fhirserver.policy.principal import OPEN, Principal, Role
 from fhirserver.policy.restriction import (
+    DEFINING,
     EVERYTHING,
     OWNED,
     SHARED,
@@ -21,6 +22,7 @@ from fhirserver.policy.restriction import (
     Unowned,
     is_narrow,
 )
+from fhirserver.policy.roles import DEFAULTS, roles
 from fhirserver.policy.scopes import ACTIONS, parse_all
 
 PHYSICIAN = Role("practitioner", parse_all(["user/*.cruds"]))
@@ -110,6 +112,25 @@ def test_care_teams() -> None:
     nurse = Principal("n", parse_all(["user/*.rs"]), user=("Practitioner", "d"), roles=(TEAM,))
     (one,) = restriction_of(nurse).of("Observation", "r")
     assert one.places == (CareTeams(("Practitioner", "d")),)
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS))
+def test_only_administrators_write_what_the_server_goes_by(name: str) -> None:
+    scopes = parse_all(["user/*.cruds", "patient/*.cruds", "user/SearchParameter.cruds"])
+    who = ("Patient", "p") if name == "patient" else ("Practitioner", "d")
+    caller = Principal("c", scopes, user=who, patient="p", own=("p",), roles=(roles()[name],))
+    for type_, action in product(sorted(DEFINING), "cud"):
+        assert allowed(caller, type_, action) is (name == "administrator"), (type_, action)
+    if name in ("administrator", "practitioner"):
+        assert all(allowed(caller, type_, letter) for type_ in TYPES for letter in "crus")
+        assert all(allowed(caller, type_, letter) for type_ in DEFINING for letter in "rs")
+
+
+def test_a_role_may_name_what_the_server_goes_by() -> None:
+    terminologist = Role("terminologist", parse_all(["user/*.crus", "user/ValueSet.cruds"]))
+    caller = Principal("t", parse_all(["user/*.cruds"]), user=("Practitioner", "d"), roles=(terminologist,))
+    assert all(allowed(caller, "ValueSet", letter) for letter in ACTIONS)
+    assert not allowed(caller, "SearchParameter", "c") and not allowed(caller, "Patient", "d")
 
 
 def test_who_may_choose_ids() -> None:

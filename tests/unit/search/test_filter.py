@@ -156,7 +156,7 @@ REFUSED = [
     ("Patient", "name pr maybe", Invalid, 9, "'pr' takes true or false, not 'maybe'"),
     ("Observation", "code eq |", Invalid, 9, "is not code, system|code"),
     ("Patient", "_filter eq x", NotSupported, 1, "no search parameter '_filter'"),
-    ("Patient", "_text eq x", NotSupported, 1, "is not supported"),
+    ("Patient", "_text eq x", NotSupported, 1, "has no value of its own"),
     ("Observation", "patient:Patiet.name eq x", UnsupportedModifier, 1, "'Patiet' is not a resource type"),
     ("Observation", "related[type eq has-component].target pr false", NotSupported, 1, "related-target"),
     ("ServiceRequest", "item[code eq x].site eq y", NotSupported, 1, "which R4 does not define"),

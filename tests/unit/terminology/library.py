@@ -11,7 +11,7 @@ from fhirserver.terminology.cache import Cache
 from fhirserver.terminology.codesystem import CodeSystem
 from fhirserver.terminology.service import Terminology
 from fhirserver.terminology.valueset import ValueSet
-from tests.support.definitions import SET
+from tests.support.terminology import SET
 
 
 class Shelf:

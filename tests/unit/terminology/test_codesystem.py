@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fhirserver.terminology.codesystem import CodeSystem, Hierarchy
 from fhirserver.terminology.errors import NotEnumerable
-from tests.support.definitions import code_system, concept
+from tests.support.terminology import code_system, concept
 
 CODES = "abcdef"
 edges = st.lists(st.tuples(st.sampled_from(CODES), st.sampled_from(CODES)), max_size=12)

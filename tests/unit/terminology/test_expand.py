@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fhirserver.errors import FhirError, Invalid, TooCostly
 from fhirserver.terminology.errors import NotEnumerable, UnknownDefinition
-from tests.support.definitions import SET, SYSTEM, code_system, concept, filtered, value_set
+from tests.support.terminology import SET, SYSTEM, code_system, concept, filtered, value_set
 from tests.unit.terminology.library import codes, terminology
 
 OTHER = "http://example.org/other"

@@ -7,7 +7,7 @@ import pytest
 from fhirserver.errors import TooCostly
 from fhirserver.terminology.cache import Cache
 from fhirserver.terminology.errors import NotEnumerable, UnknownDefinition
-from tests.support.definitions import SET, SYSTEM, code_system, concept, value_set
+from tests.support.terminology import SET, SYSTEM, code_system, concept, value_set
 from tests.unit.terminology.library import terminology
 
 TREE = code_system(concept("a", concept("B", concept("c"))))

@@ -1,0 +1,123 @@
+"""The code systems and value sets that are stored, as far as the caller may see them.
+
+They are found like anything else, by the search index; what they say is read once per version.
+https://hl7.org/fhir/R4/references.html#canonical
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from fhirserver.db.pool import Connection
+from fhirserver.db.sql import sql
+from fhirserver.errors import Invalid
+from fhirserver.params.uri import UriValue
+from fhirserver.search.compile import versions_statement
+from fhirserver.search.context import Context
+from fhirserver.search.query import Clause, Condition, Ids, SearchQuery
+from fhirserver.store import read
+from fhirserver.store.version import Version
+from fhirserver.terminology.cache import Cache
+from fhirserver.terminology.codesystem import CodeSystem
+from fhirserver.terminology.valueset import ValueSet
+
+CANDIDATES_MAX: Final = 100
+"""Resources with one canonical URL that are looked at, the latest."""
+_LONG: Final = 256 * 1024
+"""Characters of a definition beyond which reading it is left to a thread."""
+_COLUMNS: Final = sql(
+    "r.rid, r.content->>'url' AS url, r.content->>'version' AS version, r.content->>'status' AS status,"
+    " r.content->>'date' AS date"
+)
+_STATUSES: Final = ("retired", "unknown", "draft", "active")
+"""From what is used least willingly to what is used first."""
+_NUMBERS: Final = re.compile(r"[0-9]+|[^0-9.\-+]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The library of one caller, at one instant. Cached is what does not depend on who asks."""
+
+    connection: Connection
+    context: Context
+    cache: Cache
+
+    async def code_system(self, url: str, version: str | None) -> CodeSystem | None:
+        rid = await self._by_url("CodeSystem", url, version)
+        return None if rid is None else await self._read("CodeSystem", rid, _code_system)
+
+    async def value_set(self, url: str, version: str | None) -> ValueSet | None:
+        rid = await self._by_url("ValueSet", url, version)
+        return None if rid is None else await self._read("ValueSet", rid, _value_set)
+
+    async def value_set_at(self, id_: str) -> ValueSet | None:
+        """The value set with an id, where the caller may see one."""
+        rows = await self._rows("ValueSet", Ids((id_,)), 1)
+        return await self._read("ValueSet", rows[0]["rid"], _value_set) if rows else None
+
+    async def canonical_urls(self, resource_type: str, id_: str) -> list[str]:
+        """The canonical URL of the resource with an id; none where there is none or it has none."""
+        rows = await self._rows(resource_type, Ids((id_,)), 1)
+        return [row["url"] for row in rows if row["url"]]
+
+    async def matching(self, pattern: str, values: Sequence[str]) -> frozenset[str]:
+        """By PostgreSQL, whose expressions take no exponential time, and which can be stopped."""
+        try:
+            async with self.connection.transaction():  # a savepoint in one that must live on
+                rows = await self.connection.fetch(
+                    "SELECT v FROM unnest($1::text[]) v WHERE v ~ $2", list(values), f"^(?:{pattern})$"
+                )
+        except asyncpg.DataError as error:
+            raise Invalid(f"'{pattern}' in a value set is not a regular expression: {error}") from None
+        return frozenset(row["v"] for row in rows)
+
+    async def _by_url(self, resource_type: str, url: str, version: str | None) -> int | None:
+        """The row of the definition to use: of those in use the latest version, if none is named."""
+        param = self.context.registry.get(resource_type, "url")
+        assert param is not None
+        name = url if version is None else f"{url}|{version}"
+        rows = await self._rows(resource_type, Clause(param, None, (UriValue(name),)), CANDIDATES_MAX)
+        fitting = [row for row in rows if row["url"] == url and version in (None, row["version"])]
+        return max(fitting, key=_preference)["rid"] if fitting else None
+
+    async def _rows(self, resource_type: str, condition: Condition, limit: int) -> list[Any]:
+        query = SearchQuery({resource_type: (condition,)}, limit)
+        text, args = versions_statement(query, self.context, _COLUMNS, limit).numbered()
+        return await self.connection.fetch(text, *args)
+
+    async def _read(self, resource_type: str, rid: int, build: Callable[[Version], tuple[Any, int]]) -> Any:
+        known = self.cache.get((resource_type, rid))
+        if known is not None:
+            return known
+        (version,) = await read.by_rid(self.connection, resource_type, [rid])
+        if len(version.content or "") > _LONG:
+            found, weight = await asyncio.to_thread(build, version)
+        else:
+            found, weight = build(version)
+        self.cache.put((resource_type, rid), found, weight)
+        return found
+
+
+def _code_system(version: Version) -> tuple[CodeSystem, int]:
+    found = CodeSystem(version.resource())
+    return found, len(found.concepts) + 1
+
+
+def _value_set(version: Version) -> tuple[ValueSet, int]:
+    found = ValueSet.of(version.resource())
+    listed = sum(len(part.concepts or ()) for part in found.parts)
+    return found, listed + (found.expansion.total if found.expansion else 0) + 1
+
+
+def _preference(row: Any) -> tuple[int, list[tuple[bool, int, str]], str, int]:
+    """Higher for what is used first: by status, then by version, number by number, then by date."""
+    status = _STATUSES.index(row["status"]) if row["status"] in _STATUSES else -1
+    parts = _NUMBERS.findall(row["version"] or "")
+    version = [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+    return status, version, row["date"] or "", row["rid"]
