@@ -39,7 +39,7 @@ def reindex(
 
     Needed when a release says so, and after a change of [bold]FHIRSERVER_TIME_ZONE[/],
     [bold]FHIRSERVER_REFERENTIAL_INTEGRITY[/] or [bold]FHIRSERVER_FULL_TEXT[/], which have to be set for this
-    command too. Without --type and --param everything is rebuilt. It is done for all tenants, and can be ended
+    command too. Without --type and --param everything is rebuilt. It is done for all tenants. It can be ended
     at any time: running servers go on with it, and so does the next call.
 
     Search parameters that are defined by SearchParameter resources need no call: servers build them by

@@ -242,6 +242,8 @@ class Pool:
             "statement_timeout": str(int(self._statement_timeout_s * 1000)),
             "idle_in_transaction_session_timeout": "60000",
             "jit": "off",
+            # Rows are fetched by distinct ids: what was fetched before is never wanted again.
+            "enable_memoize": "off",
             "timezone": "UTC",
             # Plans hang on the values too little to pay planning again for each call.
             "plan_cache_mode": "force_generic_plan",

@@ -28,21 +28,28 @@ class Fragment:
         self.args = args
 
     def numbered(self) -> tuple[str, list[object]]:
-        """The statement with `$1` to `$n` and its arguments. The text depends on the shape alone."""
+        """The statement with `$1` to `$n` and its arguments. The text depends on the shape alone.
+
+        A fragment that stands in several places has its arguments once: there are 32,767 at most.
+        """
         pieces: list[str] = []
         values: list[object] = []
-        self._write(pieces, values)
+        self._write(pieces, values, {})
         return "".join(pieces), values
 
-    def _write(self, pieces: list[str], values: list[object]) -> None:
+    def _write(self, pieces: list[str], values: list[object], known: dict[tuple[int, int], str]) -> None:
+        """`known`: what stands for an argument, by the identity of its fragment and its place there."""
         texts = self.texts
         pieces.append(texts[0])
         for index, arg in enumerate(self.args, 1):
             if isinstance(arg, Fragment):
-                arg._write(pieces, values)
+                arg._write(pieces, values, known)
             else:
-                values.append(arg)
-                pieces.append(f"${len(values)}")
+                place = id(self), index
+                if place not in known:
+                    values.append(arg)
+                    known[place] = f"${len(values)}"
+                pieces.append(known[place])
             pieces.append(texts[index])
 
     def flat(self, kept: Fragment) -> tuple[tuple[str, ...], tuple[object, ...]]:
@@ -103,6 +110,18 @@ def and_(*fragments: Fragment) -> Fragment:
     if len(parts) < 2:
         return parts[0] if parts else TRUE
     return join(" AND ", parts)
+
+
+def in_turn(*fragments: Fragment) -> Fragment:
+    """All of them, each looked at only if those before it hold: what AND does not promise.
+
+    https://www.postgresql.org/docs/current/sql-expressions.html#SYNTAX-EXPRESS-EVAL
+    """
+    parts = [fragment for fragment in fragments if fragment is not TRUE]
+    found = parts.pop() if parts else TRUE
+    for part in reversed(parts):
+        found = sql("CASE WHEN {} THEN {} ELSE false END", part, found)
+    return found
 
 
 def or_(*fragments: Fragment) -> Fragment:

@@ -23,6 +23,7 @@ from fhirserver.search.context import ROW
 from fhirserver.search.restrict import permitted
 from fhirserver.store import history as store
 from fhirserver.store.history import Row, Window
+from fhirserver.store.instants import horizon
 from fhirserver.store.version import instant
 
 _PARAMETERS = ("_since", "_at", "_list", "_count", "_cursor", "_format", "_pretty", "_summary", "_elements")
@@ -64,7 +65,7 @@ async def _window(connection: Connection, call: Call, given: dict[str, str]) -> 
     at = _range("_at", given["_at"]) if "_at" in given else None
     until, after = _decoded(given["_cursor"]) if "_cursor" in given else (None, None)
     if until is None:
-        until = await store.horizon(connection) if call.id is None else None
+        until = (await horizon(connection)).reached if call.id is None else None
     settings = call.services.settings
     return Window(
         # One more than asked for tells whether there is a next page.

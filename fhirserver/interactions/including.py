@@ -9,6 +9,7 @@ from fhirserver.interactions.call import Call
 from fhirserver.interactions.searching import context_of
 from fhirserver.search.included import Rounds
 from fhirserver.search.query import SearchQuery
+from fhirserver.search.snapshot import Snapshot
 from fhirserver.store.version import COLUMNS, Version
 
 INCLUDED_MAX = 10_000
@@ -16,11 +17,15 @@ INCLUDED_MAX = 10_000
 
 
 async def included(
-    connection: Connection, call: Call, query: SearchQuery, matches: Sequence[Version], snapshot: str | None
+    connection: Connection,
+    call: Call,
+    query: SearchQuery,
+    matches: Sequence[Version],
+    snapshot: Snapshot | None,
 ) -> tuple[list[Version], list[str]]:
     """What the matches of a page include, and remarks on what was left out.
 
-    `snapshot` is that of the first page: all pages show the same versions. None on the first one.
+    `snapshot` is the state that the page shows.
     """
     if not query.includes or not matches:
         return [], []

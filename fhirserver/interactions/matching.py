@@ -20,6 +20,7 @@ from fhirserver.search.compile import versions_statement
 from fhirserver.search.parse import RESULT_PARAMS, parse
 from fhirserver.search.query import SearchQuery
 from fhirserver.search.recheck import holds
+from fhirserver.search.snapshot import AS_OF
 from fhirserver.store import write as store
 from fhirserver.store.definitions import Known
 from fhirserver.store.version import COLUMNS, Version
@@ -49,6 +50,8 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
         if isinstance(given, str):
             # The specification's own examples also write the type before the question mark.
             given = parameters(given.removeprefix(resource_type).removeprefix("?"), services.settings)
+        if any(name == AS_OF for name, _ in given):
+            raise Invalid(f"criteria are of what is current: they take no {AS_OF}")
         decisive = tuple(sorted((name, value) for name, value in given if _decides(name)))
         empty = next((name for name, value in decisive if not all(_alternatives(name, value))), None)
         if empty is not None:

@@ -53,8 +53,12 @@ async def understood(
     return changed(query, lambda of, clause: plain.get((of, clause), clause))
 
 
+def stands_for_others(query: SearchQuery) -> bool:
+    """Whether anything in the search has to be looked up."""
+    return any(_stands_for_others(of, clause) for of, clause in clauses(query))
+
+
 def _stands_for_others(resource_type: str, clause: Clause) -> bool:
-    """Whether the clause has to be looked up."""
     param, modifier = clause.param, clause.modifier
     match param.type:
         case "token" if modifier in ("above", "below"):

@@ -35,33 +35,42 @@ def _about(principal: Principal) -> dict[str, list[tuple[str, str]]]:
 
 
 async def require_others(connection: Connection, call: Call, written: Iterable[tuple[str, str]]) -> None:
-    """Raise Forbidden if one of the rows, as it was or became in this transaction, is about what the caller
-    may do."""
+    """Raise Forbidden if one of the rows is about what the caller may do."""
+    for type_, _ in await own_identities(connection, call, written):
+        raise refused(type_)
+
+
+async def own_identities(
+    connection: Connection, call: Call, written: Iterable[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Those of (type, id) that are about what the caller may do, as they were or became in this transaction:
+    a statement for each type that can be."""
     principal = call.principal
     if principal.user is None:
-        return
+        return set()
     about = _about(principal)
     ids: dict[str, list[str]] = defaultdict(list)
     for type_, id_ in written:
         if type_ in about:
             ids[type_].append(id_)
+    own: set[tuple[str, str]] = set()
     for type_, found in ids.items():
         if type_ == principal.user[0] and principal.user[1] in found:
-            raise _refused(type_)
+            own.add(principal.user)
         targets = [call.services.keys.target(*target) for target in about[type_]]
         text, args = sql(
-            "SELECT EXISTS (SELECT FROM {} r WHERE r.tenant = {} AND r.id = any({}::text[])"
-            " AND (r.died IS NULL OR r.died = pg_current_xact_id()) AND r.compartments && {}::bigint[])",
+            "SELECT r.id FROM {} r WHERE r.tenant = {} AND r.id = any({}::text[])"
+            " AND (r.died IS NULL OR r.died = pg_current_xact_id()) AND r.compartments && {}::bigint[]",
             table(type_),
             call.services.tenant,
             found,
             targets,
         ).numbered()
-        if await connection.fetchval(text, *args):
-            raise _refused(type_)
+        own |= {(type_, record[0]) for record in await connection.fetch(text, *args)}
+    return own
 
 
-def _refused(type_: str) -> Forbidden:
+def refused(type_: str) -> Forbidden:
     return Forbidden(
         f"this {type_} says what you may do yourself: somebody else who administers it has to change it"
     )

@@ -77,12 +77,24 @@ async def require_permitted(
 
     Called before what exists is changed and after something was written, in the same transaction.
     """
+    if is_restricted(call):
+        await require_others(connection, call, identities)
+    permitted_ones = await permitted_identities(connection, call, identities, action)
+    for identity in identities:
+        if identity not in permitted_ones:
+            raise await outside(connection, call, identity[0])
+
+
+async def permitted_identities(
+    connection: Connection, call: Call, identities: Iterable[tuple[str, str]], action: str
+) -> set[tuple[str, str]]:
+    """Those of (type, id) on whose current version the caller may do `action`: a statement for each type."""
     if not is_restricted(call):
-        return
-    await require_others(connection, call, identities)
+        return set(identities)
     ids: dict[str, set[str]] = defaultdict(set)
     for type_, id_ in identities:
         ids[type_].add(id_)
+    found: set[tuple[str, str]] = set()
     for type_ in sorted(ids):
         text, args = sql(
             "SELECT r.id FROM {} r WHERE r.tenant = {} AND r.id = any({}::text[]) AND r.died IS NULL AND {}",
@@ -91,14 +103,13 @@ async def require_permitted(
             sorted(ids[type_]),
             permitted(context_of(call), type_, action=action),
         ).numbered()
-        found = {record[0] for record in await connection.fetch(text, *args)}
-        if found != ids[type_]:
-            await require_granted(connection, call)
-            raise outside(type_)
+        found |= {(type_, record[0]) for record in await connection.fetch(text, *args)}
+    return found
 
 
-def outside(resource_type: str) -> Forbidden:
-    """Of what the caller can see, or sends, and may not write."""
+async def outside(connection: Connection, call: Call, resource_type: str) -> FhirError:
+    """What says that something written may not be written. Raises Unauthorized if the grant is over."""
+    await require_granted(connection, call)
     return Forbidden(f"the {resource_type} would lie, or lies, outside of what was granted to be written")
 
 

@@ -19,7 +19,7 @@ from fhirserver.interactions.history import history
 from fhirserver.interactions.operations.run import operate
 from fhirserver.interactions.patch import patch, patch_conditional
 from fhirserver.interactions.permission import decided, require_granted, shown, told_apart
-from fhirserver.interactions.read import read, read_shared
+from fhirserver.interactions.read import is_of_now, read, read_shared
 from fhirserver.interactions.search import search
 from fhirserver.interactions.update import update, update_conditional
 from fhirserver.interactions.vread import vread
@@ -54,7 +54,7 @@ async def run(connection: Connection, call: Call) -> Answer:
 async def run_alone(call: Call) -> Answer:
     """The same for a request of its own, which takes a connection only if it needs one to itself."""
     decided(call)
-    if call.interaction == "read":
+    if call.interaction == "read" and is_of_now(call):
         return await _read_alone(call)
     if call.interaction == "create" and is_plain(call):
         return await create_shared(call)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 
 from fhirserver.db.sql import Fragment
+from fhirserver.fhir import elements
 from fhirserver.fhir.dates import micros
 from fhirserver.interactions.call import Call, Services
+from fhirserver.interactions.headers import Handling
 from fhirserver.params.kinds import Reading
 from fhirserver.search.context import Context
-from fhirserver.search.parse import Limits
+from fhirserver.search.parse import Limits, parse
+from fhirserver.search.query import SearchQuery
 from fhirserver.search.restrict import permitted
+from fhirserver.search.snapshot import Snapshot
 
 
 @lru_cache(maxsize=8)
@@ -18,7 +22,23 @@ def limits_of(services: Services) -> Limits:
     return Limits.of(services.settings, services.own_bases)
 
 
-def context_of(call: Call, snapshot: str | None = None) -> Context:
+def asked(call: Call) -> SearchQuery:
+    """The search that the parameters of the call ask for. Raises FhirError."""
+    services = call.services
+    query = parse(
+        services.registry,
+        limits_of(services),
+        call.type,
+        call.query,
+        "lenient" if call.prefer.handling is Handling.LENIENT else "strict",
+        call.compartment,
+    )
+    if query.elements and (query.contained is None or query.contained.alone):
+        elements.check_elements(query.elements, query.types)
+    return query
+
+
+def context_of(call: Call, snapshot: Snapshot | None = None) -> Context:
     services = call.services
     return Context(
         services.registry, services.keys, micros(call.now), call.restriction, snapshot, reading_of(services)

@@ -34,6 +34,7 @@ from fhirserver.params.condition import (
     Tokens,
     exists,
     has_keys,
+    indexed,
     unsupported_modifier,
 )
 from fhirserver.params.entries import Entries
@@ -359,11 +360,11 @@ def _numbered(scope: Scope, param: SearchParam, value: CompositeValue) -> Condit
     key = scope.keys.of(*_prefix(scope.resource_type, param.code, form))
     lo, hi = sql("x.lo"), sql("x.hi")
     test: Fragment = and_(number.test(first, lo, lo), number.test(second, hi, hi))
-    filter_ = exists(
-        sql(
-            "FROM qty x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND {}", scope.alias, key, test
-        )
-    )
-    return Condition(
-        filter_, (Rids(sql("SELECT x.rid FROM qty x WHERE x.key = {} AND {}", key, test)),), Rank.RANGE
+    return indexed(
+        scope.alias,
+        lambda rid: exists(
+            sql("FROM qty x WHERE x.rid = {} AND x.key IS NOT DISTINCT FROM {} AND {}", rid, key, test)
+        ),
+        (Rids(sql("SELECT x.rid FROM qty x WHERE x.key = {} AND {}", key, test)),),
+        Rank.RANGE,
     )

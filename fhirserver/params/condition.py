@@ -6,14 +6,16 @@ filter can accept (perhaps more); the planner picks one and checks all filters o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from fhirserver.db.sql import Fragment, or_, sql, table
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.suggest import nearest
+from fhirserver.params.word import Bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,16 @@ class Scope:
     def rows(self) -> Fragment:
         """The table in which the rows are; that of contained ones has other types as well."""
         return _CONTAINED if self.contained else table(self.resource_type)
+
+    @property
+    def has_word(self) -> bool:
+        """Whether the row's word is about the resource."""
+        return not self.inline
+
+    def words(self, mask: int, absent: bool = False) -> tuple[Bits, ...]:
+        """The test of words that leads to rows, for any of some bits; none where there are no bits, or where
+        the rows are not found by their words."""
+        return (Bits(mask, absent),) if mask and self.has_word and not self.contained else ()
 
 
 _CONTAINED: Final = sql("contained")
@@ -132,17 +144,54 @@ class Rank:
     NONE: Final = 100
 
 
+ORD: Final = 0
+"""Stands for `ord` where else a key of `dat` or `qty` does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Where matches lie among the entries under a key, or by `ord`: a value in [lo, hi] (None is an open end)
+    unless one of `late`, selects of rids, leads to them.
+
+    `instead` is a key under which matches have the same values, and others have none.
+    """
+
+    key: int
+    lo: int | Decimal | None = None
+    hi: int | Decimal | None = None
+    late: tuple[Fragment, ...] = ()
+    instead: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """A compiled clause. The rows of all `drivers` together hold every match; no drivers: scan.
 
-    `exact`: they hold nothing but matches, so that the filter need not be checked on them.
+    `exact`: they hold nothing but matches, so that the filter need not be checked on them. `words` are
+    tests that the word of every match passes. `covered`: another condition leads to fewer of
+    the same rows. `range` helps an order by the same values, where a row has one at most. `of_rid` gives
+    the filter by the row's rid alone, if that is all it looks at: so before the row is fetched.
     """
 
     filter: Fragment
     drivers: tuple[Driver, ...] = ()
     rank: int = Rank.NONE
     exact: bool = False
+    words: tuple[Bits, ...] = ()
+    covered: bool = False
+    range: Range | None = None
+    of_rid: Callable[[Fragment], Fragment] | None = None
+
+
+def indexed(
+    alias: Fragment,
+    of_rid: Callable[[Fragment], Fragment],
+    drivers: tuple[Driver, ...],
+    rank: int,
+    range_: Range | None = None,
+) -> Condition:
+    """A condition that index rows alone decide, in which the drivers find what the filter finds."""
+    return Condition(of_rid(sql("{}.rid", alias)), drivers, rank, True, range=range_, of_rid=of_rid)
 
 
 KEYS_FEW: Final = 64

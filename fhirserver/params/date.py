@@ -20,13 +20,15 @@ from fhirserver.fhir import dates
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
+    ORD,
     Condition,
-    Driver,
+    Range,
     Rank,
     Rids,
     Scope,
     Span,
     exists,
+    indexed,
     unsupported_modifier,
 )
 from fhirserver.params.entries import ORD_ABSENT, Entries, Indexer, Node
@@ -134,38 +136,54 @@ def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[Date
         raise unsupported_modifier(code, modifier, MODIFIERS)
     key = key_of(scope.keys, scope.resource_type, code)
     tests = [test(value, sql("x.lo"), sql("x.hi"), scope.now) for value in values]
-    filter_ = exists(
-        sql(
-            "FROM dat x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND {}",
-            scope.alias,
-            key,
-            or_(*tests),
-        )
-    )
     drivers = tuple(driver for value in values for driver in _drivers(scope, code, value))
     bounded = all(value.prefix in ("eq", "ap") for value in values)
-    return Condition(filter_, drivers, Rank.RANGE if bounded else Rank.OPEN_RANGE, True)
+    rank = Rank.RANGE if bounded else Rank.OPEN_RANGE
+    range_ = _range(scope, code, values[0]) if len(values) == 1 else None
+    where = sql("x.key IS NOT DISTINCT FROM {} AND {}", key, or_(*tests))
+    return indexed(
+        scope.alias,
+        lambda rid: exists(sql("FROM dat x WHERE x.rid = {} AND {}", rid, where)),
+        drivers,
+        rank,
+        range_,
+    )
 
 
 def _drivers(scope: Scope, code: str, value: DateValue) -> list[Rids]:
     """The rows for which the comparison holds, by the order of the index, which begins with `lo`."""
     one = test(value, sql("x.lo"), sql("x.hi"), scope.now)
+    found = _range(scope, code, value)
+    bounds = (
+        *([sql("x.lo >= {}", found.lo)] if found.lo is not None else []),
+        *([sql("x.lo <= {}", found.hi)] if found.hi is not None else []),
+    )
+    select = sql("SELECT x.rid FROM dat x WHERE x.key = {} AND {}", found.key, and_(*bounds, one))
+    return [Rids(select), *(Rids(late) for late in found.late)]
+
+
+def _range(scope: Scope, code: str, value: DateValue) -> Range:
+    """Where the values that match begin. Where their end decides, long ones are found by another key."""
     first, last = widened(value, scope.now) if value.prefix == "ap" else (value.lo, value.hi)
-    starts: list[Fragment] = []
-    if value.prefix in ("eq", "ap", "le", "co", "po"):
-        starts.append(sql("x.lo < {}", last))
-    elif value.prefix in ("lt", "eb"):
-        starts.append(sql("x.lo < {}", first))
     key = key_of(scope.keys, scope.resource_type, code)
-    if value.prefix not in ("gt", "ge", "ap", "co", "po"):
-        return [Rids(sql("SELECT x.rid FROM dat x WHERE x.key = {} AND {}", key, and_(*starts, one)))]
-    long = long_key(scope.keys, scope.resource_type, code)
-    recent = and_(sql("x.lo >= {}", first - SPAN_MAX), *starts, one)
-    earlier = and_(sql("x.lo < {}", first - SPAN_MAX), one)
-    return [
-        Rids(sql("SELECT x.rid FROM dat x WHERE x.key = {} AND {}", key, recent)),
-        Rids(sql("SELECT x.rid FROM dat x WHERE x.key = {} AND {}", long, earlier)),
-    ]
+    match value.prefix:
+        case "eq":
+            return Range(key, first, last)
+        case "le":
+            return Range(key, None, last)
+        case "lt" | "eb":
+            return Range(key, None, first)
+        case "sa":
+            return Range(key, last)
+        case "ne":
+            return Range(key)
+        case "gt" | "ge" | "ap" | "co" | "po":
+            long = long_key(scope.keys, scope.resource_type, code)
+            earlier = and_(
+                sql("x.lo < {}", first - SPAN_MAX), test(value, sql("x.lo"), sql("x.hi"), scope.now)
+            )
+            late = sql("SELECT x.rid FROM dat x WHERE x.key = {} AND {}", long, earlier)
+            return Range(key, first - SPAN_MAX, None if value.prefix in ("gt", "ge") else last, (late,))
 
 
 def compile_clinical(scope: Scope, code: str, modifier: str | None, values: Sequence[DateValue]) -> Condition:
@@ -174,13 +192,24 @@ def compile_clinical(scope: Scope, code: str, modifier: str | None, values: Sequ
         raise unsupported_modifier(code, modifier, MODIFIERS)
     lo, hi = sql("{}.d_lo", scope.alias), sql("{}.d_hi", scope.alias)
     filter_ = or_(*(test(value, lo, hi, scope.now) for value in values))
-    if len(values) != 1:
-        return Condition(filter_)
     long = long_key(scope.keys, scope.resource_type, code)
-    return Condition(filter_, _clinical_drivers(values[0], long, scope.now), Rank.ORDER)
+    found = [_clinical_drivers(value, long, scope.now) for value in values]
+    span = _hull([span for span, *_ in found])
+    late = [driver for _, *more in found for driver in more]
+    range_ = None if scope.contained else Range(ORD, span.lo, span.hi, tuple(one.select for one in late))
+    return Condition(filter_, (span, *late), Rank.ORDER, range=range_)
 
 
-def _clinical_drivers(value: DateValue, key: int, now: int) -> tuple[Driver, ...]:
+def _hull(spans: Sequence[Span]) -> Span:
+    """What holds them all."""
+    los, his = [span.lo for span in spans], [span.hi for span in spans]
+    return Span(
+        None if None in los else min(lo for lo in los if lo is not None),
+        None if None in his else max(hi for hi in his if hi is not None),
+    )
+
+
+def _clinical_drivers(value: DateValue, key: int, now: int) -> tuple[Span, *tuple[Rids, ...]]:
     """Where in the default order the matches lie; those that began long before come from `dat`."""
     lo, hi = widened(value, now) if value.prefix == "ap" else (value.lo, value.hi)
     match value.prefix:

@@ -37,8 +37,8 @@ class Entries:
     `ptk` is the key of the patient (`keys.target`), where no other can be meant. `ord` is the lower
     bound of the type's clinical date in microseconds, ORD_ABSENT when it has none, and None for types
     without a clinical date: those are ordered by `updated`, which the database sets, in microseconds.
-    `d_lo` and `d_hi` are that date as `[lo, hi)`. `keys[0]` is the presence word (see `presence`), so
-    the order of `keys` must be kept. `tok` are keys, `str` are (key, folded text), `dat` are
+    `d_lo` and `d_hi` are that date as `[lo, hi)`. `word` (see the module `word`) becomes `keys[0]`, so the
+    order of `keys` must be kept. `tok` are keys, `str` are (key, folded text), `dat` are
     (key, lo, hi) in microseconds, half-open, and `qty` are (key, lo, hi), closed. `terms` are the
     texts that the dictionary needs, `words` the document for full text as PostgreSQL reads a tsvector.
     """
@@ -47,6 +47,7 @@ class Entries:
     ord: int | None = None
     d_lo: int | None = None
     d_hi: int | None = None
+    word: int = 0
     compartments: list[int] = field(default_factory=list)
     keys: list[int] = field(default_factory=list)
     tok: list[int] = field(default_factory=list)

@@ -17,7 +17,7 @@ from typing import Final, Literal
 from fhirserver.db.sql import FALSE, sql
 from fhirserver.fhir.structure import Resource, supertypes
 from fhirserver.params import words
-from fhirserver.params.condition import Condition, Rank, Rids, Scope, exists
+from fhirserver.params.condition import Condition, Rank, Rids, Scope, exists, indexed
 from fhirserver.params.registry import Registry
 from fhirserver.params.textquery import TextQuery, tsquery
 
@@ -124,8 +124,12 @@ def compile(scope: Scope, code: str, queries: Sequence[TextQuery]) -> Condition:
     mark = _MARK if code == NARRATIVE else ""
     wanted = " | ".join(f"({tsquery(query, mark)})" for query in queries)
     asked = f"'{_kind(scope.keys.tenant, scope.resource_type, code)}' & ({wanted})"
-    filter_ = exists(
-        sql("FROM words x WHERE x.rid = {}.rid AND x.document @@ {}::text::tsquery", scope.alias, asked)
-    )
     rids = sql("SELECT x.rid FROM words x WHERE x.document @@ {}::text::tsquery", asked)
-    return Condition(filter_, (Rids(rids, once=True),), Rank.STRING, True)
+    return indexed(
+        scope.alias,
+        lambda rid: exists(
+            sql("FROM words x WHERE x.rid = {} AND x.document @@ {}::text::tsquery", rid, asked)
+        ),
+        (Rids(rids, once=True),),
+        Rank.STRING,
+    )

@@ -50,7 +50,7 @@ from fhirserver.params.token import TokenValue
 Index = Callable[[str, str, dict[str, Any]], Entries]
 """(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Of all that is written here, hot codes and clinical dates included. Whoever changes what is written for
 some resource raises it: a database whose entries have another format must be rebuilt before it is searched.
 """
@@ -133,18 +133,16 @@ def _plan(
     def plan(id_: str, resource: dict[str, Any]) -> Entries:
         entries = Entries(ord=start)
         entries.keys.append(0)
-        word = 0
         found = extract(resource)
         if within is not None:
             within(found, entries)
         for code, nodes in found.items():
             bit, key, run = steps[code]
-            word |= bit
+            entries.word |= bit
             if key is not None:
                 entries.keys.append(key)
             if run is not None:
                 run(nodes, entries)
-        entries.keys[0] = word
         if own:
             entries.compartments.append(keys.target(resource_type, id_))
         if versioned and found.keys() >= VERSIONED:
@@ -156,6 +154,7 @@ def _plan(
                 entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))
         if coded is not None and entries.ptk is not None and coded in found:
             entries.tok.extend(_patient_codes(keys, resource_type, entries.ptk, found[coded]))
+        entries.keys[0] = entries.word
         _distinct(entries)
         return entries
 

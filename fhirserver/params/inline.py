@@ -65,10 +65,12 @@ def _contents(
     }
 
     def write(resource: dict[str, Any], entries: Entries) -> None:
+        word = entries.word
         for code, nodes in extract(resource).items():
             key, run = steps[code]
             entries.keys.append(key)
             if run is not None:
                 run(nodes, entries)
+        entries.word = word  # its bits stand for values of the row's own resource
 
     return write

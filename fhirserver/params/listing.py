@@ -39,20 +39,22 @@ def indexer(keys: Keys, resolve: Resolve) -> Callable[[Mapping[str, Any], Entrie
         gone: set[int] = set()
         for entry in resource.get("entry", ()):
             for literal in reference.literals(entry.get("item")):
-                found, target = resolve(literal)
-                if not found.is_local:
+                named, target = resolve(literal)
+                if not named.is_local:
                     continue
                 if entry.get("deleted") is True:
                     gone.add(target)
                 else:
-                    kept.setdefault(target, set()).add(found.version)
-        entries.tok.extend(struck ^ target for target in sorted(gone - kept.keys()))
+                    kept.setdefault(target, set()).add(named.version)
+        found = [struck ^ target for target in sorted(gone - kept.keys())]
         for target, versions in kept.items():
             if None not in versions:
-                entries.tok.append(pinned ^ target)
-                entries.tok.extend(
+                found.append(pinned ^ target)
+                found.extend(
                     pinned ^ target ^ int(v) for v in versions if v and v.isdecimal() and len(v) < 10
                 )
+        entries.keys.extend(found)  # by which the janitor finds its rows of `tok`
+        entries.tok.extend(found)
 
     return index
 

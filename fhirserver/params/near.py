@@ -19,7 +19,7 @@ from fhirserver.errors import Invalid, NotSupported
 from fhirserver.fhir import ucum
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import Condition, Rank, Rids, Scope, exists
+from fhirserver.params.condition import Condition, Rank, Rids, Scope, exists, indexed
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.registry import SearchParam
 
@@ -93,16 +93,13 @@ def compile(scope: Scope, code: str, values: Sequence[NearValue]) -> Condition:
     """Great-circle distance on a sphere, the band of latitudes first."""
     key = key_of(scope.keys, scope.resource_type, code)
     tests = [_within(value) for value in values]
-    filter_ = exists(
-        sql(
-            "FROM qty x WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {} AND {}",
-            scope.alias,
-            key,
-            or_(*tests),
-        )
+    where = sql("x.key IS NOT DISTINCT FROM {} AND {}", key, or_(*tests))
+    return indexed(
+        scope.alias,
+        lambda rid: exists(sql("FROM qty x WHERE x.rid = {} AND {}", rid, where)),
+        tuple(Rids(sql("SELECT x.rid FROM qty x WHERE x.key = {} AND {}", key, one)) for one in tests),
+        Rank.RANGE,
     )
-    drivers = tuple(Rids(sql("SELECT x.rid FROM qty x WHERE x.key = {} AND {}", key, one)) for one in tests)
-    return Condition(filter_, drivers, Rank.RANGE)
 
 
 # -- the distance of a match

@@ -18,7 +18,16 @@ from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import Condition, Rank, Rids, Scope, exists, unsupported_modifier
+from fhirserver.params.condition import (
+    Condition,
+    Range,
+    Rank,
+    Rids,
+    Scope,
+    exists,
+    indexed,
+    unsupported_modifier,
+)
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.text import Prefix
 
@@ -192,10 +201,46 @@ def condition(scope: Scope, tests: Sequence[tuple[tuple[str, ...], NumberValue]]
     one_of = [
         sql("x.key IS NOT DISTINCT FROM {} AND {}", keys.of(*prefix), test(value)) for prefix, value in tests
     ]
-    filter_ = exists(sql("FROM qty x WHERE x.rid = {}.rid AND {}", scope.alias, or_(*one_of)))
     drivers = tuple(select for prefix, value in tests for select in selects(keys, [prefix], value))
     bounded = all(value.prefix in ("eq", "ap") for _, value in tests)
-    return Condition(filter_, drivers, Rank.RANGE if bounded else Rank.OPEN_RANGE, True)
+    rank = Rank.RANGE if bounded else Rank.OPEN_RANGE
+    range_ = range_of(keys, *tests[0]) if len(tests) == 1 else None
+    return indexed(
+        scope.alias,
+        lambda rid: exists(sql("FROM qty x WHERE x.rid = {} AND {}", rid, or_(*one_of))),
+        drivers,
+        rank,
+        range_,
+    )
+
+
+def range_of(
+    keys: Keys, prefix: tuple[str, ...], value: NumberValue, under: tuple[str, ...] | None = None
+) -> Range:
+    """Where the numbers for which the comparison holds lie; `under`: where matches have the same numbers.
+
+    Where `hi` decides, a point is found by its `lo`; wider values are looked for apart, as they are few.
+    """
+    number, lo, hi, is_wide = value.value, None, None, False
+    match value.prefix:
+        case "eq":
+            lo, hi = value.lo, value.hi
+        case "gt" | "ge":
+            lo, is_wide = number, True
+        case "sa":
+            lo = number
+        case "lt" | "le" | "eb":
+            hi = number
+        case "ap":
+            lo, hi, is_wide = value.first, value.last, True
+        case "co":
+            lo, hi, is_wide = number - _HALF, number + _HALF, True
+        case "ne":
+            pass
+    asked = under or prefix
+    late = [one.select for one in selects(keys, [asked], value)[1:]] if is_wide else []
+    instead = keys.of(*under) if under is not None else None
+    return Range(keys.of(*prefix), lo, hi, tuple(late), instead)
 
 
 def selects(keys: Keys, prefixes: Sequence[tuple[str, ...]], value: NumberValue) -> list[Rids]:

@@ -23,7 +23,15 @@ from fhirserver.fhir import ucum
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import number
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import Condition, Driver, Scope, has_keys, unsupported_modifier
+from fhirserver.params.condition import (
+    Condition,
+    Driver,
+    Range,
+    Scope,
+    has_keys,
+    indexed,
+    unsupported_modifier,
+)
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.number import INFINITY, NumberValue, Row
 from fhirserver.params.token import TokenValue, pairs
@@ -254,8 +262,12 @@ def compile(scope: Scope, code: str, modifier: str | None, values: Sequence[Quan
     prefix = ("qty", scope.resource_type, code)
     parts = [one(scope, prefix, value) for value in values]
     drivers = tuple(driver for part in parts for driver in part.drivers)
-    exact = all(part.exact for part in parts)
-    return Condition(or_(*(part.filter for part in parts)), drivers, max(part.rank for part in parts), exact)
+    rank = max(part.rank for part in parts)
+    of_rids = [part.of_rid for part in parts if part.of_rid is not None]
+    if len(of_rids) < len(parts):
+        return Condition(or_(*(part.filter for part in parts)), drivers, rank)
+    range_ = parts[0].range if len(parts) == 1 else None
+    return indexed(scope.alias, lambda rid: or_(*(of_rid(rid) for of_rid in of_rids)), drivers, rank, range_)
 
 
 def one(scope: Scope, prefix: tuple[str, ...], value: QuantityValue) -> Condition:
@@ -293,6 +305,19 @@ def paired(
         return ()
     prefixes = [paired_prefix(scope.resource_type, code, one) for one in dict.fromkeys(codes)]
     return tuple(select for value in values for select in number.selects(scope.keys, prefixes, value.number))
+
+
+def paired_range(
+    scope: Scope, code: str, tokens: Sequence[TokenValue], values: Sequence[QuantityValue]
+) -> Range | None:
+    """Where the numbers of a single code's resources lie, without or with one comparison of them."""
+    if len(tokens) != 1 or tokens[0].code is None or len(values) > 1:
+        return None
+    prefix = number.prefix_of(scope.resource_type, code)
+    under = paired_prefix(scope.resource_type, code, tokens[0].code.casefold())
+    if not values or values[0].code is not None:
+        return Range(scope.keys.of(*prefix), instead=scope.keys.of(*under))
+    return number.range_of(scope.keys, prefix, values[0].number, under)
 
 
 def paired_rows(

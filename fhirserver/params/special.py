@@ -14,7 +14,7 @@ from fhirserver.errors import Invalid
 from fhirserver.fhir import reference
 from fhirserver.params import date
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import Condition, Ids, Rank, Rids, Scope, Span
+from fhirserver.params.condition import ORD, Condition, Ids, Range, Rank, Rids, Scope, Span
 from fhirserver.params.date import DateValue
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,7 +51,9 @@ def compile_updated(scope: Scope, values: Sequence[DateValue], is_order: bool) -
     if any(value.prefix == "ne" for value in values):
         return Condition(filter_)
     if len(values) == 1 and is_order:
-        return Condition(filter_, (_span(values[0], scope.now),), Rank.ORDER)
+        span = _span(values[0], scope.now)
+        range_ = None if scope.contained else Range(ORD, span.lo, span.hi)
+        return Condition(filter_, (span,), Rank.ORDER, range=range_)
     rows, other = scope.rows, sql("o")
     selects = [
         sql(

@@ -20,7 +20,16 @@ from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import Condition, Rank, Rids, Scope, exists, has_keys, unsupported_modifier
+from fhirserver.params.condition import (
+    Condition,
+    Rank,
+    Rids,
+    Scope,
+    exists,
+    has_keys,
+    indexed,
+    unsupported_modifier,
+)
 from fhirserver.params.entries import Entries, Indexer, Node
 
 MODIFIERS: Final = ("exact", "contains", "missing")
@@ -212,16 +221,26 @@ def _starts(folded: str) -> Fragment:
 
 def _search(scope: Scope, keys: Sequence[int], test: Fragment, rank: int) -> Condition:
     """Under any of the keys. `+ 0` keeps the filter, which has the row already, off the index by key."""
-    filter_ = exists(
-        sql(
-            "FROM str x WHERE x.rid = {}.rid AND x.key + 0 = any({}::bigint[]) AND ({})",
-            scope.alias,
-            list(keys),
-            test,
-        )
-    )
     selects = [sql("SELECT x.rid FROM str x WHERE x.key = {} AND ({})", key, test) for key in keys]
-    return Condition(filter_, tuple(Rids(select) for select in selects), rank, True)
+    return _indexed(scope, keys, test, [Rids(select) for select in selects], rank)
+
+
+def _indexed(
+    scope: Scope, keys: Sequence[int], test: Fragment, drivers: Sequence[Rids], rank: int
+) -> Condition:
+    return indexed(
+        scope.alias,
+        lambda rid: exists(
+            sql(
+                "FROM str x WHERE x.rid = {} AND x.key + 0 = any({}::bigint[]) AND ({})",
+                rid,
+                list(keys),
+                test,
+            )
+        ),
+        tuple(drivers),
+        rank,
+    )
 
 
 def _compared(scope: Scope, first: int, more: int, operator: str, values: Sequence[StringValue]) -> Condition:
@@ -272,13 +291,5 @@ def _contains(scope: Scope, first: int, more: int, values: Sequence[StringValue]
         raise Invalid(f":contains takes at most {CONTAINS_LENGTH_MAX} characters")
     test = or_(*(sql("strpos(x.val, {}) > 0", value.folded) for value in values))
     both = [first, more]
-    filter_ = exists(
-        sql(
-            "FROM str x WHERE x.rid = {}.rid AND x.key + 0 = any({}::bigint[]) AND {}",
-            scope.alias,
-            both,
-            test,
-        )
-    )
     select = sql("SELECT x.rid FROM str x WHERE x.key = any({}::bigint[]) AND {}", both, test)
-    return Condition(filter_, (Rids(select),), Rank.CONTAINS, True)
+    return _indexed(scope, both, test, [Rids(select)], Rank.CONTAINS)

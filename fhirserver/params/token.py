@@ -4,21 +4,23 @@ https://hl7.org/fhir/R4/search.html#token
 
 What `:in`, `:not-in`, `:above` and `:below` stand for, definitions say: before a search is compiled
 they become plain codes, `:not-in` by `:not`. A code has up to three keys in its row: code, system and
-code, system. `tok` holds the first alone, and only where it narrows (see `hot`); the others are checked
-on the row. Codes compare whatever their case, as R4 asks for when a system does not say; identifiers, ids
-and URIs as they are written.
+code, system. `tok` holds the first and the last, and only where they narrow (see `hot`); the other is
+checked on the row. Codes compare whatever their case, as R4 asks for when a system does not say;
+identifiers, ids and URIs as they are written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, Final, NamedTuple, TypeVar
 
 from fhirserver.db.sql import not_
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import every, hot, wording
+from fhirserver.params import every, hot, word, wording
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     Condition,
@@ -168,12 +170,14 @@ _T = TypeVar("_T")
 
 
 class _Found(NamedTuple):
-    """What a row and the dictionary hold of one value; `codes` are the keys of its codes alone."""
+    """What a row and the dictionary hold of one value; `codes` are the keys of its codes alone, `bits` are
+    those of the word."""
 
     keys: tuple[int, ...]
     tok: tuple[int, ...]
     terms: tuple[Term, ...]
     codes: frozenset[int]
+    bits: int
 
 
 def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str]) -> Indexer:
@@ -211,6 +215,7 @@ def indexer(keys: Keys, resource_type: str, code: str, systems: Mapping[str, str
             entries.keys.extend(found.keys)
             entries.tok.extend(found.tok)
             entries.terms.extend(term for term in found.terms if not term.known)
+            entries.word |= found.bits
         if len(nodes) > 1:
             every.put(keys, resource_type, code, map(item, nodes), entries)
 
@@ -237,18 +242,23 @@ def _finder(
         folded = pair[1].casefold() if pair[1] else ""
         return keys.of(FOLDED_SPACE, resource_type, code, folded) if folded and folded not in common else None
 
+    def selective_system(system: str | None) -> int | None:
+        if not system or hot.is_hot_system(resource_type, code, system):
+            return None
+        return key_of(keys, FOLDED_SPACE, resource_type, code, TokenValue(system, None))
+
     def find(value: Any, type_: str) -> _Found:
         coded = pairs(value, type_, systems)
         codes = list(_folded_keys(keys, resource_type, code, coded))
-        found = Entries(
-            keys=list(codes),
-            tok=[key for pair in coded if (key := selective(pair)) is not None],
-        )
-        leading = found.tok[0] if found.tok else None
+        narrow = [key for pair in coded if (key := selective(pair)) is not None]
+        whole = [key for system, _ in coded if (key := selective_system(system)) is not None]
+        found = Entries(keys=list(codes), tok=[*narrow, *whole])
+        leading = narrow[0] if narrow else None
         for text, coding in wording.texts(value, type_):
             own = selective((None, coding.get("code"))) if coding is not None else None
             wording.put(name(text, leading if own is None else own), found)
-        return _Found(_distinct(found.keys), _distinct(found.tok), _distinct(found.terms), frozenset(codes))
+        lists = _distinct(found.keys), _distinct(found.tok), _distinct(found.terms)
+        return _Found(*lists, frozenset(codes), _bits(resource_type, code, coded))
 
     return find
 
@@ -256,6 +266,15 @@ def _finder(
 def _folded_keys(keys: Keys, resource_type: str, code: str, found: Iterable[Pair]) -> Iterator[int]:
     for system, value in found:
         yield from row_keys(keys, FOLDED_SPACE, resource_type, code, (system, value and value.casefold()))
+
+
+def _bits(resource_type: str, code: str, found: Iterable[Pair]) -> int:
+    """The bits of the word that stand for what is hot among them."""
+    bits = 0
+    for system, value in found:
+        bits |= word.value_bit(resource_type, code, value.casefold()) if value else 0
+        bits |= word.value_bit(resource_type, code, f"{system}|") if system else 0
+    return bits
 
 
 def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
@@ -277,12 +296,14 @@ def _put_named(name: wording.Name, value: Any, entries: Entries) -> None:
 
 
 def put_exact(keys: Keys, resource_type: str, code: str, found: Iterable[Pair], entries: Entries) -> None:
-    """The keys of identifiers and the like, which hardly ever repeat."""
+    """The keys of identifiers and the like, which hardly ever repeat, and of their systems."""
     for pair in found:
         of = row_keys(keys, EXACT_SPACE, resource_type, code, pair)
         entries.keys.extend(of)
         if pair[1]:
             entries.tok.append(of[0])
+        if pair[0]:
+            entries.tok.append(of[-1])
 
 
 def put_folded(keys: Keys, resource_type: str, code: str, found: Iterable[Pair], entries: Entries) -> None:
@@ -299,9 +320,13 @@ def is_exact(types: frozenset[str]) -> bool:
     return not types or not EXACT_TYPES.isdisjoint(types)
 
 
-def _forms(value: TokenValue, types: frozenset[str]) -> list[tuple[str, TokenValue]]:
+Form = tuple[str, TokenValue]
+"""A space of keys, and a value as it is looked up there."""
+
+
+def _forms(value: TokenValue, types: frozenset[str]) -> list[Form]:
     """The spaces in which a value is looked up: what the parameter's values can be decides."""
-    forms: list[tuple[str, TokenValue]] = []
+    forms: list[Form] = []
     if is_exact(types):
         forms.append((EXACT_SPACE, value))
     if not types or types - EXACT_TYPES:
@@ -328,8 +353,14 @@ def compile(
         forms = [form for value in values for form in _forms(value, types)]
     wanted = [key_of(scope.keys, space, scope.resource_type, code, value) for space, value in forms]
     filter_ = has_keys(scope.alias, list(dict.fromkeys(wanted)))
+    bits = [_bit(scope.resource_type, code, form) for form in forms]
+    mask = reduce(or_, bits, 0) if all(bits) else 0
+    plain = all(value.system is None for _, value in forms)
+    if mask and plain and scope.has_word:
+        # The bit says the same as the key.
+        filter_ = word.Bits(mask).test(word.of_row(scope.alias))
     if modifier == "not":
-        return Condition(not_(filter_))
+        return Condition(not_(filter_), words=scope.words(mask, absent=True) if plain else ())
     if modifier == "ne":
         keys, of = scope.keys, scope.resource_type
         alike = [key_of(keys, FOLDED_SPACE, of, code, value) for value in values]
@@ -337,13 +368,12 @@ def compile(
     if modifier not in (None, *COMPARISONS):
         # among them those that stand for codes, where nobody has asked which
         raise unsupported_modifier(code, modifier, MODIFIERS)
-    common = hot.hot_codes(scope.resource_type, code)
-    if any(v.code is None or (space == FOLDED_SPACE and v.code in common) for space, v in forms):
-        return Condition(filter_)
-    driver = under_keys(
-        key_of(scope.keys, space, scope.resource_type, code, TokenValue(None, v.code)) for space, v in forms
-    )
-    rank = Rank.IDENTIFIER if types == {"Identifier"} else Rank.TOKEN
+    if any(_is_hot(scope.resource_type, code, form) for form in forms):
+        mask = mask or word.present_bit(scope.resource_type, code)
+        return Condition(filter_, words=scope.words(mask))
+    driver = under_keys(_driving(scope, code, form) for form in forms)
+    systems = any(value.code is None for _, value in forms)
+    rank = Rank.IDENTIFIER if types == {"Identifier"} and not systems else Rank.TOKEN
     return Condition(filter_, (driver,), rank)
 
 
@@ -351,3 +381,27 @@ def compile_typed(scope: Scope, code: str, values: Sequence[TypedValue]) -> Cond
     """`:of-type`: the identifiers of a type, whatever their system."""
     wanted = [type_key(scope.keys, scope.resource_type, code, value) for value in values]
     return Condition(has_keys(scope.alias, wanted), (under_keys(wanted),), Rank.IDENTIFIER)
+
+
+def _is_hot(of: str, code: str, form: Form) -> bool:
+    """Whether `tok` does not have it."""
+    space, value = form
+    if value.code is None:
+        assert value.system is not None
+        return space == FOLDED_SPACE and hot.is_hot_system(of, code, value.system)
+    return space == FOLDED_SPACE and value.code in hot.hot_codes(of, code)
+
+
+def _driving(scope: Scope, code: str, form: Form) -> int:
+    """The key in `tok` that leads to all that match: of the code whatever its system, or of the system."""
+    space, value = form
+    asked = value if value.code is None else TokenValue(None, value.code)
+    return key_of(scope.keys, space, scope.resource_type, code, asked)
+
+
+def _bit(of: str, code: str, form: Form) -> int:
+    """The bit that every row with the value has; 0 when there is none."""
+    space, value = form
+    if space != FOLDED_SPACE:
+        return 0
+    return word.value_bit(of, code, value.code if value.code is not None else f"{value.system}|")

@@ -17,7 +17,7 @@ from typing import Final
 from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import every, hot
+from fhirserver.params import every, hot, word
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     Condition,
@@ -26,6 +26,7 @@ from fhirserver.params.condition import (
     Scope,
     exists,
     has_keys,
+    indexed,
     under_keys,
     unsupported_modifier,
 )
@@ -148,7 +149,7 @@ def _equal(scope: Scope, code: str, uris: Sequence[str]) -> Condition:
     wanted = [key_of(scope.keys, scope.resource_type, code, uri) for uri in dict.fromkeys(uris)]
     filter_ = has_keys(scope.alias, wanted)
     if any(hot.is_hot_uri(code, uri) for uri in uris):
-        return Condition(filter_)
+        return Condition(filter_, words=scope.words(word.present_bit(scope.resource_type, code)))
     return Condition(filter_, (under_keys(wanted),), Rank.URI)
 
 
@@ -162,14 +163,20 @@ def _below(scope: Scope, code: str, starts: Sequence[str]) -> Condition:
     """`+ 0` keeps the filter, which has the row already, off the index by key."""
     key = prefix_key(scope.keys, scope.resource_type, code)
     test = or_(*(sql("x.val >= {} AND x.val < {}", start, start + LAST) for start in starts))
-    filter_ = exists(
-        sql("FROM str x WHERE x.rid = {}.rid AND x.key + 0 = {} AND ({})", scope.alias, key, test)
+    select = sql("SELECT x.rid FROM str x WHERE x.key = {} AND ({})", key, test)
+    found = indexed(
+        scope.alias,
+        lambda rid: exists(sql("FROM str x WHERE x.rid = {} AND x.key + 0 = {} AND ({})", rid, key, test)),
+        (Rids(select),),
+        Rank.STRING,
     )
     hot_ones = [start for start in starts if hot.may_be_hot_uri(code, start)]
     if hot_ones and not scope.inline:
-        return Condition(or_(filter_, _has_profile(scope.alias, hot_ones)))
-    select = sql("SELECT x.rid FROM str x WHERE x.key = {} AND ({})", key, test)
-    return Condition(filter_, (Rids(select),), Rank.STRING, True)
+        of_row = _has_profile(scope.alias, hot_ones)
+        return Condition(
+            or_(found.filter, of_row), words=scope.words(word.present_bit(scope.resource_type, code))
+        )
+    return found
 
 
 def _has_profile(alias: Fragment, starts: list[str]) -> Fragment:

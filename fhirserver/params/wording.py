@@ -18,7 +18,7 @@ from typing import Any, Final
 from fhirserver.db.sql import or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import hot
+from fhirserver.params import hot, word
 from fhirserver.params.condition import Condition, Rank, Rids, Scope, exists
 from fhirserver.params.entries import Entries, Node, Term
 from fhirserver.params.facts import node_types
@@ -125,7 +125,7 @@ def compile(scope: Scope, code: str, values: Sequence[StringValue]) -> Condition
         scope.alias,
     )
     if hot.hot_codes(scope.resource_type, code):
-        return Condition(filter_)
+        return Condition(filter_, words=scope.words(word.present_bit(scope.resource_type, code)))
     rids = sql(
         "SELECT t.rid FROM (SELECT DISTINCT x.tok_key {}) c"
         " CROSS JOIN LATERAL (SELECT t.rid FROM tok t WHERE t.key = c.tok_key OFFSET 0) t",

@@ -14,11 +14,12 @@ from fhirserver.policy.principal import Role
 from fhirserver.policy.restriction import DEFINING
 from fhirserver.policy.scopes import parse
 
+ADMINISTRATOR: Final = "administrator"
 CARE_TEAM: Final = "care-team"
 """Among the scopes of a role: its `patient/` scopes are about the patients of its holder's care teams."""
 
 DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "administrator": ("user/*.cruds", *(f"user/{type_}.cruds" for type_ in sorted(DEFINING))),
+    ADMINISTRATOR: ("user/*.cruds", *(f"user/{type_}.cruds" for type_ in sorted(DEFINING))),
     "practitioner": ("user/*.crus", "user/Basic.d"),
     "nurse": (
         *("user/*.rs", "user/Observation.crus", "user/Procedure.crus", "user/MedicationAdministration.crus"),

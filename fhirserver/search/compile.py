@@ -13,17 +13,18 @@ from typing import Final
 from fhirserver.db.sql import Fragment, join, sql, table, whole
 from fhirserver.errors import NotSupported
 from fhirserver.params.condition import Ids, Patients, Rids, Scope, Span, Tokens
-from fhirserver.search import contained
+from fhirserver.search import contained, words
 from fhirserver.search import query as asked
 from fhirserver.search.conditions import compile_all
-from fhirserver.search.context import ROW, Context
+from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor
 from fhirserver.search.plan import candidates
 from fhirserver.search.query import SearchQuery
 from fhirserver.search.restrict import visible
+from fhirserver.search.snapshot import seen
 from fhirserver.search.sort import NAMES, Order, Place
 from fhirserver.search.sort_values import order_of
-from fhirserver.search.sources import best, sources
+from fhirserver.search.sources import best, sources, tested
 
 _RID: Final = sql("r.rid")
 
@@ -39,9 +40,11 @@ def statement(
     if query.contained is not None:
         return contained.statement(query, context, columns, cursor)
     order = order_of(context, context.scope(query.types[0]), query.sort, query.across)
-    if cursor is not None and len(cursor.values) != len(order.columns):
-        raise NotSupported("the page link is of another search")
-    place = None if cursor is None else Place(cursor.values, cursor.rid)
+    place = None
+    if cursor is not None and cursor.rid is not None:
+        if len(cursor.values) != len(order.columns):
+            raise NotSupported("the page link is of another search")
+        place = Place(cursor.values, cursor.rid)
     reverse = cursor is not None and cursor.reverse
     found = _candidates(query, context, place, reverse, query.count + 1)
     names = NAMES[: len(order.columns)]
@@ -49,7 +52,7 @@ def statement(
     return sql(
         "SELECT {}, r.rid, {} AS snapshot, {} FROM ({}) r ORDER BY {}",
         columns,
-        context.as_snapshot,
+        seen(context.snapshot),
         join(", ", over),
         found,
         order.by(over, _RID),
@@ -88,57 +91,83 @@ def _candidates(
 
 
 def types_statement(query: SearchQuery, context: Context) -> Fragment:
-    """The types of a search that have rows, or rows with the ids sought, current or not: `type`.
+    """The types of a search that have rows, or rows with the ids sought, current or not: `type`, and in
+    `snapshot` what the statement saw; a type that is null stands for none.
 
     One short statement over all partitions, planned once. A statement that names each partition is too
     long to be kept prepared, and planning it takes longer than running it.
     """
-    if query.contained is not None:
-        return contained.types_statement(query, context)
     ids = next((c for c in query.conditions[query.types[0]] if isinstance(c, asked.Ids)), None)
-    if ids is not None and not ids.negated:
-        return sql(
+    if query.contained is not None:
+        found = contained.types(query, context)
+    elif ids is not None and not ids.negated:
+        found = sql(
             "SELECT DISTINCT r.type FROM resource r WHERE r.tenant = {} AND r.id = any({}::text[])",
             context.tenant,
             list(ids.ids),
         )
+    else:
+        found = sql(
+            "SELECT t.type FROM unnest({}::text[]) t(type)"
+            " WHERE EXISTS (SELECT FROM resource r WHERE r.type = t.type AND r.tenant = {} OFFSET 0)",
+            list(query.types),
+            context.tenant,
+        )
     return sql(
-        "SELECT t.type FROM unnest({}::text[]) t(type)"
-        " WHERE EXISTS (SELECT FROM resource r WHERE r.type = t.type AND r.tenant = {} OFFSET 0)",
-        list(query.types),
-        context.tenant,
+        "SELECT f.type, {} AS snapshot FROM (SELECT) s LEFT JOIN ({}) f ON true",
+        seen(context.snapshot),
+        found,
     )
 
 
 def _merged(parts: Sequence[Fragment], order: Order, limit: int) -> Fragment:
     names = NAMES[: len(order.columns)]
-    union = join(" UNION ALL ", (sql("({})", part) for part in parts))
-    return sql("SELECT * FROM ({}) m ORDER BY {} LIMIT {}", union, order.by(names, sql("rid")), whole(limit))
+    return sql(
+        "SELECT * FROM ({}) m ORDER BY {} LIMIT {}", _all(parts), order.by(names, sql("rid")), whole(limit)
+    )
 
 
 def count_statement(query: SearchQuery, context: Context, at_most: int | None = None) -> Fragment:
     """The number of matches that the caller may see, counted up to `at_most`: one row, one bigint."""
     if query.contained is not None:
         return contained.count_statement(query, context, at_most)
-    parts = [_counted(context, context.scope(type_), query, at_most) for type_ in query.types]
-    if len(parts) == 1:
-        return parts[0]
-    return sql("SELECT sum(n)::bigint AS n FROM ({}) c", join(" UNION ALL ", parts))
+    scopes = [context.scope(type_) for type_ in query.types]
+    if at_most is not None:
+        parts = [_first(context, scope, query, at_most) for scope in scopes]
+        return sql("SELECT count(*) AS n FROM (SELECT FROM ({}) u LIMIT {}) c", _all(parts), whole(at_most))
+    counts = [_counted(context, scope, query) for scope in scopes]
+    if len(counts) == 1:
+        return counts[0]
+    return sql("SELECT sum(n)::bigint AS n FROM ({}) c", join(" UNION ALL ", counts))
 
 
-def _counted(context: Context, scope: Scope, query: SearchQuery, at_most: int | None) -> Fragment:
+def _first(context: Context, scope: Scope, query: SearchQuery, at_most: int) -> Fragment:
+    """The matches of a type on a page of that many: found by the same ways as those of any page."""
+    conditions = compile_all(context, scope, query.conditions[scope.resource_type])
+    found = candidates(context, scope, conditions, order_of(context, scope, ()), None, at_most)
+    return sql("SELECT rid FROM ({}) f", found)
+
+
+def _all(parts: Sequence[Fragment]) -> Fragment:
+    return join(" UNION ALL ", (sql("({})", part) for part in parts))
+
+
+def _counted(context: Context, scope: Scope, query: SearchQuery) -> Fragment:
+    """All matches of a type: by the best index, else by the words of rows, else by the type."""
     conditions = compile_all(context, scope, query.conditions[scope.resource_type])
     chosen = best(conditions)
     drivers = chosen.drivers if chosen else (Span(),)
-    found = sources(context, scope, conditions, drivers)
+    bits = [one for condition in conditions for one in condition.words]
+    if chosen is None and bits:
+        found = words.sources(context, scope, bits, tested(context, scope, conditions))
+    else:
+        found = sources(context, scope, conditions, drivers)
     match drivers:
         case (Ids() | Patients() | Span() | Rids(once=True),) | (Tokens((_,)),) if len(found) == 1:
             rows = found[0].select(sql("1"))
         case _:
             rids = join(" UNION ALL ", (source.select(_RID) for source in found))
             rows = sql("SELECT DISTINCT rid FROM ({}) x", rids)
-    if at_most is not None:
-        rows = sql("{} LIMIT {}", rows, whole(at_most))
     return sql("SELECT count(*) AS n FROM ({}) c", rows)
 
 
@@ -148,7 +177,7 @@ def estimate_statement(query: SearchQuery, context: Context) -> Fragment:
     for type_ in query.types:
         scope = context.scope(type_)
         tests = [c.filter for c in compile_all(context, scope, query.conditions[type_])]
-        where = join(" AND ", [context.current(ROW), visible(context, scope), *tests])
+        where = join(" AND ", [context.current(scope), visible(context, scope), *tests])
         parts.append(sql("SELECT 1 FROM {} r WHERE {}", table(type_), where))
     return sql("EXPLAIN (FORMAT JSON) {}", join(" UNION ALL ", parts))
 

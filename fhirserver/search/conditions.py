@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from fhirserver.db.sql import TRUE, and_, not_, sql
@@ -32,8 +33,8 @@ def _every(
     context: Context, scope: Scope, conditions: Sequence[query.Condition], depth: int
 ) -> list[Condition]:
     every = list(_flat(conditions))
-    compiled = [compile_one(context, scope, condition, depth) for condition in every]
-    return [*compiled, *_together(scope, every)]
+    found = [compile_one(context, scope, condition, depth) for condition in every]
+    return found if scope.inline else _together(scope, list(zip(every, found, strict=True)))
 
 
 def _flat(conditions: Iterable[query.Condition]) -> Iterator[query.Condition]:
@@ -89,11 +90,14 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
 
 def _all(conditions: Sequence[Condition]) -> Condition:
     """All of them as one, reached by the best driver."""
+    if len(conditions) == 1:
+        return conditions[0]
     chosen = best(conditions)
     filter_ = and_(*(condition.filter for condition in conditions))
+    words = tuple(bits for condition in conditions for bits in condition.words)
     if chosen is None:
-        return Condition(filter_)
-    return Condition(filter_, chosen.drivers, chosen.rank, chosen.exact and len(conditions) == 1)
+        return Condition(filter_, words=words)
+    return Condition(filter_, chosen.drivers, chosen.rank, words=words)
 
 
 def _common(context: Context, code: str) -> SearchParam:
@@ -139,18 +143,29 @@ def _union(
 # -- drivers of two conditions
 
 
-def _together(scope: Scope, conditions: Sequence[query.Condition]) -> list[Condition]:
+Compiled = tuple[query.Condition, Condition]
+"""What was asked, and what it compiled to."""
+
+
+def _together(scope: Scope, compiled: Sequence[Compiled]) -> list[Condition]:
     """Index entries that stand for two parameters at once narrow more than either."""
-    if scope.inline:
-        return []
+    conditions = dict(compiled)
     clauses = {c.param.code: c for c in conditions if isinstance(c, query.Clause) and c.modifier is None}
-    return [
-        *(found for found in (_patient_and_code(scope, clauses),) if found is not None),
-        *_code_and_quantity(scope, clauses),
+    further = [
+        *_patient_and_code(scope, clauses, conditions),
+        *_codes_and_quantities(scope, clauses, conditions),
     ]
+    return [*conditions.values(), *further]
 
 
-def _patient_and_code(scope: Scope, clauses: dict[str, query.Clause]) -> Condition | None:
+def _cover(conditions: dict[query.Condition, Condition], *clauses: query.Clause) -> None:
+    for clause in clauses:
+        conditions[clause] = replace(conditions[clause], covered=True)
+
+
+def _patient_and_code(
+    scope: Scope, clauses: dict[str, query.Clause], conditions: dict[query.Condition, Condition]
+) -> list[Condition]:
     """`patient=X&code=Y`"""
     code = PATIENT_CODED.get(scope.resource_type)
     tokens = clauses.get(code) if code else None
@@ -163,17 +178,18 @@ def _patient_and_code(scope: Scope, clauses: dict[str, query.Clause]) -> Conditi
         None,
     )
     if code is None or tokens is None or patients is None:
-        return None
+        return []
     targets = _patient_targets(scope, patients.values)
     codes = {value.code.casefold() for value in tokens.values if isinstance(value, TokenValue) and value.code}
     if not targets or len(codes) < len(set(tokens.values)) or len(targets) * len(codes) > _PAIRS_MAX:
-        return None
+        return []
     keys = [
         patient_code_key(scope.keys, scope.resource_type, target, one)
         for target in targets
         for one in sorted(codes)
     ]
-    return Condition(TRUE, (Tokens(tuple(keys)),), Rank.PATIENT_CODE)
+    _cover(conditions, tokens, patients)
+    return [Condition(TRUE, (Tokens(tuple(keys)),), Rank.PATIENT_CODE)]
 
 
 _PAIRS_MAX: Final = 64
@@ -189,14 +205,23 @@ def _patient_targets(scope: Scope, values: Sequence[Any]) -> list[int]:
     return list(dict.fromkeys(targets))
 
 
-def _code_and_quantity(scope: Scope, clauses: dict[str, query.Clause]) -> list[Condition]:
-    """`code=X&value-quantity=gt5`"""
+def _codes_and_quantities(
+    scope: Scope, clauses: dict[str, query.Clause], conditions: dict[query.Condition, Condition]
+) -> list[Condition]:
+    """`code=X&value-quantity=gt5`; and `code=X` alone, as its quantities stand in order."""
     found: list[Condition] = []
     for (of, code), other in quantity.PAIRED.items():
-        if of == scope.resource_type and code in clauses and other in clauses:
-            drivers = quantity.paired(
-                scope, code, cast(Any, clauses[other].values), cast(Any, clauses[code].values)
-            )
-            if drivers:
-                found.append(Condition(TRUE, drivers, Rank.COMPOSITE))
+        if of != scope.resource_type or other not in clauses:
+            continue
+        tokens, numbers = clauses[other], clauses.get(code)
+        of_tokens, of_numbers = cast(Any, tokens.values), cast(Any, numbers.values if numbers else ())
+        range_ = quantity.paired_range(scope, code, of_tokens, of_numbers)
+        drivers = quantity.paired(scope, code, of_tokens, of_numbers) if numbers else ()
+        if numbers and drivers:
+            # The rows of the pair are those for which the comparison holds and that have the codes.
+            alone = conditions[numbers]
+            conditions[numbers] = replace(alone, drivers=drivers, rank=Rank.COMPOSITE, range=range_)
+            _cover(conditions, tokens)
+        elif range_:
+            found.append(Condition(TRUE, range=range_))
     return found

@@ -19,6 +19,7 @@ from fhirserver.search.conditions import compile_all
 from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor
 from fhirserver.search.query import SearchQuery
+from fhirserver.search.snapshot import seen
 from fhirserver.search.sort import NAMES, Column, Order, Place
 from fhirserver.search.sort_values import order_of
 from fhirserver.search.sources import Source, sources
@@ -42,9 +43,11 @@ def statement(
     null for all others.
     """
     order = _order(context, _scopes(query, context)[0], query)
-    if cursor is not None and len(cursor.values) != len(order.columns):
-        raise NotSupported("the page link is of another search")
-    place = None if cursor is None else Place(cursor.values, cursor.rid)
+    place = None
+    if cursor is not None and cursor.rid is not None:
+        if len(cursor.values) != len(order.columns):
+            raise NotSupported("the page link is of another search")
+        place = Place(cursor.values, cursor.rid)
     found = _found(query, context, place, cursor is not None and cursor.reverse)
     over = [sql("p.{}", name) for name in NAMES[: len(order.columns)]]
     if _alone(query):
@@ -56,7 +59,7 @@ def statement(
         "SELECT {}, {}p.rid, {} AS snapshot, {} FROM ({}) p CROSS JOIN LATERAL {} r ORDER BY {}",
         columns,
         beside,
-        context.as_snapshot,
+        seen(context.snapshot),
         join(", ", over),
         found,
         row,
@@ -73,8 +76,9 @@ def count_statement(query: SearchQuery, context: Context, at_most: int | None = 
     return sql("SELECT count(*) AS n FROM ({}) c", rows)
 
 
-def types_statement(query: SearchQuery, context: Context) -> Fragment:
-    """The types of a search that others contain, or that have rows where these are sought too: `type`."""
+def types(query: SearchQuery, context: Context) -> Fragment:
+    """The types of a search that others contain, or that have rows where these are sought too: a SELECT of
+    `type`."""
     tests = [exists(sql("FROM contained c WHERE c.type = t.type AND c.tenant = {}", context.tenant))]
     if query.contained is not None and query.contained.both:
         tests.append(exists(sql("FROM resource r WHERE r.type = t.type AND r.tenant = {}", context.tenant)))

@@ -1,4 +1,4 @@
-"""What compiling a search needs beside the search: who asks, when, and against which snapshot."""
+"""What compiling a search needs beside the search: who asks, when, and of which state."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Final
 
-from fhirserver.db.sql import Fragment, or_, sql
+from fhirserver.db.sql import TRUE, Fragment, and_, or_, sql
 from fhirserver.fhir.keys import Keys
 from fhirserver.params.condition import Scope
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry
 from fhirserver.policy.restriction import EVERYTHING, Restriction
+from fhirserver.search.snapshot import Snapshot
 
 ROW: Final = sql("r")
 """The alias under which `store` and `search` read rows."""
@@ -34,26 +35,19 @@ _UTC: Final = Reading(UTC, ())
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`now` is in microseconds. `snapshot` (`pg_current_snapshot()::text`) is that of the first page;
-    None on the first page itself and for everything that is not paged."""
+    """`now` is in microseconds. `snapshot` is the state that is searched: that of the first page, or of an
+    instant; None stands for the present one, as on the first page itself."""
 
     registry: Registry
     keys: Keys
     now: int
     restriction: Restriction = EVERYTHING
-    snapshot: str | None = None
+    snapshot: Snapshot | None = None
     reading: Reading = _UTC
 
     @property
     def tenant(self) -> int:
         return self.keys.tenant
-
-    @property
-    def as_snapshot(self) -> Fragment:
-        """The snapshot of the first page as text: this statement's own where it is the first."""
-        if self.snapshot is None:
-            return sql("(SELECT pg_current_snapshot()::text)")
-        return sql("{}::text", self.snapshot)
 
     def scope(self, resource_type: str, depth: int = 0) -> Scope:
         """Where conditions on the row at a depth of chaining are compiled."""
@@ -63,37 +57,24 @@ class Context:
         """Where conditions on the resources that others contain are compiled."""
         return Scope(self.keys, resource_type, ROW, self.now, contained=True)
 
-    def current(self, alias: Fragment) -> Fragment:
+    def current(self, scope: Scope) -> Fragment:
         """Of the rows that are current now: those that already were in the snapshot.
 
         Written so that the partial indexes on current rows apply.
         """
-        if self.snapshot is None:
-            return sql("{}.died IS NULL", alias)
-        return sql(
-            "{}.died IS NULL AND pg_visible_in_snapshot({}.born, {}::text::pg_snapshot)",
-            alias,
-            alias,
-            self.snapshot,
-        )
+        return and_(sql("{}.died IS NULL", scope.alias), self.written(scope))
 
-    def ended(self, alias: Fragment) -> Fragment:
+    def written(self, scope: Scope) -> Fragment:
+        """The versions that already were there in the snapshot, whether or not they have ended."""
+        return TRUE if self.snapshot is None else self.snapshot.written(scope)
+
+    def ended(self, scope: Scope) -> Fragment:
         """The rows that were current in the snapshot and have ended since; few, found by `died`."""
-        return sql(
-            "{}.died IS NOT NULL AND {}.died >= pg_snapshot_xmin({}::text::pg_snapshot)"
-            " AND NOT pg_visible_in_snapshot({}.died, {}::text::pg_snapshot)"
-            " AND pg_visible_in_snapshot({}.born, {}::text::pg_snapshot)",
-            alias,
-            alias,
-            self.snapshot,
-            alias,
-            self.snapshot,
-            alias,
-            self.snapshot,
-        )
+        assert self.snapshot is not None
+        return and_(sql("{}.died IS NOT NULL", scope.alias), self.snapshot.ended(scope))
 
-    def alive(self, alias: Fragment) -> Fragment:
+    def alive(self, scope: Scope) -> Fragment:
         """Current in the snapshot, for rows that are found by `rid`."""
         if self.snapshot is None:
-            return self.current(alias)
-        return or_(self.current(alias), self.ended(alias))
+            return self.current(scope)
+        return or_(self.current(scope), self.ended(scope))

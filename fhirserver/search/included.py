@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
-from fhirserver.db.sql import Fragment, sql, table
+from fhirserver.db.sql import Fragment, and_, sql, table
 from fhirserver.fhir.reference import Reference, parse_canonical
 from fhirserver.fhir.reference import parse as parse_reference
 from fhirserver.fhir.structure import ENDPOINT_TYPES
@@ -212,7 +212,8 @@ def _driven(context: Context, type_: str, drivers: Sequence[Driver]) -> list[Par
 
 
 def _by_version(context: Context, type_: str, versions: Sequence[tuple[str, int]]) -> Fragment:
-    """The versions named, current or not; a deletion has no content to give."""
+    """The versions named that there are, current or not; a deletion has no content to give."""
+    scope = context.scope(type_)
     return sql(
         "SELECT {} FROM unnest({}::text[], {}::int[]) w(id, version) CROSS JOIN LATERAL"
         " (SELECT * FROM {} r WHERE {} AND r.id = w.id AND r.version = w.version AND r.method <> 'DELETE'"
@@ -221,7 +222,7 @@ def _by_version(context: Context, type_: str, versions: Sequence[tuple[str, int]
         [id_ for id_, _ in versions],
         [version for _, version in versions],
         table(type_),
-        visible(context, context.scope(type_)),
+        and_(visible(context, scope), context.written(scope)),
     )
 
 

@@ -10,7 +10,7 @@ version of the resource.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fhirserver.db.sql import TRUE, Fragment, and_, sql
 from fhirserver.params import reference
@@ -144,4 +144,5 @@ def _rids(context: Context, scope: Scope, is_found: Fragment | None, found: Frag
     )
     if context.snapshot is None:
         return current
-    return sql("{} UNION ALL SELECT o.rid FROM {} o WHERE {}", current, rows, context.ended(sql("o")))
+    ended = context.ended(replace(scope, alias=sql("o")))
+    return sql("{} UNION ALL SELECT o.rid FROM {} o WHERE {}", current, rows, ended)

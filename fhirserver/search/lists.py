@@ -78,15 +78,18 @@ def parse(text: str, own_bases: tuple[str, ...]) -> str:
 def compile(context: Context, scope: Scope, lists: Sequence[str], depth: int) -> Condition:
     """Rows that one of the lists has as item."""
     of = context.scope("List", depth + 1)
-    return either([_one(context, scope, of, name) for name in lists])
+    ids = [name for name in lists if name not in CURRENT]
+    found = [_current_one(context, scope, of, CURRENT[name]) for name in lists if name in CURRENT]
+    if ids:
+        kept = listing.kept(scope.keys, scope.alias, of.alias)
+        inner = special.compile_ids(of, ids)
+        found.append(chain.referred(context, scope, _param(context, "List", "item"), of, inner, kept))
+    return either(found)
 
 
-def _one(context: Context, scope: Scope, of: Scope, name: str) -> Condition:
+def _current_one(context: Context, scope: Scope, of: Scope, current: Current) -> Condition:
     item = _param(context, "List", "item")
     kept = listing.kept(scope.keys, scope.alias, of.alias)
-    current = CURRENT.get(name)
-    if current is None:
-        return chain.referred(context, scope, item, of, special.compile_ids(of, [name]), kept)
     kept = and_(kept, _same_patient(scope.alias, of.alias))
     found = chain.referred(context, scope, item, of, _current(context, of, current), kept)
     if current.category is None:

@@ -13,6 +13,7 @@ from fhirserver.db.sql import Fragment, sql
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.search.context import Context
 from fhirserver.search.query import And, Chain, Condition, Has, Include, Not, Or, SearchQuery
+from fhirserver.search.snapshot import seen
 from fhirserver.search.spread import BRANCHES_MAX
 
 
@@ -38,10 +39,12 @@ def _is_wide(condition: Condition) -> bool:
 
 
 def present_statement(context: Context) -> Fragment:
-    """The types that have rows, current or not: `type`."""
+    """The types that have rows, current or not: `type`, null for none, and `snapshot`, what was seen."""
     return sql(
-        "SELECT t.type FROM unnest({}::text[]) t(type)"
-        " WHERE EXISTS (SELECT FROM resource r WHERE r.type = t.type AND r.tenant = {} OFFSET 0)",
+        "SELECT f.type, {} AS snapshot FROM (SELECT) s LEFT JOIN"
+        " (SELECT t.type FROM unnest({}::text[]) t(type) WHERE EXISTS"
+        " (SELECT FROM resource r WHERE r.type = t.type AND r.tenant = {} OFFSET 0)) f ON true",
+        seen(context.snapshot),
         sorted(ENDPOINT_TYPES),
         context.tenant,
     )

@@ -3,8 +3,8 @@
 https://hl7.org/fhir/R4/http.html#paging
 
 A cursor holds the snapshot of the first page, the sort keys' values and the `rid` of the row to go on
-from; nothing is kept on the server. Its signature covers the search and the caller as well, so it
-works for both alone.
+from, or none for the beginning; nothing is kept on the server. Its signature covers the search and the
+caller as well, so it works for both alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
@@ -24,7 +24,7 @@ import msgspec
 from fhirserver.errors import Gone, Invalid
 from fhirserver.search.parse import CURSOR
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _TAG_BYTES: Final = 16
 _TEXT_LENGTH_MAX: Final = 8_192
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,16 +32,18 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in a result. `issued` is the instant of the first page in microseconds.
+    """A place in a result; without `rid` its beginning. `snapshot` is None for the state of an instant.
 
-    `values` are None, int, str, Decimal or datetime. `reverse`: what comes before the place is wanted.
-    `total` is the number of matches that the first page gave, if it gave one.
+    `issued` is the instant of the first page in microseconds, `kept_s` how long index rows outlived their
+    versions then. `values` are None, int, str, Decimal or datetime. `reverse`: what comes before the place is
+    wanted. `total` is the number of matches that the first page gave, if it gave one.
     """
 
-    snapshot: str
+    snapshot: str | None
     issued: int
-    values: tuple[object, ...]
-    rid: int
+    kept_s: int
+    values: tuple[object, ...] = ()
+    rid: int | None = None
     reverse: bool = False
     total: int | None = None
 
@@ -60,6 +62,7 @@ def encode(cursor: Cursor, secret: bytes, bound_to: bytes) -> str:
         _VERSION,
         cursor.snapshot,
         cursor.issued,
+        cursor.kept_s,
         [_plain(value) for value in cursor.values],
         cursor.rid,
         cursor.reverse,
@@ -69,11 +72,11 @@ def encode(cursor: Cursor, secret: bytes, bound_to: bytes) -> str:
     return urlsafe_b64encode(_tag(payload, secret, bound_to) + payload).rstrip(b"=").decode()
 
 
-def decode(text: str, secret: bytes, bound_to: bytes, now: int, max_age_s: float) -> Cursor:
-    """The cursor in a page link. `now` is in microseconds.
+def decode(text: str, secret: bytes, bound_to: bytes, now: int, kept_s: int) -> Cursor:
+    """The cursor in a page link. `now` is in microseconds; `kept_s` is how long index rows outlive versions.
 
-    Raises Invalid when it is malformed, changed, or of another search or caller, and Gone when it is
-    older than the index rows of superseded versions are kept.
+    Raises Invalid when it is malformed, changed, or of another search or caller, and Gone when index rows
+    that its snapshot needs may have been removed.
     """
     if len(text) > _TEXT_LENGTH_MAX or not text.isascii():
         raise Invalid("the page link is malformed")
@@ -84,12 +87,16 @@ def decode(text: str, secret: bytes, bound_to: bytes, now: int, max_age_s: float
     tag, payload = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
     if not hmac.compare_digest(tag, _tag(payload, secret, bound_to)):
         raise Invalid("the page link was changed, or belongs to another search or caller")
-    version, snapshot, issued, values, rid, reverse, total = msgspec.json.decode(payload)
+    version, *fields = msgspec.json.decode(payload)
     if version != _VERSION:
         raise Gone("the page link is of an earlier version of this server; search again")
-    if now - issued > max_age_s * 1_000_000:
-        raise Gone(f"the page link has expired after {max_age_s:g} s; search again")
-    return Cursor(snapshot, issued, tuple(_value(value) for value in values), rid, reverse, total)
+    snapshot, issued, kept_then_s, values, rid, reverse, total = fields
+    lasts_s = min(kept_s, kept_then_s)
+    if now - issued > lasts_s * 1_000_000:
+        raise Gone(f"the page link has expired after {lasts_s} s; search again")
+    return Cursor(
+        snapshot, issued, kept_then_s, tuple(_value(value) for value in values), rid, reverse, total
+    )
 
 
 def _tag(payload: bytes, secret: bytes, bound_to: bytes) -> bytes:
@@ -129,35 +136,38 @@ def _value(plain: Any) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The rows of a page, cut to its size, and where the pages around it begin."""
+    """The rows of a page, cut to its size, and where the pages around it begin; all None for a single one."""
 
     rows: Sequence[Any]
-    next: Cursor | None
-    previous: Cursor | None
+    first: Cursor | None = None
+    next: Cursor | None = None
+    previous: Cursor | None = None
 
 
-def cut(
-    rows: Sequence[Any], count: int, keys: int, at: Cursor | None, now: int, total: int | None = None
-) -> Page:
+def cut(rows: Sequence[Any], count: int, keys: int, at: Cursor) -> Page:
     """A page from the rows that the statement gave, which are one more if there is more.
 
-    Rows have `rid`, `snapshot` and the sort keys `k0` to `k<keys - 1>`. `at` is the cursor that led here.
+    Rows have `rid` and the sort keys `k0` to `k<keys - 1>`. `at` is the cursor that led here, or the
+    beginning of the result set.
     """
     more = len(rows) > count
-    backwards = at is not None and at.reverse
-    kept = (rows[1:] if backwards else rows[:count]) if more else rows
+    kept = (rows[1:] if at.reverse else rows[:count]) if more else rows
+    begins = at.rid is None
+    if begins and not more:
+        return Page(kept)
+    first = replace(at, values=(), rid=None, reverse=False)
     if not kept:
-        return Page(kept, None, None)
+        return Page(kept, first)
 
     def place(row: Any, reverse: bool) -> Cursor:
         values = tuple(row[f"k{index}"] for index in range(keys))
-        known = at.total if at is not None and total is None else total
-        return Cursor(row["snapshot"], at.issued if at else now, values, row["rid"], reverse, known)
+        return replace(at, values=values, rid=row["rid"], reverse=reverse)
 
-    has_next = more if not backwards else True
-    has_previous = more if backwards else at is not None
+    has_next = more or at.reverse
+    has_previous = more if at.reverse else not begins
     return Page(
         kept,
+        first,
         place(kept[-1], False) if has_next else None,
         place(kept[0], True) if has_previous else None,
     )

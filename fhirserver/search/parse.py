@@ -32,6 +32,7 @@ from fhirserver.search.query import (
     Total,
     Within,
 )
+from fhirserver.search.snapshot import AS_OF, parse_as_of
 
 CURSOR: Final = "_cursor"
 """The parameter of page links that names the place to go on from."""
@@ -40,7 +41,7 @@ _IGNORED: Final = frozenset({"_format", "_pretty"})
 RESULT_PARAMS: Final = _IGNORED | frozenset(
     {
         *("_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude"),
-        *("_contained", "_containedType", CURSOR),
+        *("_contained", "_containedType", AS_OF, CURSOR),
     }
 )
 """What says how results are given, not which: https://hl7.org/fhir/R4/search.html#return"""
@@ -86,7 +87,8 @@ def parse(
 ) -> SearchQuery:
     """The search that the parameters mean: on a type, on those of `_type` or all (None), or of a compartment.
 
-    Parameters without a value are left out: https://hl7.org/fhir/R4/search.html#errors. Raises
+    Parameters without a value are left out: https://hl7.org/fhir/R4/search.html#errors; but `_asOf` has to
+    have one. Raises
     NotSupported, Invalid or TooCostly; UnknownParameter becomes a warning where `handling` is lenient.
     """
     if len(params) > limits.params_max:
@@ -100,7 +102,7 @@ def parse(
     results: list[tuple[str, str]] = []
     warnings: list[str] = []
     for name, value in params:
-        if name in _IGNORED or not _filled(value):
+        if name in _IGNORED or not (_filled(value) or name == AS_OF):
             continue
         if name in RESULT_PARAMS or name.startswith(("_include:", "_revinclude:")):
             results.append((name, value))
@@ -235,6 +237,7 @@ def _with_results(
         applied=tuple(applied),
         warnings=tuple(warnings),
         across=query.across,
+        as_of=parse_as_of(given[AS_OF]) if AS_OF in given else None,
         contained=contained,
     )
 

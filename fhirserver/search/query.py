@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal
 
 from fhirserver.params.date import DateValue
@@ -167,7 +168,8 @@ class SearchQuery:
 
     `across`: several types are asked for, so the order is by what all types have.
     `count` is the size of a page (0: only the total). `applied` are the parameters that took effect,
-    as the self link repeats them; `warnings` say what a lenient search left out.
+    as the self link repeats them; `warnings` say what a lenient search left out. `as_of` is the instant
+    whose state is searched, not the present one.
     """
 
     conditions: Mapping[str, tuple[Condition, ...]]
@@ -181,6 +183,7 @@ class SearchQuery:
     applied: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = field(default=())
     across: bool = False
+    as_of: datetime | None = None
     contained: Contained | None = None
 
     @property

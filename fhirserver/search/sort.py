@@ -20,12 +20,16 @@ NAMES: Final = (sql("k0"), sql("k1"), sql("k2"), sql("k3"), sql("k4"), sql("k5")
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index table that holds a key's values in order: `key` and the names of value and second column."""
+    """An index table that holds a key's values in order: `key` and the names of value and second column.
+
+    `single`: a row has one value at most.
+    """
 
     table: Fragment
     key: int
     value: Fragment
     then: Fragment
+    single: bool = False
 
 
 class Place(NamedTuple):
@@ -59,16 +63,19 @@ class Order:
     reverse: bool = False
 
     @property
-    def is_indexed(self) -> bool:
-        """Whether an index gives the rows of the type in this order; else they are read and sorted."""
-        first = self.columns[0]
-        plain = len(self.columns) == 1 and not first.nullable
-        return self.is_default or self.is_clinical or first.index is not None or plain
-
-    @property
     def descending(self) -> bool:
         """The direction of `rid`, which is that of the first key."""
         return self.columns[0].descending
+
+    @property
+    def in_ord(self) -> bool:
+        """Whether it is the order of `ord`, in either direction."""
+        return self.is_default or self.is_clinical
+
+    @property
+    def downwards(self) -> bool:
+        """Whether it is read from the greatest values to the least."""
+        return self.columns[0].descending is not self.reverse
 
     def backwards(self) -> Order:
         return Order(self.columns, self.is_default, self.is_clinical, not self.reverse)

@@ -13,7 +13,7 @@ from typing import Final
 from fhirserver.db.sql import Fragment, join, sql
 from fhirserver.params import date, near, number, ordering, string
 from fhirserver.params.condition import Scope
-from fhirserver.params.facts import CLINICAL_DATES, UNIONS
+from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_single
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search.clauses import defined
 from fhirserver.search.context import Context
@@ -73,11 +73,13 @@ def _own(registry: Registry, scope: Scope, code: str, descending: bool) -> tuple
         case "date" if CLINICAL_DATES.get(of) == code:
             return sql("{}.d_lo", alias), None
         case "date":
-            index = Index(sql("dat"), date.key_of(scope.keys, of, code), sql("lo"), sql("hi"))
+            under = date.key_of(scope.keys, of, code)
+            index = Index(sql("dat"), under, sql("lo"), sql("hi"), is_single(param, of))
         case "string":
             index = Index(sql("str"), string.keys_of(scope.keys, of, code)[0], sql("val"), sql("val"))
         case "number" | "quantity":
-            index = Index(sql("qty"), scope.keys.of(*number.prefix_of(of, code)), sql("lo"), sql("hi"))
+            under = scope.keys.of(*number.prefix_of(of, code))
+            index = Index(sql("qty"), under, sql("lo"), sql("hi"), is_single(param, of))
         case _ if ordering.is_stored(param, of):
             index = Index(sql("str"), ordering.key_of(scope.keys, of, code), sql("val"), sql("val"))
         case _:

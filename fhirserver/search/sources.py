@@ -8,7 +8,7 @@ and the few that ended since the first page.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fhirserver.db.sql import TRUE, Fragment, and_, join, sql
 from fhirserver.params.condition import (
@@ -58,8 +58,13 @@ def sources(
     if drivers is None:
         drivers = chosen.drivers if chosen else (Span(),)
     vouched = chosen if chosen is not None and chosen.exact else None
-    test = and_(visible(context, scope), *(one.filter for one in conditions if one is not vouched))
+    test = tested(context, scope, [one for one in conditions if one is not vouched])
     return [source for driver in drivers for source in _sources(context, scope, driver, test)]
+
+
+def tested(context: Context, scope: Scope, conditions: Sequence[Condition]) -> Fragment:
+    """What every row must fulfil that is a match and may be seen."""
+    return and_(visible(context, scope), *(one.filter for one in conditions))
 
 
 def _sources(context: Context, scope: Scope, driver: Driver, test: Fragment) -> Iterator[Source]:
@@ -85,7 +90,7 @@ def by_rid(context: Context, scope: Scope, from_: Fragment, where: Fragment, tes
         scope.rows,
         scope.alias,
         scope.alias,
-        context.alive(scope.alias),
+        context.alive(scope),
         test,
         scope.alias,
     )
@@ -95,9 +100,25 @@ def by_rid(context: Context, scope: Scope, from_: Fragment, where: Fragment, tes
 def scans(context: Context, scope: Scope, reached: Fragment, test: Fragment) -> Iterator[Source]:
     """Rows by an index of the partition itself."""
     rows = sql("{} {}", scope.rows, scope.alias)
-    yield Source(rows, and_(reached, context.current(scope.alias), test))
+    yield Source(rows, and_(reached, context.current(scope), test))
     if context.snapshot is not None:
-        yield Source(rows, and_(reached, context.ended(scope.alias), test))
+        yield Source(rows, and_(reached, context.ended(scope), test))
+
+
+def rids_of(context: Context, scope: Scope, driver: Driver) -> Fragment:
+    """A SELECT of the rids that a driver leads to, in no order, perhaps some of them more than once."""
+    match driver:
+        case Rids(select):
+            return select
+        case Tokens((one,)):
+            return sql("SELECT x.rid FROM tok x WHERE x.key = {}", one)
+        case Tokens(keys):
+            return sql("SELECT x.rid FROM tok x WHERE x.key = any({}::bigint[])", list(keys))
+        case _:
+            other = replace(scope, alias=sql("o"))
+            reached = and_(sql("o.tenant = {}", context.tenant), reach(other, driver))
+            found = scans(context, other, reached, TRUE)
+            return join(" UNION ALL ", (source.select(sql("o.rid")) for source in found))
 
 
 def reach(scope: Scope, driver: Driver) -> Fragment:

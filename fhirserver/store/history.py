@@ -1,17 +1,15 @@
 """History of instance, type and system, newest first: https://hl7.org/fhir/R4/http.html#history.
 
 A feed of a type or of the system serves only versions older than the oldest running writer
-(`horizon()` in the schema), so polling with `_since` sees every version at least once, and following
+(`instants.horizon`), so polling with `_since` sees every version at least once, and following
 the next links of one answer sees each exactly once.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import TRUE, Fragment, and_, sql, table
@@ -19,9 +17,6 @@ from fhirserver.store.version import COLUMNS, Version
 
 Restriction = Callable[[Fragment], Fragment]
 """From the alias of a row to whether the caller may see it."""
-
-HORIZON_WAIT_S = 0.25
-"""How long a feed waits for running writers, so that callers usually see what they just wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +42,6 @@ class Row:
 
     version: Version
     rid: int
-
-
-async def horizon(connection: Connection) -> datetime:
-    """The instant up to which nothing can appear any more; waits briefly to reach the present."""
-    now: Any = await connection.fetchval("SELECT clock_timestamp()")
-    deadline = asyncio.get_running_loop().time() + HORIZON_WAIT_S
-    while True:
-        if connection.is_in_transaction():
-            # Within a transaction PostgreSQL would show the writers as they were at the first look.
-            await connection.execute("SELECT pg_stat_clear_snapshot()")
-        reached: Any = await connection.fetchval("SELECT horizon()")
-        if reached >= now or asyncio.get_running_loop().time() >= deadline:
-            return reached
-        await asyncio.sleep(0.01)
 
 
 async def of_instance(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import Fragment, sql, table
 from fhirserver.store.version import COLUMNS, Version
@@ -18,6 +20,24 @@ async def latest(
         table(resource_type),
         tenant,
         id_,
+        restriction,
+    ).numbered()
+    record = await connection.fetchrow(text, *args)
+    return Version.of(record) if record else None
+
+
+async def latest_at(
+    connection: Connection, tenant: int, resource_type: str, id_: str, at: datetime, restriction: Fragment
+) -> Version | None:
+    """The version that was the latest one at an instant, which may be a deletion."""
+    text, args = sql(
+        "SELECT {} FROM (SELECT * FROM {} WHERE tenant = {} AND id = {} AND updated <= {}"
+        " ORDER BY version DESC LIMIT 1) r WHERE {}",
+        COLUMNS,
+        table(resource_type),
+        tenant,
+        id_,
+        at,
         restriction,
     ).numbered()
     record = await connection.fetchrow(text, *args)

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/capabilitystatement.html
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -87,6 +88,7 @@ async def test_every_search_parameter_of_every_type(http: Http, rest: dict[str, 
 async def test_every_search_parameter_of_the_system(http: Http, rest: dict[str, Any]) -> None:
     registry = r4()
     values = {
+        "_asOf": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         "_contained": "both",
         "_containedType": "contained",
         "_count": "1",

@@ -20,7 +20,7 @@ import pytest_asyncio
 
 from fhirserver.fhir.dates import bounds
 from fhirserver.fhir.validate import issues
-from fhirserver.store import history as store
+from fhirserver.store.instants import horizon
 from tests.conftest import NewDatabase
 from tests.http.support import (
     WRITE_PATIENT,
@@ -424,12 +424,12 @@ async def test_writers_show_up_in_a_transaction_that_has_looked_before(feed: tup
     reader, writer = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
     try:
         async with reader.transaction():
-            await store.horizon(reader)
+            await horizon(reader)
             async with writer.transaction():
                 begun = await writer.fetchval("SELECT now()")
                 await writer.execute("SELECT pg_current_xact_id()")
-                assert await store.horizon(reader) <= begun
-            assert await store.horizon(reader) > begun
+                assert (await horizon(reader)).reached <= begun
+            assert (await horizon(reader)).reached > begun
     finally:
         await reader.close()
         await writer.close()

@@ -38,6 +38,7 @@ _CONTROL_CHOICES: Final = {
     "_format": ["json", "xml"],
 }
 _CONTROL_TEXTS: Final = {
+    "_asOf": "An instant with its zone: what was current then is wanted.",
     "_contained": "Whether resources that others contain are sought: not, they alone, or as well.",
     "_containedType": "What is given of them: what contains them, or they alone.",
     "_count": "Entries on a page; 0 gives only the total.",

@@ -11,6 +11,7 @@ from fhirserver.interactions.capabilities.statement import wired
 from fhirserver.interactions.patch import JSON_PATCH
 from fhirserver.interactions.table import TABLE, Interaction
 from fhirserver.params.registry import Registry
+from fhirserver.search.snapshot import AS_OF
 
 SYSTEM: Final = "System"
 """The tag of what is about no single type."""
@@ -138,7 +139,9 @@ def _query(registry: Registry, row: Interaction, resource_type: str | None) -> I
             return ("criteria",)
         case "operation":
             return (*(("criteria",) if row.operation and row.operation.open else ()), *parameters.SHAPING)
-        case "read" | "vread":
+        case "read":
+            return (AS_OF, *parameters.SHAPING)
+        case "vread":
             return parameters.SHAPING
         case _:
             return ()

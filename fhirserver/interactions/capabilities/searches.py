@@ -16,6 +16,7 @@ from fhirserver.search.hops import pointed
 from fhirserver.search.include import followed
 
 CONTROLS: Final = {
+    "_asOf": "date",
     "_contained": "token",
     "_containedType": "token",
     "_count": "number",

@@ -49,7 +49,8 @@ https://hl7.org/fhir/smart-app-launch/1.0.0/conformance/index.html"""
 _REST: Final = (
     "Search parameters, modifiers and values that this server does not know are refused with 400 and the"
     " nearest that it knows; with `Prefer: handling=lenient` unknown parameters are ignored, and the Bundle"
-    " says so."
+    " says so. `_asOf=<instant>` gives what was current then: on reads for any instant, on searches as far"
+    " back as the server keeps the index of earlier versions."
 )
 
 

@@ -21,6 +21,30 @@ VERSIONS: Final = Operation(
     defined=f"{OFFICIAL}CapabilityStatement-versions",
 )
 
+EXPLAIN: Final = Operation(
+    id="explain",
+    code="explain",
+    title="Explain a search",
+    description="How a search of the type is understood and answered: for administrators, and for everybody"
+    " where nobody has to sign in. The parameters are those of the search, which is executed.",
+    outputs=(
+        Parameter("search", "uri", 1, 1, "The parameters that took effect."),
+        Parameter("condition", "string", 0, None, "What must hold, as it was parsed, and what leads to it."),
+        Parameter("strategy", "string", 1, 1, "In which order ways to the matches are tried."),
+        Parameter("sql", "string", 1, 1, "The statement of the first page, or that counts."),
+        Parameter("argument", "string", 0, None, "What stands for $1 and so on in it."),
+        Parameter("plan", "string", 1, 1, "The steps of the database, each with the rows that it gave."),
+        Parameter(
+            "rows", "integer", 1, 1, "The rows of the answer: for a page one more if there is another."
+        ),
+        Parameter("read", "integer", 1, 1, "The rows of tables that were looked at for it."),
+        Parameter("milliseconds", "decimal", 1, 1, "How long the statement took, being measured."),
+        Parameter("advice", "string", 0, None, "What would make it read less; none where it reads little."),
+    ),
+    type=True,
+    open=True,
+)
+
 STATUS: Final = Operation(
     id="SearchParameter-status",
     code="status",
@@ -49,7 +73,7 @@ STATUS: Final = Operation(
     instance=True,
 )
 
-OPERATIONS: Final = (VERSIONS, STATUS)
+OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS)
 
 
 @cache

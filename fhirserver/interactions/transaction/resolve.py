@@ -16,7 +16,7 @@ from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.create import exists
 from fhirserver.interactions.delete import DELETED_MAX, gone
 from fhirserver.interactions.matching import matches, require_one
-from fhirserver.interactions.own import require_others
+from fhirserver.interactions.own import own_identities, refused
 from fhirserver.interactions.permission import is_restricted, outside, permitted_rids
 from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.update import chosen_id
@@ -157,7 +157,7 @@ async def _seen_by(
                 if (resource_type, id_) in seen:
                     item = next(item for item in items if (resource_type, id_) in item.identities)
                     with item.located():
-                        raise outside(resource_type)
+                        raise await outside(connection, item.call, resource_type)
                 del kept[id_]
     return kept
 
@@ -194,10 +194,12 @@ async def delete_all(
     if buried:
         await store.write_many(connection, call.services.tenant, [], writer, {}, buried)
     if is_restricted(call):
-        for item in writes:
-            if item.deletes:
-                with item.located():
-                    await require_others(connection, item.call, item.identities)
+        doomed = [(item, identity) for item in writes if item.deletes for identity in item.identities]
+        own = await own_identities(connection, call, [identity for _, identity in doomed])
+        for item, identity in doomed:
+            with item.located():
+                if identity in own:
+                    raise refused(identity[0])
 
 
 async def verify_criteria(connection: Connection, writes: Sequence[Item]) -> None:

@@ -19,8 +19,9 @@ from fhirserver.interactions.create import exists
 from fhirserver.interactions.definitions import faults, undefine
 from fhirserver.interactions.draft import draft, draft_of_change, labelled
 from fhirserver.interactions.integrity import missing_targets, verify_unreferenced
+from fhirserver.interactions.own import own_identities, refused
 from fhirserver.interactions.patch import patched
-from fhirserver.interactions.permission import require_permitted
+from fhirserver.interactions.permission import outside, permitted_identities
 from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.transaction.links import Links, find
 from fhirserver.interactions.transaction.resolve import Identity, LatestOf
@@ -56,11 +57,25 @@ async def write_all(
         await _resolve(connection, call, later, links, write)
         made += await write(later)
     _answer_echoes(writes)
-    for item, version in made:
-        action = "c" if item.identity not in current else "u"
-        with item.located():
-            await require_permitted(connection, item.call, [(version.type, version.id)], action)
+    for action, existed in (("c", False), ("u", True)):
+        of_action = [pair for pair in made if (pair[0].identity in current) is existed]
+        await _require_permitted(connection, of_action, action)
     await _verify(connection, call, writes, made)
+
+
+async def _require_permitted(connection: Connection, made: Sequence[tuple[Item, Draft]], action: str) -> None:
+    """What was written has to lie within what its writer, the same for all, may write. Raises Forbidden."""
+    if not made:
+        return
+    written = [(draft.type, draft.id) for _, draft in made]
+    may = await permitted_identities(connection, made[0][0].call, written, action)
+    own = await own_identities(connection, made[0][0].call, written)
+    for (item, _), identity in zip(made, written, strict=True):
+        with item.located():
+            if identity in own:
+                raise refused(identity[0])
+            if identity not in may:
+                raise await outside(connection, item.call, identity[0])
 
 
 async def _resolve(

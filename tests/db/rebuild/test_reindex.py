@@ -19,7 +19,7 @@ from fhirserver.cli.app import app
 from fhirserver.cli.reindexing import Refused, Report, run
 from fhirserver.jobs import janitor
 from fhirserver.jobs.rebuild import whole
-from fhirserver.params import index
+from fhirserver.params import index, word
 from fhirserver.settings import Settings
 from fhirserver.store import definitions, index_state
 from tests.conftest import NewDatabase
@@ -92,6 +92,10 @@ async def reindex(
 TAMPERED = {
     "keys": ("UPDATE resource_patient SET keys = keys[:2] WHERE id = 'p'", "keys differs"),
     "the presence word": ("UPDATE resource_patient SET keys[1] = 0 WHERE id = 'p'", "keys differs"),
+    "a frequent value in the word": (
+        "UPDATE resource_observation SET keys[1] = keys[1] # (1::bigint << 62)",
+        "keys differs",
+    ),
     "compartments": (
         "UPDATE resource_patient SET compartments = '{1}' WHERE id = 'p'",
         "compartments differs",
@@ -131,6 +135,22 @@ async def test_what_is_not_right_is_found_and_mended(
     assert (clean.different, clean.strays) == (0, {})
 
 
+async def test_words_are_written_anew(dsn: str, connection: asyncpg.Connection) -> None:
+    """What is frequent is found by its bit alone."""
+    search, absent = "/Observation?status=final", "/Observation?encounter:missing=true&code=8480-6"
+    await fill(dsn)
+    right = await connection.fetchval("SELECT keys FROM resource_observation")
+    assert word.value_bit("Observation", "status", "final") & right[0]
+    await connection.execute(
+        "UPDATE resource_observation SET keys[1] = $1", word.present_bit("Observation", "encounter")
+    )
+    async with serving(dsn) as http:
+        assert [(await http.get(url)).json()["total"] for url in (search, absent)] == [0, 0]
+        assert (await reindex(dsn)).mended == 1
+        assert [(await http.get(url)).json()["total"] for url in (search, absent)] == [1, 1]
+    assert (await connection.fetchval("SELECT keys FROM resource_observation"))[0] == right[0]
+
+
 STRAYS = {
     "tok": "INSERT INTO tok VALUES (7, 7, 4711)",
     "str": "INSERT INTO str VALUES (7, 'x', 4711)",
@@ -163,7 +183,7 @@ async def test_the_janitor_leaves_no_rows_of_versions_that_it_has_swept(
     dead = "SELECT rid FROM resource WHERE died IS NOT NULL"
     tables = " UNION ALL ".join(f"SELECT rid FROM {table}" for table in ("tok", "str", "dat", "qty"))
     for _ in range(200):  # a transaction in any database of the cluster puts it off
-        await janitor.sweep(connection, 0)
+        await janitor.sweep(connection, -janitor.GRACE_S)
         left = await connection.fetchval(f"SELECT count(*) FROM ({tables}) x WHERE rid IN ({dead})")
         if not left:
             break

@@ -247,7 +247,7 @@ async def test_the_janitor_leaves_nothing_of_what_was_contained(
     rest = f"SELECT rid FROM ({tables}) x WHERE rid NOT IN (SELECT rid FROM resource WHERE died IS NULL)"
     left = -1
     for _ in range(200):  # a transaction in any database of the cluster puts it off
-        await janitor.sweep(connection, 0)
+        await janitor.sweep(connection, -janitor.GRACE_S)
         left = await connection.fetchval(
             f"SELECT (SELECT count(*) FROM contained) + count(*) FROM ({rest}) x"
         )

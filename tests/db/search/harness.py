@@ -18,9 +18,11 @@ from fhirserver.params.index import indexer
 from fhirserver.params.registry import r4
 from fhirserver.search.compile import count_statement, statement
 from fhirserver.search.context import Context
+from fhirserver.search.job import Bounds
 from fhirserver.search.page import Cursor, Page, cut
 from fhirserver.search.parse import Limits, parse
 from fhirserver.search.query import SearchQuery
+from fhirserver.search.snapshot import Committed
 from fhirserver.search.sort_values import order_of
 from fhirserver.store import write
 from fhirserver.store.contained import inners
@@ -35,6 +37,8 @@ KEYS = Keys(b"0123456789abcdef0123456789abcdef", 1)
 REGISTRY = r4()
 INDEX = indexer(REGISTRY, KEYS, BASES, UTC)
 LIMITS = Limits(own_bases=BASES)
+BOUNDS = (Bounds(), Bounds(few=3, begun=12, some=25, many=40), Bounds(1, 1, 1, 1))
+"""As the server counts, so that all stages are passed through, and so that only the last one is left."""
 _SEARCH_ONLY = ("resourceType", "id", "meta")
 
 
@@ -63,9 +67,10 @@ class Harness:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
 
-    async def put(self, resource: dict[str, Any], version: int = 1) -> None:
+    async def put(self, resource: dict[str, Any], version: int = 1, again: int | None = None) -> None:
+        """`again`: the number of the version, where the one before is a deletion."""
         if version == 1:
-            await write.insert(self.connection, KEYS.tenant, draft(resource))
+            await write.insert(self.connection, KEYS.tenant, draft(resource, again or version))
         else:
             assert await write.replace(self.connection, KEYS.tenant, draft(resource, version))
 
@@ -90,19 +95,26 @@ class Harness:
     async def rows(
         self, asked: SearchQuery, cursor: Cursor | None = None, context: Context | None = None
     ) -> Sequence[Any]:
-        context = context or Context(REGISTRY, KEYS, NOW, snapshot=cursor.snapshot if cursor else None)
+        context = context or context_in(cursor.snapshot if cursor else None)
         text, args = statement(asked, context, COLUMNS, cursor).numbered()
         return await self.connection.fetch(text, *args)
 
-    async def page(self, asked: SearchQuery, cursor: Cursor | None = None) -> Page:
-        found = await self.rows(asked, cursor)
-        context = Context(REGISTRY, KEYS, NOW)
-        keys = len(order_of(context, context.scope(asked.types[0]), asked.sort, asked.across).columns)
-        return cut(found, asked.count, keys, cursor, NOW)
+    async def page(
+        self, asked: SearchQuery, cursor: Cursor | None = None, context: Context | None = None
+    ) -> Page:
+        found = await self.rows(asked, cursor, context)
+        within = context_in()
+        keys = len(order_of(within, within.scope(asked.types[0]), asked.sort, asked.across).columns)
+        seen = found[0]["snapshot"] if found else None
+        return cut(found, asked.count, keys, cursor or Cursor(seen, NOW, 900))
 
     async def count(self, url: str, at_most: int | None = None) -> int:
-        text, args = count_statement(query(url), Context(REGISTRY, KEYS, NOW), at_most).numbered()
+        text, args = count_statement(query(url), context_in(), at_most).numbered()
         return await self.connection.fetchval(text, *args)
+
+
+def context_in(snapshot: str | None = None) -> Context:
+    return Context(REGISTRY, KEYS, NOW, snapshot=None if snapshot is None else Committed(snapshot))
 
 
 def query(url: str, **changes: Any) -> SearchQuery:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from fhirserver.params.registry import concrete_types
 from fhirserver.search import plan
 from tests.db.search import oracle
-from tests.db.search.harness import REGISTRY, Runner
+from tests.db.search.harness import BOUNDS, REGISTRY, Runner
 from tests.db.search.test_oracle import MOMENT
 
 Resource = dict[str, Any]
@@ -331,13 +331,13 @@ examples = settings(
 )
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(database)
     runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all(POPULATION))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner
     runner.close()
 

@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhirserver.errors import Invalid, NotSupported
-from fhirserver.jobs.janitor import sweep
+from fhirserver.jobs.janitor import GRACE_S, sweep
 from fhirserver.policy.restriction import NOTHING, Compartment, Permit, Permits
 from fhirserver.search.compile import count_statement, statement
 from fhirserver.search.context import Context
+from fhirserver.search.snapshot import AsOf
 from fhirserver.store.version import Version
 from tests.db.search.harness import COLUMNS, KEYS, NOW, REGISTRY, Harness, Runner, harness, query
 
@@ -262,6 +263,31 @@ async def test_pages_are_those_of_the_first_ones_snapshot(filled: Harness, kind:
         assert seen == whole
 
 
+@pytest.mark.parametrize("kind", ["container", "contained"])
+@pytest.mark.parametrize("which", ["true", "both"])
+async def test_what_was_contained_at_an_instant(filled: Harness, which: str, kind: str) -> None:
+    """A contained resource ends with the version that contains it, whatever the next one contains."""
+    pick = random.Random(6)
+    instant = await filled.connection.fetchval("SELECT clock_timestamp()")
+    searches = [replace(query(_url(url, which, kind)), count=1_000) for url in PAGED]
+    before = [_paths(await filled.rows(asked)) for asked in searches]
+    assert all(before)
+    versions = {(r["resourceType"], r["id"]): 1 for r in RESOURCES}
+    for name in pick.choices(sorted(versions), k=150):
+        if name in versions and pick.random() < 0.3:
+            await filled.delete(*name, versions.pop(name))
+        elif name in versions:
+            versions[name] += 1
+            other = pick.choice([r for r in RESOURCES if r["resourceType"] == name[0]])
+            await filled.put({**other, "id": name[1]}, versions[name])
+    then = Context(REGISTRY, KEYS, NOW, snapshot=AsOf(instant, 0))
+    assert [_paths(await filled.rows(asked, context=then)) for asked in searches] == before
+    assert [_paths(await filled.rows(asked)) for asked in searches] != before
+    for asked, paths in zip(searches, before, strict=True):
+        text, args = count_statement(asked, then).numbered()
+        assert await filled.connection.fetchval(text, *args) == len(paths)
+
+
 async def test_nobody_sees_what_a_hidden_resource_contains(filled: Harness) -> None:
     for kind in ("container", "contained"):
         asked = query(_url("Medication?", "both", kind))
@@ -283,12 +309,12 @@ async def test_contained_resources_live_and_die_with_their_container(filled: Har
     await filled.put({**basic, "contained": [other]}, 2)
     assert _paths(await filled.rows(query(asked))) == ["Basic/b#m2"]
     for _ in range(2):
-        await sweep(filled.connection, 0)
+        await sweep(filled.connection, -GRACE_S)
     assert await filled.connection.fetchval("SELECT count(*) FROM contained") == 1
     await filled.delete("Basic", "b", 2)
     assert await filled.rows(query(asked)) == []
     for _ in range(2):
-        await sweep(filled.connection, 0)
+        await sweep(filled.connection, -GRACE_S)
     for name in ("contained", "tok", "str", "dat", "qty", "words"):
         assert await filled.connection.fetchval(f"SELECT count(*) FROM {name}") == 0, name
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fhirserver.search import plan
 from tests.db.search import oracle
-from tests.db.search.harness import Runner
+from tests.db.search.harness import BOUNDS, Runner
 from tests.db.search.test_oracle import MOMENT
 
 Resource = dict[str, Any]
@@ -121,7 +121,7 @@ def expected(type_: str, prefix: str, text: str) -> set[str]:
     }
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(database)
     runner.run(runner.harness.clear())
@@ -133,7 +133,7 @@ def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
         change = "UPDATE resource SET updated = $1, ord = $2 WHERE type = 'Basic' AND id = $3"
         runner.run(runner.harness.connection.execute(change, moment, micros, f"b{index}"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner
     runner.close()
 

@@ -17,7 +17,7 @@ from fhirserver.search import plan
 from fhirserver.search.context import Context
 from fhirserver.search.filter.operators import DEFINED
 from tests.db.search.filter_oracle import Joined, Leaf, Negated, Resource, passes, written
-from tests.db.search.harness import KEYS, NOW, REGISTRY, Runner, query
+from tests.db.search.harness import BOUNDS, KEYS, NOW, REGISTRY, Runner, query
 from tests.db.search.population import CODES, DATES, NUMBERS, RESOURCES, TEXTS, UNITS
 from tests.db.search.test_oracle import MOMENT
 
@@ -53,13 +53,13 @@ def _population() -> list[Resource]:
 POPULATION = _population()
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(database)
     runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all(POPULATION))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner
     runner.close()
 

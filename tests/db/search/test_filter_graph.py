@@ -26,7 +26,7 @@ from tests.db.search.graph import (
     Resource,
     graph,
 )
-from tests.db.search.harness import Runner, query
+from tests.db.search.harness import BOUNDS, Runner, query
 from tests.db.search.test_graph import fill
 
 HOPS_MAX = 3
@@ -43,13 +43,13 @@ Tree = tuple[str, "Tree", "Tree"] | tuple[str, "Tree"] | tuple[str, str, str] | 
 """and, or; not; a path with operator and value; `in`, a reference, its target and what holds there."""
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def world(database: str, request: pytest.FixtureRequest) -> Iterator[tuple[Runner, Graph]]:
     runner, found = Runner(database), graph(12)
     runner.run(runner.harness.clear())
     runner.run(fill(runner.harness, found))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner, found
     runner.close()
 

@@ -19,7 +19,7 @@ from fhirserver.search import plan
 from fhirserver.search.context import Context
 from fhirserver.search.recheck import holds
 from fhirserver.terminology.errors import UnknownDefinition
-from tests.db.search.harness import BASES, KEYS, NOW, REGISTRY, Runner, query
+from tests.db.search.harness import BASES, BOUNDS, KEYS, NOW, REGISTRY, Runner, query
 from tests.db.search.meaning import found, services
 from tests.db.search.test_terms import RESOURCES, SETS, TREE
 
@@ -34,13 +34,13 @@ Test = tuple[str, str, str]
 Tree = Test | tuple[str, "Tree", "Tree"] | tuple[str, "Tree"]
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(database)
     runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all(RESOURCES))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner
     runner.close()
 

@@ -427,7 +427,9 @@ async def test_a_resource_in_a_bundle_is_no_reference(db: Harness) -> None:
 async def test_only_types_that_have_something_are_searched(db: Harness) -> None:
     async def types(url: str) -> set[str]:
         text, args = types_statement(query(url), Context(REGISTRY, KEYS, NOW)).numbered()
-        return {row["type"] for row in await db.connection.fetch(text, *args)}
+        rows = await db.connection.fetch(text, *args)
+        assert all(row["snapshot"] for row in rows)
+        return {row["type"] for row in rows if row["type"] is not None}
 
     stored = {resource["resourceType"] for resource in RESOURCES}
     assert await types("?_tag=http://t|a") == stored

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhirserver.jobs.janitor import sweep
+from fhirserver.jobs.janitor import GRACE_S, sweep
 from fhirserver.params.condition import UnsupportedModifier
 from fhirserver.params.fulltext import offered
 from fhirserver.policy.restriction import NOTHING
@@ -24,7 +24,7 @@ from fhirserver.search.clauses import UnknownParameter
 from fhirserver.search.compile import statement
 from fhirserver.search.context import Context
 from fhirserver.search.parse import Limits, parse
-from tests.db.search.harness import COLUMNS, KEYS, NOW, REGISTRY, Harness, Runner, harness, query
+from tests.db.search.harness import BOUNDS, COLUMNS, KEYS, NOW, REGISTRY, Harness, Runner, harness, query
 
 WORDS = ["bone", "Liver", "metastases", "pain", "bones", "ÖDEM", "8480-6", "no"]
 SOUGHT = ["bone", "liver", "METASTASES", "pain", "bones", "odem", "8480", "6", "absent", "final"]
@@ -61,13 +61,13 @@ def _resources() -> list[dict[str, Any]]:
 RESOURCES = _resources()
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(database)
     runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all(RESOURCES))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner
     runner.close()
 
@@ -241,7 +241,7 @@ async def test_words_go_with_their_version(one: Harness) -> None:
     assert await one.ids("Basic?_content=bone") == ["c"]
     assert await one.connection.fetchval("SELECT count(*) FROM words") == 3
     for _ in range(2):
-        await sweep(one.connection, 0)
+        await sweep(one.connection, -GRACE_S)
     assert await one.connection.fetchval("SELECT count(*) FROM words") == 2
     assert await one.ids("Basic?_content=liver") == ["a"]
 

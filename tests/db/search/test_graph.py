@@ -34,7 +34,7 @@ from tests.db.search.graph import (
     graph,
     known,
 )
-from tests.db.search.harness import BASES, COLUMNS, KEYS, NOW, REGISTRY, Harness, Runner, query
+from tests.db.search.harness import BASES, BOUNDS, COLUMNS, KEYS, NOW, REGISTRY, Harness, Runner, query
 
 CONTEXT = Context(REGISTRY, KEYS, NOW, reading=Reading(UTC, BASES))
 HOPS_MAX = 3
@@ -46,14 +46,14 @@ examples = settings(
 )
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def world(database: str, request: pytest.FixtureRequest) -> Iterator[tuple[Runner, Graph]]:
     """A graph and a database with the same content, searched by drivers and as if they yielded too much."""
     runner, found = Runner(database), graph(11)
     runner.run(runner.harness.clear())
     runner.run(fill(runner.harness, found))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner, found
     runner.close()
 

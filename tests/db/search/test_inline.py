@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fhirserver.errors import FhirError
 from fhirserver.search import plan
-from tests.db.search.harness import Runner, query
+from tests.db.search.harness import BOUNDS, Runner, query
 
 Resource = dict[str, Any]
 PROFILES = [
@@ -115,13 +115,13 @@ POPULATION = _population()
 PREFIXES = ["", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(database)
     runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all(POPULATION))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner
     runner.close()
 

@@ -15,7 +15,7 @@ from fhirserver.policy.restriction import NOTHING, Permit, Permits
 from fhirserver.search import plan
 from fhirserver.search.context import Context
 from fhirserver.search.parse import Limits, parse
-from tests.db.search.harness import KEYS, NOW, REGISTRY, Runner, query
+from tests.db.search.harness import BOUNDS, KEYS, NOW, REGISTRY, Runner, query
 
 Resource = dict[str, Any]
 TYPES = ("AllergyIntolerance", "Condition", "Observation", "Patient")
@@ -129,13 +129,13 @@ def expected(type_: str, names: list[str]) -> set[str]:
     }
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(database)
     runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all(POPULATION))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner
     runner.close()
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fhirserver.params import near
 from fhirserver.params.registry import r4
 from fhirserver.search import plan
-from tests.db.search.harness import Runner
+from tests.db.search.harness import BOUNDS, Runner
 
 RADIUS_KM = 6371.0088
 UNITS = {"km": 1, "m": 1000, "[mi_i]": 1 / 1.609344, "[nmi_i]": 1 / 1.852, "cm": 100_000}
@@ -74,13 +74,13 @@ def _distances(latitude: float, longitude: float) -> dict[str, float]:
     }
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(database)
     runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all(POPULATION))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner
     runner.close()
 

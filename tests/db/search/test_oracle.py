@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fhirserver.search import plan
 from fhirserver.search.recheck import holds
 from tests.db.search import oracle
-from tests.db.search.harness import BASES, KEYS, NOW, REGISTRY, Runner, query
+from tests.db.search.harness import BASES, BOUNDS, KEYS, NOW, REGISTRY, Runner, query
 from tests.db.search.population import CODES, DATES, NUMBERS, RESOURCES, TEXTS, UNITS
 
 PREFIXES = ["", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
@@ -30,14 +30,14 @@ ORDERED += ["Observation?value-quantity=ge0&_sort=date", "Observation?status=fin
 MOMENT = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     """The population, searched through drivers, and as if they yielded too much to be sorted."""
     runner = Runner(database)
     runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all(RESOURCES))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner
     runner.close()
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fhirserver.search import plan
-from tests.db.search.harness import Harness, harness, query
+from tests.db.search.harness import BOUNDS, Harness, harness, query
 from tests.db.search.population import RESOURCES
 
 SEARCHES = [
@@ -43,11 +43,11 @@ SEARCHES = [
 ]
 
 
-@pytest.fixture(params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(params=BOUNDS, ids=["driven", "in stages", "in order"])
 async def db(
     database: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Harness]:
-    monkeypatch.setattr(plan, "DRIVEN_MAX", request.param)
+    monkeypatch.setattr(plan, "BOUNDS", request.param)
     async with harness(database) as found:
         await found.clear()
         await found.put_all(RESOURCES)
@@ -118,8 +118,38 @@ async def disturb(
         await db.put({**resource, "id": f"new{pick.getrandbits(40)}"})
 
 
-async def test_a_page_costs_the_same_wherever_it_is(db: Harness) -> None:
-    """A full page says that there is a next one exactly when there is."""
+async def test_what_was_not_committed_is_never_shown(db: Harness, database: str) -> None:
+    """Writers with savepoints, and such as copy rows: `born` and `died` are of the whole transaction."""
+    asked = replace(query("Observation?"), count=40)
+    page = await db.page(asked)
+    observation = next(r for r in RESOURCES if r["resourceType"] == "Observation")
+    async with harness(database) as other, harness(database) as copier:
+        savepoints, copy = other.connection.transaction(), copier.connection.transaction()
+        await savepoints.start()
+        async with other.connection.transaction():
+            await other.put({**observation, "id": "saved"})
+        async with other.connection.transaction():
+            await other.put({**observation, "id": "o1"}, 2)
+            await other.delete("Observation", "o2", 1)
+        await copy.start()
+        await copier.put_all([{**observation, "id": "copied"}])
+        page = await db.page(asked)
+        seen = names(page.rows)
+        await savepoints.commit()
+        await copy.commit()
+    while page.next is not None:
+        page = await db.page(asked, page.next)
+        seen += names(page.rows)
+    expected = {f"Observation/{r['id']}/1" for r in RESOURCES if r["resourceType"] == "Observation"}
+    assert set(seen) == expected
+    assert len(seen) == len(expected)
+    now = await all_at_once(db, "Observation?")
+    assert set(now) == expected - {"Observation/o1/1", "Observation/o2/1"} | {
+        *("Observation/o1/2", "Observation/saved/1", "Observation/copied/1")
+    }
+
+
+async def test_a_full_page_has_a_next_one_only_if_there_is_more(db: Harness) -> None:
     total = len(await all_at_once(db, "Observation?"))
     page = await db.page(replace(query("Observation?"), count=total))
     assert page.next is None

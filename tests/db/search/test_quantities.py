@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fhirserver.search import plan
 from tests.db.search import oracle
-from tests.db.search.harness import Runner
+from tests.db.search.harness import BOUNDS, Runner
 
 Resource = dict[str, Any]
 UCUM = "http://unitsofmeasure.org"
@@ -114,13 +114,13 @@ INVOICES: list[Resource] = [
 ]
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(database)
     runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all([*POPULATION, *INVOICES]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner
     runner.close()
 

@@ -26,7 +26,7 @@ from fhirserver.search.context import Context
 from fhirserver.search.query import SearchQuery
 from fhirserver.search.recheck import holds
 from fhirserver.terminology.errors import NotEnumerable, UnknownDefinition
-from tests.db.search.harness import BASES, KEYS, NOW, REGISTRY, Runner, query
+from tests.db.search.harness import BASES, BOUNDS, KEYS, NOW, REGISTRY, Runner, query
 from tests.db.search.meaning import found, services
 from tests.support.terminology import code_system, concept, filtered, value_set
 
@@ -142,14 +142,14 @@ MIMES = [
 RESOURCES = population()
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(database)
     runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all(RESOURCES))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
-        patch.setattr(condition, "KEYS_FEW", condition.KEYS_FEW if request.param > 3 else 1)
+        patch.setattr(plan, "BOUNDS", request.param)
+        patch.setattr(condition, "KEYS_FEW", condition.KEYS_FEW if request.param is BOUNDS[0] else 1)
         yield runner
     runner.close()
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fhirserver.params import condition
 from fhirserver.search import plan
 from fhirserver.search.recheck import holds
-from tests.db.search.harness import BASES, REGISTRY, Runner, query
+from tests.db.search.harness import BASES, BOUNDS, REGISTRY, Runner, query
 from tests.db.search.meaning import found
 
 BASE = "http://acme.org/fhir"
@@ -80,14 +80,14 @@ def population() -> list[dict[str, Any]]:
 RESOURCES = population()
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(database)
     runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all(RESOURCES))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
-        patch.setattr(condition, "KEYS_FEW", condition.KEYS_FEW if request.param > 3 else 1)
+        patch.setattr(plan, "BOUNDS", request.param)
+        patch.setattr(condition, "KEYS_FEW", condition.KEYS_FEW if request.param is BOUNDS[0] else 1)
         yield runner
     runner.close()
 

@@ -24,6 +24,7 @@ from fhirserver.search.recheck import holds
 from tests.db.search import oracle
 from tests.db.search.harness import (
     BASES,
+    BOUNDS,
     COLUMNS,
     KEYS,
     NOW,
@@ -117,13 +118,13 @@ RESOURCES = _resources()
 ENCOUNTERS = {r["id"]: r for r in RESOURCES if r["resourceType"] == "Encounter"}
 
 
-@pytest.fixture(scope="module", params=[plan.DRIVEN_MAX, 3], ids=["driven", "in order"])
+@pytest.fixture(scope="module", params=BOUNDS, ids=["driven", "in stages", "in order"])
 def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(database)
     runner.run(runner.harness.clear())
     runner.run(runner.harness.put_all(RESOURCES))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRIVEN_MAX", request.param)
+        patch.setattr(plan, "BOUNDS", request.param)
         yield runner
     runner.close()
 

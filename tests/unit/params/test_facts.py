@@ -9,6 +9,7 @@ from fhirserver.params import facts
 from fhirserver.params.composite import shape_of
 from fhirserver.params.facts import routes_of
 from fhirserver.params.registry import SearchParam, r4
+from fhirserver.params.word import hot_bits
 
 REGISTRY = r4()
 
@@ -42,11 +43,11 @@ def test_a_union_finds_what_its_parts_find(union: tuple[str, str], parts: tuple[
     assert len(set(expressions)) == 1
 
 
-def test_presence_fits_into_one_word() -> None:
+def test_presence_and_hot_values_fit_into_one_word() -> None:
     for resource_type in ENDPOINT_TYPES:
-        bits = facts.presence_bits(resource_type)
-        assert len(set(bits.values())) == len(bits) <= 62
-        assert all(bit.bit_count() == 1 for bit in bits.values())
+        bits = [*facts.presence_bits(resource_type).values(), *hot_bits(resource_type).values()]
+        assert len(set(bits)) == len(bits) <= 63
+        assert all(bit.bit_count() == 1 and bit < 2**63 for bit in bits)
 
 
 def test_every_composite_of_r4_can_be_stored() -> None:

@@ -15,6 +15,7 @@ from fhirserver.params.entries import ORD_ABSENT
 from fhirserver.params.facts import CLINICAL_DATES, presence_bits
 from fhirserver.params.index import indexer
 from fhirserver.params.registry import SearchParam, r4
+from fhirserver.params.word import hot_bits
 
 KEYS = Keys(b"k" * 32, 1)
 BASES = ("http://here/fhir",)
@@ -78,6 +79,68 @@ def test_frequent_codes_have_no_index_row() -> None:
     assert key not in entries.tok
     rare = INDEX("Observation", "o", {**OBSERVATION, "status": "cancelled"})
     assert KEYS.of("tok", "Observation", "status", "cancelled") in rare.tok
+
+
+def test_frequent_values_are_bits_of_the_word() -> None:
+    known = hot_bits("Observation")
+    word = INDEX("Observation", "o", OBSERVATION).keys[0]
+    hot = {value for value, bit in known.items() if word & bit}
+    assert hot == {("status", "final"), ("category", "vital-signs"), ("code", "http://loinc.org|")}
+    rare = INDEX("Observation", "o", {**OBSERVATION, "status": "cancelled", "category": []})
+    assert {value for value, bit in known.items() if rare.keys[0] & bit} == {("code", "http://loinc.org|")}
+
+
+def test_a_system_has_an_index_row_where_it_narrows() -> None:
+    def rows(resource: dict[str, Any], code: str, system: str) -> tuple[bool, bool]:
+        entries = INDEX(resource["resourceType"], "x", resource)
+        space = "tok=" if code == "identifier" else "tok"
+        key = KEYS.of(space, resource["resourceType"], code, system, "|")
+        return key in entries.keys, key in entries.tok
+
+    other = {**OBSERVATION, "code": {"coding": [{"system": "http://own", "code": "1"}]}}
+    assert rows(OBSERVATION, "code", "http://loinc.org") == (True, False)
+    assert rows(other, "code", "http://own") == (True, True)
+    implied = "http://hl7.org/fhir/observation-status"
+    assert rows(OBSERVATION, "status", implied) == (True, False)
+    patient = {"resourceType": "Patient", "id": "x", "identifier": [{"system": "http://own", "value": "1"}]}
+    assert rows(patient, "identifier", "http://own") == (True, True)
+
+
+def test_what_tok_has_is_found_by_the_keys_of_the_row() -> None:
+    """So that the janitor can remove it: by them, or by them and the patient together."""
+    entry = [
+        {"item": {"reference": "Patient/kept/_history/3"}},
+        {"item": {"reference": "Patient/gone"}, "deleted": True},
+    ]
+    items = {"resourceType": "List", "status": "current", "mode": "working", "entry": entry}
+    for resource in (OBSERVATION, items, BUNDLE):
+        entries = INDEX(resource["resourceType"], "o", resource)
+        of_patient = {key ^ entries.ptk for key in entries.keys[1:]} if entries.ptk is not None else set()
+        assert set(entries.tok) <= {*entries.keys[1:], *of_patient}
+
+
+BUNDLE: dict[str, Any] = {
+    "resourceType": "Bundle",
+    "type": "document",
+    "entry": [
+        {
+            "resource": {
+                "resourceType": "Composition",
+                "status": "final",
+                "type": {"coding": [{"system": "http://loinc.org", "code": "11488-4"}]},
+                "date": "2020",
+                "title": "t",
+            }
+        }
+    ],
+}
+
+
+def test_the_word_says_nothing_of_what_is_within() -> None:
+    """Its bits are values of the row's own type, whichever type they were met in."""
+    empty = INDEX("Bundle", "b", {"resourceType": "Bundle", "type": "document"})
+    within = presence_bits("Bundle")["composition"]
+    assert INDEX("Bundle", "b", BUNDLE).keys[0] == empty.keys[0] | within
 
 
 def test_types_without_a_clinical_date_leave_the_order_to_the_database() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -20,7 +21,7 @@ SECRET = b"s" * 32
 NOW = 1_700_000_000_000_000
 BOUND = page.binding("Patient", [("name", "x")], "user")
 CURSOR = Cursor(
-    "10:20:12,14", NOW, (5, None, "é", Decimal("1.50"), datetime(2020, 1, 1, tzinfo=UTC)), 42, True, 7
+    "10:20:12,14", NOW, 900, (5, None, "é", Decimal("1.50"), datetime(2020, 1, 1, tzinfo=UTC)), 42, True, 7
 )
 
 values = st.one_of(
@@ -33,10 +34,16 @@ values = st.one_of(
 
 
 @given(
-    st.lists(values, max_size=8), st.integers(0, 2**63 - 1), st.booleans(), st.none() | st.integers(0, 10**9)
+    st.none() | st.just("1:2:"),
+    st.lists(values, max_size=8),
+    st.none() | st.integers(0, 2**63 - 1),
+    st.booleans(),
+    st.none() | st.integers(0, 10**9),
 )
-def test_a_cursor_survives_its_link(found: list[Any], rid: int, reverse: bool, total: int | None) -> None:
-    cursor = Cursor("1:2:", NOW, tuple(found), rid, reverse, total)
+def test_a_cursor_survives_its_link(
+    snapshot: str | None, found: list[Any], rid: int | None, reverse: bool, total: int | None
+) -> None:
+    cursor = Cursor(snapshot, NOW, 900, tuple(found), rid, reverse, total)
     assert page.decode(page.encode(cursor, SECRET, BOUND), SECRET, BOUND, NOW, 60) == cursor
 
 
@@ -83,35 +90,56 @@ def test_an_old_link_is_gone() -> None:
     assert caught.value.status == 410
 
 
+def test_a_link_lasts_as_long_as_what_it_needs_was_and_is_kept() -> None:
+    """The retention can be another one after a restart: longer does not bring back what was removed."""
+    text = page.encode(replace(CURSOR, kept_s=30), SECRET, BOUND)
+    for kept_s in (30, 60):
+        assert page.decode(text, SECRET, BOUND, NOW + 30_000_000, kept_s).kept_s == 30
+        with pytest.raises(Gone):
+            page.decode(text, SECRET, BOUND, NOW + 30_000_001, kept_s)
+    with pytest.raises(Gone):
+        page.decode(text, SECRET, BOUND, NOW + 10_000_001, 10)
+
+
 def rows(*rids: int) -> list[dict[str, Any]]:
-    return [{"rid": rid, "snapshot": "1:2:", "k0": rid * 10} for rid in rids]
+    return [{"rid": rid, "k0": rid * 10} for rid in rids]
+
+
+START = Cursor("1:2:", NOW, 900, total=3)
 
 
 def test_the_first_page_has_a_next_one_if_there_is_more() -> None:
-    found = page.cut(rows(9, 8, 7), 2, 1, None, NOW, total=3)
+    found = page.cut(rows(9, 8, 7), 2, 1, START)
     assert [row["rid"] for row in found.rows] == [9, 8]
-    assert found.next == Cursor("1:2:", NOW, (80,), 8, False, 3)
+    assert found.next == replace(START, values=(80,), rid=8)
+    assert found.first == START
     assert found.previous is None
-    assert page.cut(rows(9, 8), 2, 1, None, NOW).next is None
-    assert page.cut([], 2, 1, None, NOW) == page.Page([], None, None)
 
 
-def test_a_later_page_has_a_previous_one_and_keeps_its_time() -> None:
-    at = Cursor("1:2:", NOW - 5, (80,), 8, False, 3)
-    found = page.cut(rows(7, 6), 2, 1, at, NOW)
+@pytest.mark.parametrize("single", [rows(9, 8), rows(9), []])
+def test_a_single_page_leads_nowhere(single: list[dict[str, Any]]) -> None:
+    assert page.cut(single, 2, 1, START) == page.Page(single)
+
+
+def test_a_later_page_has_a_previous_one_and_keeps_what_the_first_one_saw() -> None:
+    at = replace(START, values=(80,), rid=8)
+    found = page.cut(rows(7, 6), 2, 1, at)
     assert found.next is None
-    assert found.previous == Cursor("1:2:", NOW - 5, (70,), 7, True, 3)
+    assert found.previous == replace(START, values=(70,), rid=7, reverse=True)
+    assert found.first == START
+    assert page.cut([], 2, 1, at) == page.Page([], START)
 
 
 def test_backwards_the_row_too_many_is_the_first() -> None:
-    at = Cursor("1:2:", NOW, (60,), 6, True)
-    found = page.cut(rows(9, 8, 7), 2, 1, at, NOW)
+    at = replace(START, values=(60,), rid=6, reverse=True)
+    found = page.cut(rows(9, 8, 7), 2, 1, at)
     assert [row["rid"] for row in found.rows] == [8, 7]
+    assert found.first == START
     assert found.previous is not None
     assert found.previous.rid == 8
     assert found.next is not None
     assert found.next.rid == 7
-    assert page.cut(rows(8, 7), 2, 1, at, NOW).previous is None
+    assert page.cut(rows(8, 7), 2, 1, at).previous is None
 
 
 def test_links_say_what_was_applied() -> None:

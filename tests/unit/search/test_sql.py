@@ -30,6 +30,12 @@ def test_equal_arguments_do_not_change_the_text() -> None:
     assert sql("{} {}", 1, 1).numbered()[0] == sql("{} {}", 1, 2).numbered()[0]
 
 
+def test_what_stands_in_several_places_has_its_arguments_once() -> None:
+    part = sql("a = {}", 1)
+    assert sql("{} OR {} OR b = {}", part, part, 2).numbered() == ("a = $1 OR a = $1 OR b = $2", [1, 2])
+    assert sql("{} OR {}", part, sql("a = {}", 1)).numbered() == ("a = $1 OR a = $2", [1, 1])
+
+
 def test_places_and_arguments_have_to_agree() -> None:
     with pytest.raises(ValueError, match="places"):
         sql("a = {}", 1, 2)
