@@ -11,7 +11,12 @@ import pytest
 import pytest_asyncio
 
 from fhirserver.fhir.validate import issues
+from fhirserver.interactions import run
+from fhirserver.interactions.call import Call
 from fhirserver.interactions.operations.definitions import DOCREF
+from fhirserver.interactions.permission import decided
+from fhirserver.policy.principal import Principal, Role
+from fhirserver.policy.scopes import parse_all
 from tests.db.search.oracle import date_holds
 from tests.support.server import BASE
 from tests.uscore.chart import FORM, found
@@ -187,6 +192,24 @@ async def test_it_stands_on_the_type_alone(http: httpx.AsyncClient) -> None:
     assert (await http.get("/$docref?patient=a")).status_code == 404
     assert (await http.get("/Patient/$docref?patient=a")).status_code == 404
     assert (await http.get("/DocumentReference/1/$docref?patient=a")).status_code == 404
+
+
+async def test_nobody_sees_the_documents_of_others(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the restriction of a search: another's are none, and what the scope leaves out is not there."""
+    role = Role("patient", parse_all(["patient/*.rs"]))
+    scopes = parse_all(["patient/DocumentReference.s?status=current"])
+    caller = Principal("a", scopes, patient="summed-up", own=("summed-up",), roles=(role,))
+
+    def decided_for_them(call: Call) -> None:
+        call.principal = caller
+        decided(call)
+
+    monkeypatch.setattr(run, "decided", decided_for_them)
+    assert await ids(http) == ["ccd-new", "note-new", "untyped", "by-profile"]
+    assert await ids(http, ("start", "2022")) == ["ccd-new"]
+    assert (await docref(http, ("patient", "another")))["total"] == 0
 
 
 def period(document: Resource) -> Resource | None:
