@@ -9,15 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _ANY_TYPE: Final[dict[str, frozenset[str]]] = {
-    "status": frozenset(
-        {
-            *("final", "completed", "finished", "active", "current", "available", "registered"),
-            *("preliminary", "amended", "planned", "stopped"),
-        }
-    ),
+    "status": frozenset({"final", "completed", "finished", "active", "current", "available"}),
     "clinical-status": frozenset({"active", "resolved"}),
     "verification-status": frozenset({"confirmed"}),
     "lifecycle-status": frozenset({"active", "completed", "in-progress"}),
@@ -50,6 +45,7 @@ _BY_TYPE: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("CarePlan", "category"): frozenset({"assess-plan"}),
     ("AllergyIntolerance", "category"): frozenset({"food", "medication", "environment"}),
     ("AllergyIntolerance", "type"): frozenset({"allergy", "intolerance"}),
+    ("MedicationRequest", "status"): frozenset({"stopped"}),
     ("MedicationRequest", "category"): frozenset({"community", "outpatient", "inpatient"}),
     ("Encounter", "class"): frozenset({"amb", "emer", "imp", "wellness"}),
     ("Claim", "priority"): frozenset({"normal"}),

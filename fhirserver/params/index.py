@@ -24,6 +24,7 @@ from fhirserver.params import (
     token,
     uri,
 )
+from fhirserver.params.closed import closed_params
 from fhirserver.params.entries import ORD_ABSENT, Entries, Node
 from fhirserver.params.extract import extractor
 from fhirserver.params.facts import (
@@ -85,6 +86,7 @@ def _plan(
     own = resource_type in COMPARTMENTS
     coded = PATIENT_CODED.get(resource_type)
     versioned = steps.keys() >= VERSIONED
+    closed = closed_params(keys, resource_type, registry.for_type(resource_type))
     paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
 
     def plan(id_: str, resource: dict[str, Any]) -> Entries:
@@ -104,6 +106,7 @@ def _plan(
             entries.compartments.append(keys.target(resource_type, id_))
         if versioned and found.keys() >= VERSIONED:
             uri.put_version(keys, resource_type, "url", found["url"], found["version"], entries)
+        entries.tok.extend(one.key for one in closed if one.lacks(found))
         for code, other in paired:
             if code in found and other in found:
                 entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import date, number, quantity, reference, special, string, token, uri
+from fhirserver.params import closed, date, number, quantity, reference, special, string, token, uri
 from fhirserver.params.condition import Condition, Scope, unsupported_modifier
 from fhirserver.params.facts import CLINICAL_DATES, is_patient, node_types
 from fhirserver.params.kinds import Value
@@ -20,7 +20,8 @@ def compile(scope: Scope, param: SearchParam, modifier: str | None, values: Sequ
     given = cast(Any, values)
     match param.type:
         case "token":
-            return token.compile(scope, code, modifier, given, node_types(param, of))
+            found = token.compile(scope, code, modifier, given, node_types(param, of))
+            return closed.driven(scope, param, given, found) if modifier == "not" else found
         case "date" if CLINICAL_DATES.get(of) == code:
             return date.compile_clinical(scope, code, modifier, given)
         case "date":
