@@ -20,6 +20,7 @@ from fhirserver.interactions.permission import is_restricted
 from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.search import compile as compiled
 from fhirserver.search import include, page
+from fhirserver.search.doubts import doubts
 from fhirserver.search.page import Cursor
 from fhirserver.search.parse import parse
 from fhirserver.search.query import SearchQuery
@@ -51,11 +52,12 @@ async def search(connection: Connection, call: Call) -> Answer:
     path = call.path.removesuffix("_search").strip("/")
     bound = page.binding(call.type, query.applied, call.principal.id, path)
     if query.counts_only:
+        total = await _count(connection, call, query, None)
         body = bundle(
             "searchset",
-            _remarks(query.warnings),
+            _remarks(query.warnings, () if total else doubts(query)),
             [Link("self", page.link(call.base, path, query.applied))],
-            total=(total := await _count(connection, call, query, None)),
+            total=total,
         )
         return Answer(200, body, is_empty=not total)
     cursor = _cursor(call, query, bound)
@@ -69,7 +71,7 @@ async def search(connection: Connection, call: Call) -> Answer:
     remarks = (*query.warnings, *([f"only {INCLUDED_MAX} included resources are given"] if cut_off else []))
     body = bundle(
         "searchset",
-        entries + _remarks(remarks),
+        entries + _remarks(remarks, () if versions or cursor else doubts(query)),
         _links(call, query, path, bound, found),
         total=total,
     )
@@ -146,10 +148,13 @@ async def _included(
     return found[:INCLUDED_MAX], len(found) > INCLUDED_MAX
 
 
-def _remarks(warnings: Sequence[str]) -> list[Entry]:
-    if not warnings:
-        return []
-    return [outcome_entry(outcome(*(Issue("warning", "not-supported", text) for text in warnings)))]
+def _remarks(warnings: Sequence[str], doubts: Sequence[str]) -> list[Entry]:
+    """What was left out, and what may explain that nothing was found."""
+    issues = [
+        *(Issue("warning", "not-supported", text) for text in warnings),
+        *(Issue("information", "informational", text) for text in doubts),
+    ]
+    return [outcome_entry(outcome(*issues))] if issues else []
 
 
 def _links(call: Call, query: SearchQuery, path: str, bound: bytes, found: page.Page) -> list[Link]:

@@ -12,6 +12,8 @@ from typing import Final
 from fhirserver.db.sql import Fragment, sql
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.fhir.suggest import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,4 +150,7 @@ class UnsupportedModifier(NotSupported):
 def unsupported_modifier(code: str, modifier: str, known: tuple[str, ...]) -> UnsupportedModifier:
     """The error that names what would be supported."""
     names = ", ".join(name if name.startswith("a ") else f":{name}" for name in known)
-    return UnsupportedModifier(f"modifier :{modifier} is not supported on '{code}'; supported: {names}")
+    types = ENDPOINT_TYPES if any(name.startswith("a ") for name in known) else frozenset()
+    meant = nearest(modifier, {*known, *types}, 1)
+    hint = f"; did you mean :{meant[0]}?" if meant else ""
+    return UnsupportedModifier(f"modifier :{modifier} is not supported on '{code}'; supported: {names}{hint}")

@@ -17,7 +17,7 @@ from fhirserver.db.sql import Fragment, and_, or_, sql, table
 from fhirserver.errors import Invalid, NotSupported
 from fhirserver.fhir import reference, ucum
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import date
+from fhirserver.params import date, spelling
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import Condition, Ids, Rank, Rids, Scope, Span, exists
 from fhirserver.params.date import DateValue
@@ -34,10 +34,12 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,4}(\.[0-9]{1,20})?")
 
 
 def parse_id(text: str) -> str:
-    """A value of `_id`; what can be no id matches nothing, so it is passed on."""
+    """A value of `_id`; what can be no id matches nothing, so it is passed on, but for a path."""
     value = syntax.unescape(text)
     if not value:
         raise Invalid("_id must not be empty")
+    if "/" in value:
+        raise Invalid(f"'{text}' is not an id{spelling.of_id(value)}")
     return value
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from fhirserver.db.sql import not_
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import hot
+from fhirserver.params import hot, spelling
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import Condition, Rank, Scope, Tokens, has_keys, unsupported_modifier
 from fhirserver.params.entries import Entries, Indexer, Node
@@ -49,7 +49,7 @@ def parse(text: str) -> TokenValue:
         case [system, code] if code:
             return TokenValue(system, code)
         case _:
-            raise Invalid(f"'{text}' is not code, system|code, |code or system|")
+            raise Invalid(f"'{text}' is not code, system|code, |code or system|{spelling.of_token(text)}")
 
 
 Pair = tuple[str | None, str | None]

@@ -28,6 +28,12 @@ DEFINED: Final = frozenset(
 """What R4 defines for all types and this server does not offer yet."""
 
 
+CONTROLS: Final = frozenset(
+    {"_count", "_elements", "_has", "_include", "_revinclude", "_sort", "_summary", "_total", "_type"}
+)
+"""What may be meant by a name that no SearchParameter has, besides these."""
+
+
 class UnknownParameter(NotSupported):
     """The type has no such parameter, or this server none: ignored when the caller is lenient."""
 
@@ -155,6 +161,6 @@ def alike(name: str, known: frozenset[str]) -> str:
 
 def unknown(resource_type: str, code: str, registry: Registry) -> UnknownParameter:
     """The error for a name that is no parameter of the type."""
-    names = registry.nearest(resource_type, code)
+    names = nearest(code, {*registry.for_type(resource_type), *CONTROLS})
     hint = f"; alike: {', '.join(names)}" if names else ""
     return UnknownParameter(f"{resource_type} has no search parameter '{code}'{hint}")

@@ -89,7 +89,7 @@ async def test_a_transaction_does_not_say_which_entry_failed_microsoft_fhir_serv
         (entry("PUT", "Patient/x", patient(id="y")), 400, "Bundle.entry[2]"),
         (
             entry("POST", "Patient", patient(birthDate="1970-13-01")),
-            422,
+            400,
             "Bundle.entry[2].resource.birthDate",
         ),
         (entry("GET", "Patient/nobody"), 404, "Bundle.entry[2]"),
