@@ -34,12 +34,12 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,4}(\.[0-9]{1,20})?")
 
 
 def parse_id(text: str) -> str:
-    """A value of `_id`; what can be no id matches nothing, so it is passed on, but for a path."""
+    """A value of `_id`; what can be no id matches nothing, so it is passed on, but for a reference."""
     value = syntax.unescape(text)
     if not value:
         raise Invalid("_id must not be empty")
-    if "/" in value:
-        raise Invalid(f"'{text}' is not an id{spelling.of_id(value)}")
+    if (found := reference.parse(value)).type is not None and found.id is not None:
+        raise Invalid(f"'{text}' is not an id{spelling.did_you_mean([found.id])}")
     return value
 
 

@@ -98,12 +98,6 @@ def of_reference(text: str) -> str | None:
     return did_you_mean(f"{type_}/{found[2]}" for type_ in types) if types or "/" in text else None
 
 
-def of_id(text: str) -> str:
-    """Of a path where an id alone stands."""
-    tail = text.rstrip("/").rpartition("/")[2]
-    return did_you_mean([tail] if is_id(tail) else [])
-
-
 def of_token(text: str) -> str:
     """Of too many bars: one of them is part of a value."""
     head, _, tail = text.partition("|")
