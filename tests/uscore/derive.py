@@ -39,7 +39,7 @@ class Search:
 
 def searches(demands: Demands, chart: Literal) -> Iterator[Search]:
     """All searches of a type; for codes without a witness none."""
-    singles = [(param.code,) for param in demands.params]
+    singles = [(param.code,) for param in (*demands.params, *demands.more)]
     for codes in [*singles, *demands.combinations]:
         params = [demands.param(code) for code in codes]
         for number, witness in enumerate(witnesses(params, chart)):
@@ -48,7 +48,7 @@ def searches(demands: Demands, chart: Literal) -> Iterator[Search]:
 
 def unwitnessed(demands: Demands, chart: Literal) -> set[tuple[str, ...]]:
     """Parameters and combinations for which no resource of the data has values."""
-    asked = [*((param.code,) for param in demands.params), *demands.combinations]
+    asked = [*((param.code,) for param in (*demands.params, *demands.more)), *demands.combinations]
     return {codes for codes in asked if not witnesses([demands.param(code) for code in codes], chart)}
 
 

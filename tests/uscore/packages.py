@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,17 +43,26 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What a version wants of one type. `combinations` are tuples of codes that stand together."""
+    """What a version wants of one type. `combinations` are tuples of codes that stand together; `more` are
+    the parameters that the package defines without listing them for the server."""
 
     type: str
     params: tuple[Definition, ...]
+    more: tuple[Definition, ...]
     combinations: tuple[tuple[str, ...], ...]
     includes: tuple[str, ...]
     reverse_includes: tuple[str, ...]
     operations: tuple[str, ...]
 
     def param(self, code: str) -> Definition:
-        return next(one for one in self.params if one.code == code)
+        return next(one for one in (*self.params, *self.more) if one.code == code)
+
+    def as_built(self, own: Mapping[tuple[str, str], Definition]) -> Demands:
+        """The same by the definitions that the server was given, which may be those of another version."""
+        params, more = (
+            tuple(own.get((one.base, one.code), one) for one in some) for some in (self.params, self.more)
+        )
+        return replace(self, params=params, more=more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,7 @@ def _demands(rest: Resource, definitions: dict[str, Definition]) -> Demands:
     return Demands(
         type=rest["type"],
         params=announced,
+        more=tuple(one for one in definitions.values() if one.base == rest["type"] and one not in announced),
         combinations=tuple(
             tuple(part["valueString"] for part in extension["extension"] if part["url"] == "required")
             for extension in rest["extension"]

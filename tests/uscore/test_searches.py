@@ -49,6 +49,8 @@ WITHOUT_DATA = {
         # the expression looks for a nested extension, which this extension does not have
         ("Condition", "asserted-date"),
         ("Condition", "patient", "asserted-date"),
+        # another extension than that of later versions, which the charts have
+        ("Patient", "gender-identity"),
         # no response of the charts has a tag
         ("QuestionnaireResponse", "_tag"),
         ("QuestionnaireResponse", "patient", "_tag"),
@@ -98,7 +100,7 @@ async def test_every_search_of_the_package(
     matches: dict[tuple[str, tuple[str, ...], str], int] = {}
     made = empty = 0
     for demands in package(igs, version).types:
-        for one in searches(demands, chart):
+        for one in searches(demands.as_built(own), chart):
             if any((one.type, code) in OWN and (one.type, code) not in own for code in one.codes):
                 continue
             expected = sorted(map(path_of, chart.found(one.type, one.clauses)))
