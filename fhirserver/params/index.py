@@ -106,7 +106,9 @@ def _plan(
             entries.compartments.append(keys.target(resource_type, id_))
         if versioned and found.keys() >= VERSIONED:
             uri.put_version(keys, resource_type, "url", found["url"], found["version"], entries)
-        entries.tok.extend(one.key for one in closed if one.lacks(found))
+        others = [one.key for one in closed if one.lacks(found)]
+        entries.keys.extend(others)  # by which the janitor finds its rows of `tok`
+        entries.tok.extend(others)
         for code, other in paired:
             if code in found and other in found:
                 entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhirserver.fhir.structure import value_set
-from fhirserver.params.closed import closed_codes
-from tests.db.search.harness import REGISTRY, Runner
+from fhirserver.params.closed import closed_codes, other_key
+from tests.db.search.harness import INDEX, KEYS, REGISTRY, Runner
 from tests.db.search.oracle import token_holds
 
 SYSTEMS = {
@@ -81,6 +81,15 @@ def test_not_is_what_is_left(runner: Runner, question: tuple[str, list[str]], so
     }
     assert runner.ids(f"{type_}?status:not={','.join(values)}{sort}") == expected
     assert runner.run(runner.harness.count(f"{type_}?status:not={','.join(values)}")) == len(expected)
+
+
+def test_the_janitor_finds_their_rows() -> None:
+    """By the keys of the row: `tok` has no other way to the rows of a version."""
+    for one in POPULATION:
+        entries = INDEX(one["resourceType"], one["id"], one)
+        assert set(entries.tok) <= set(entries.keys[1:])
+        lacking = other_key(KEYS, one["resourceType"], "status") in entries.tok
+        assert lacking is ("status" not in one)
 
 
 def test_which_elements_they_are() -> None:
