@@ -18,7 +18,7 @@ from fhirserver.interactions.permission import decided
 from fhirserver.policy.principal import Principal, Role
 from fhirserver.policy.scopes import parse_all
 from tests.db.search.oracle import date_holds
-from tests.support.server import BASE
+from tests.support.server import BASE, serving
 from tests.uscore.chart import FORM, found
 from tests.uscore.literal import Literal, path_of, span
 from tests.uscore.packages import VERSIONS, Resource, package
@@ -168,6 +168,20 @@ async def test_the_self_link_gives_the_same_documents(http: httpx.AsyncClient) -
         (self_link,) = [link["url"] for link in bundle["link"] if link["relation"] == "self"]
         assert self_link.startswith(f"{BASE}/DocumentReference?")
         assert (await http.get(self_link)).json() == bundle
+
+
+async def test_many_documents_come_in_pages(http: httpx.AsyncClient, database: str) -> None:
+    """Whose links go on as a search does."""
+    whole = await ids(http)
+    async with serving(database, base_url=BASE, count_default=3) as small:
+        seen: list[str] = []
+        url: str | None = f"{PATH}?patient=summed-up"
+        while url is not None:
+            page = (await small.get(url)).json()
+            assert page["total"] == len(whole)
+            seen += [entry["resource"]["id"] for entry in page["entry"]]
+            url = next((link["url"] for link in page["link"] if link["relation"] == "next"), None)
+    assert seen == whole
 
 
 @pytest.mark.parametrize(
