@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 1
 
 _ANY_TYPE: Final[dict[str, frozenset[str]]] = {
-    "status": frozenset({"final", "completed", "finished", "active", "current", "available"}),
+    "status": frozenset(
+        {
+            *("final", "completed", "finished", "active", "current", "available", "registered"),
+            *("preliminary", "amended", "planned", "stopped"),
+        }
+    ),
     "clinical-status": frozenset({"active", "resolved"}),
     "verification-status": frozenset({"confirmed"}),
     "lifecycle-status": frozenset({"active", "completed", "in-progress"}),
@@ -45,7 +50,6 @@ _BY_TYPE: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("CarePlan", "category"): frozenset({"assess-plan"}),
     ("AllergyIntolerance", "category"): frozenset({"food", "medication", "environment"}),
     ("AllergyIntolerance", "type"): frozenset({"allergy", "intolerance"}),
-    ("MedicationRequest", "status"): frozenset({"stopped"}),
     ("MedicationRequest", "category"): frozenset({"community", "outpatient", "inpatient"}),
     ("Encounter", "class"): frozenset({"amb", "emer", "imp", "wellness"}),
     ("Claim", "priority"): frozenset({"normal"}),
