@@ -23,6 +23,7 @@ from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.search import compile as compiled
 from fhirserver.search import discrepancy, narrow, page
 from fhirserver.search.context import Context
+from fhirserver.search.doubts import doubts
 from fhirserver.search.page import Cursor
 from fhirserver.search.parse import parse
 from fhirserver.search.query import SearchQuery
@@ -55,13 +56,15 @@ async def search(connection: Connection, call: Call) -> Answer:
     bound = page.binding(call.type, query.applied, call.principal.id, path)
     cursor = None if query.counts_only else _cursor(call, query, bound)
     context = context_of(call, cursor.snapshot if cursor else None)
+    asked = query
     query = await understood(connection, services, context, query)
     if query.counts_only:
+        total = await _count(connection, call, query, None)
         body = bundle(
             "searchset",
-            _remarks(query.warnings, ()),
+            _remarks(query.warnings, (), () if total else doubts(asked)),
             [Link("self", page.link(call.base, path, query.applied))],
-            total=(total := await _count(connection, call, query, None)),
+            total=total,
         )
         return Answer(200, body, is_empty=not total)
     rows = await _rows(connection, context, query, cursor)
@@ -76,9 +79,10 @@ async def search(connection: Connection, call: Call) -> Answer:
     ]
     more, remarks = await included(connection, call, query, versions, cursor.snapshot if cursor else None)
     entries += [search_entry(call.base, version, "include") for version in more]
+    warnings = (*query.warnings, *discrepancy.remarks(query, versions))
     body = bundle(
         "searchset",
-        entries + _remarks((*query.warnings, *discrepancy.remarks(query, versions)), remarks),
+        entries + _remarks(warnings, remarks, () if versions or cursor else doubts(asked)),
         _links(call, query, path, bound, found),
         total=total,
     )
@@ -141,10 +145,12 @@ async def _count(connection: Connection, call: Call, query: SearchQuery, at_most
     return int(count)
 
 
-def _remarks(ignored: Sequence[str], left_out: Sequence[str]) -> list[Entry]:
+def _remarks(ignored: Sequence[str], left_out: Sequence[str], doubts: Sequence[str]) -> list[Entry]:
+    """What was ignored, what was left out, and what may explain that nothing was found."""
     issues = [
         *(Issue("warning", "not-supported", text) for text in ignored),
         *(Issue("warning", "too-costly", text) for text in left_out),
+        *(Issue("information", "informational", text) for text in doubts),
     ]
     return [outcome_entry(outcome(*issues))] if issues else []
 

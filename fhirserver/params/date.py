@@ -18,6 +18,7 @@ from fhirserver.db.sql import Fragment, and_, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir import dates
 from fhirserver.fhir.keys import Keys
+from fhirserver.params import spelling
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     Condition,
@@ -69,8 +70,10 @@ def parse(text: str, zone: tzinfo) -> DateValue:
     try:
         lo, hi = dates.bounds(written.replace(" ", "+"), zone)
     except ValueError as error:
-        prefixes = ", ".join(sorted(syntax.PREFIXES))
-        raise Invalid(f"'{text}' is not a date, optionally after one of {prefixes}: {error}") from None
+        hint = spelling.of_date(text)
+        raise Invalid(
+            f"'{text}' is not a date, optionally after one of {spelling.prefixes()}: {error}{hint}"
+        ) from None
     return DateValue(prefix, lo, hi)
 
 

@@ -149,6 +149,16 @@ def is_single(param: SearchParam, resource_type: str) -> bool:
     return len({element_path(way, resource_type) for way in ways}) == 1
 
 
+@lru_cache(maxsize=8_192)
+def is_required(param: SearchParam, resource_type: str) -> bool:
+    """Whether every resource has to have the one element that holds the values."""
+    ways = routes_of(param, resource_type)
+    if ways is None or len(ways) != 1 or len(ways[0]) != 1:
+        return False
+    element = _element(resource_type, ways[0][0].key)
+    return element is not None and element.min > 0
+
+
 def element_path(way: Route, resource_type: str) -> tuple[str, ...]:
     """The element names of a route, a choice without its type: (`Observation`, `value`)."""
     names = [resource_type]

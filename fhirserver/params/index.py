@@ -31,6 +31,7 @@ from fhirserver.params import (
     token,
     uri,
 )
+from fhirserver.params.closed import closed_params
 from fhirserver.params.entries import ORD_ABSENT, Entries, Node
 from fhirserver.params.extract import extractor
 from fhirserver.params.facts import (
@@ -128,6 +129,7 @@ def _plan(
     coded = PATIENT_CODED.get(resource_type)
     versioned = steps.keys() >= VERSIONED
     listed = listing.indexer(keys, resolve) if resource_type == "List" else None
+    closed = closed_params(keys, resource_type, registry.for_type(resource_type))
     paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
 
     def plan(id_: str, resource: dict[str, Any]) -> Entries:
@@ -151,6 +153,9 @@ def _plan(
             uri.put_version(keys, resource_type, "url", found["url"], found["version"], entries)
         if listed is not None:
             listed(resource, entries)
+        others = [one.key for one in closed if one.lacks(found)]
+        entries.keys.extend(others)  # by which the janitor finds its rows of `tok`
+        entries.tok.extend(others)
         for code, other in paired:
             if code in found and other in found:
                 entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))

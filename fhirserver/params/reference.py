@@ -24,8 +24,8 @@ from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.reference import Reference
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
+from fhirserver.params import spelling, token
 from fhirserver.params import text as syntax
-from fhirserver.params import token
 from fhirserver.params.condition import Condition, Driver, Patients, Rank, Scope, has_keys, under_keys
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.facts import is_patient, is_wide
@@ -69,6 +69,9 @@ def parse(
         types = (type_modifier,) if type_modifier else targets or tuple(sorted(ENDPOINT_TYPES))
         return ReferenceValue(tuple(t for t in types if t in ENDPOINT_TYPES), value)
     found = reference.parse(value, own_bases)
+    misspelt = spelling.of_reference(value) if found.type is None else None
+    if misspelt is not None:
+        raise Invalid(f"'{text}' is not an id, Type/id or URL{misspelt}")
     if found.is_conditional:
         raise Invalid(f"'{text}' is a search, not a reference")
     if found.type is not None and type_modifier not in (None, found.type):

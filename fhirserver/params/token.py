@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from fhirserver.db.sql import not_
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import every, hot, wording
+from fhirserver.params import every, hot, spelling, wording
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     Condition,
@@ -100,7 +100,7 @@ def parse(text: str) -> TokenValue:
         case [system, code] if code:
             return TokenValue(system, code)
         case _:
-            raise Invalid(f"'{text}' is not code, system|code, |code or system|")
+            raise Invalid(f"'{text}' is not code, system|code, |code or system|{spelling.of_token(text)}")
 
 
 Pair = tuple[str | None, str | None]
