@@ -1,15 +1,20 @@
 """Chains that other servers refuse or cannot finish."""
 
+import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
 
+from tests.http.complaints.test_cost import multiply
 from tests.http.support import Resource, found, put
+from tests.support.statements import recorded, work
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Http = httpx.AsyncClient
 OID = "urn:oid:2.999.1.2.3.4"
+MANY = 10_000
+ROWS_MAX = 500
 
 
 def provenance(target: str) -> Resource:
@@ -63,3 +68,18 @@ async def test_an_unqualified_chain_by_id_finds_nothing_hapi_fhir_8025(http: Htt
     assert await ids(http, "DocumentReference?subject._id=p1") == {"doc1"}
     assert await ids(http, "DocumentReference?subject._id=p1,d1") == {"doc1", "doc2"}
     assert await ids(http, "DocumentReference?subject._id=nobody,d1") == {"doc2"}
+
+
+async def test_unqualified_chains_explode_hapi_fhir_8247(http: Http, connection: asyncpg.Connection) -> None:
+    """What a Provenance is about may be of any type: one statement, which looks at few rows of many."""
+    elsewhere = {**provenance("Patient/elsewhere"), "id": "elsewhere"}
+    await multiply(connection, await put(http, elsewhere), MANY)
+    for asked, expected in [
+        (f"{OID}|IPF-1", {"prov1"}),
+        (f"{OID}|IPF-2,{OID}|IPF-1", {"prov1", "prov2"}),
+        (f"{OID}|nothing", set()),
+    ]:
+        with recorded() as statements:
+            assert await ids(http, f"Provenance?target.identifier={asked}") == expected
+        assert len(statements) == 1
+        assert await work(connection, statements) < ROWS_MAX
