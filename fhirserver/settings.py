@@ -150,6 +150,7 @@ class Settings(BaseSettings):
         10_000, ge=1, description="Codes that `:in`, `:not-in`, `:above` and `:below` may stand for."
     )
     includes_max: int = Field(10, ge=0, description="`_include` and `_revinclude` parameters in a request.")
+    include_iterate_max: int = Field(5, ge=1, le=100, description="Rounds of `_include:iterate` for a page.")
 
     # -- the database
     statement_timeout_s: float = Field(30, gt=0, description="Longest single SQL statement.")

@@ -45,6 +45,23 @@ class Fragment:
                 pieces.append(f"${len(values)}")
             pieces.append(texts[index])
 
+    def flat(self, kept: Fragment) -> tuple[tuple[str, ...], tuple[object, ...]]:
+        """Its texts and arguments with all fragments in it spliced, but for `kept`, which stays one."""
+        texts: list[str] = [""]
+        args: list[object] = []
+        self._splice(kept, texts, args)
+        return tuple(texts), tuple(args)
+
+    def _splice(self, kept: Fragment, texts: list[str], args: list[object]) -> None:
+        texts[-1] += self.texts[0]
+        for index, arg in enumerate(self.args, 1):
+            if isinstance(arg, Fragment) and arg is not kept:
+                arg._splice(kept, texts, args)
+            else:
+                args.append(arg)
+                texts.append("")
+            texts[-1] += self.texts[index]
+
     def __repr__(self) -> str:
         return f"<Fragment {self.numbered()[0]}>"
 
@@ -116,9 +133,17 @@ def table(resource_type: str) -> Fragment:
     return Fragment((partition(resource_type),))
 
 
+def type_names(resource_types: Iterable[str]) -> Fragment:
+    """Names of types as an SQL array. Raises KeyError for anything but an R4 type."""
+    names = list(resource_types)
+    if unknown := [name for name in names if name not in ENDPOINT_TYPES]:
+        raise KeyError(unknown[0])
+    return Fragment(("'{" + ",".join(names) + "}'::text[]",))
+
+
 @cache
-def text_literal(resource_type: str) -> Fragment:
-    """A type's name as an SQL string. Raises KeyError for anything but an R4 type."""
+def name_literal(resource_type: str) -> Fragment:
+    """A type's name as an SQL literal. Raises KeyError for anything but an R4 type."""
     if resource_type not in ENDPOINT_TYPES:
         raise KeyError(resource_type)
-    return Fragment((f"'{resource_type}'::text",))
+    return Fragment((f"'{resource_type}'",))

@@ -16,13 +16,14 @@ _SEPARATOR = "\x1f"
 class Keys:
     """Hashes for one tenant. `secret` is 16 to 64 bytes."""
 
-    __slots__ = ("_cached", "_inside", "_key", "_place", "tenant")
+    __slots__ = ("_anywhere", "_cached", "_inside", "_key", "_place", "tenant")
 
     def __init__(self, secret: bytes, tenant: int) -> None:
         self.tenant = tenant
         self._key = blake2b(str(tenant).encode(), key=secret, digest_size=32).digest()
         self._place = b""
         self._cached = lru_cache(maxsize=65_536)(self._hash)
+        self._anywhere = self._cached
         self._inside: dict[str, Keys] = {}
 
     def inside(self, place: str) -> Keys:
@@ -36,6 +37,7 @@ class Keys:
             found.tenant, found._key = self.tenant, self._key
             found._place, found._inside = blake2b(place.encode(), digest_size=16).digest(), {}
             found._cached = lru_cache(maxsize=4_096)(found._hash)
+            found._anywhere = self._anywhere
         return found
 
     def _hash(self, text: str) -> int:
@@ -49,6 +51,14 @@ class Keys:
     def param(self, resource_type: str, code: str) -> int:
         """Key of a search parameter on a type."""
         return self._cached(f"param{_SEPARATOR}{resource_type}{_SEPARATOR}{code}")
+
+    def uri(self, text: str) -> int:
+        """Key of a URI or canonical URL, `url|version` included.
+
+        It is indexed as `param(...) ^ uri(...)`, by the resource that has it as well as by those that
+        refer to it, so that a chain joins on it like on `target`.
+        """
+        return self._anywhere(f"uri{_SEPARATOR}{text}")
 
     def target(self, resource_type: str, id_: str) -> int:
         """Key of a resource's identity (`Type/id`), the column `resource.idk`.

@@ -9,7 +9,7 @@ https://hl7.org/fhir/R4/search.html#token, https://hl7.org/fhir/R4/search.html#r
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from fhirserver.db.pool import Connection
@@ -84,6 +84,8 @@ class _Meaning:
     connection: Connection
     services: Services
     context: Context
+    expanded: dict[tuple[ValueSetValue, ...], dict[str, set[str]]] = field(default_factory=dict)
+    """What value sets have been found to hold; a chain to many types asks for the same ones of each."""
 
     @property
     def _stored(self) -> Stored:
@@ -100,7 +102,8 @@ class _Meaning:
         values = cast(Any, clause.values)
         match param.type:
             case "token" if modifier in ("in", "not-in"):
-                codes = await self._codes(values)
+                if (codes := self.expanded.get(values)) is None:
+                    codes = self.expanded[values] = await self._codes(values)
                 return Clause(
                     param, "not" if modifier == "not-in" else None, _tokens(param, resource_type, codes)
                 )
@@ -186,11 +189,11 @@ class _Meaning:
     # -- canonical URLs
 
     async def _canonicals(self, values: Sequence[ReferenceValue]) -> tuple[ReferenceValue, ...]:
-        """What is named by its id by its URLs: that of its place here, and the one that it has."""
+        """What is named by its id by its URLs as well: that of its place here, and the one that it has."""
         found: list[ReferenceValue] = []
         for value in values:
+            found.append(value)
             if value.id is None:
-                found.append(value)
                 continue
             if len(value.types) > TYPES_MAX:
                 raise Invalid(

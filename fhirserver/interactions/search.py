@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,11 +16,12 @@ from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.bundle import Entry, Link, bundle, outcome_entry, search_entry
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Handling
+from fhirserver.interactions.including import included
 from fhirserver.interactions.meaning import understood
 from fhirserver.interactions.permission import is_restricted
 from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.search import compile as compiled
-from fhirserver.search import include, page
+from fhirserver.search import discrepancy, narrow, page
 from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor
 from fhirserver.search.parse import parse
@@ -32,8 +32,6 @@ TOTAL_CHEAP_MAX = 500
 """Matches up to which `Bundle.total` is counted unasked; beyond, `_total=accurate` asks for it."""
 TYPES_PLANNED_MAX = 8
 """Types up to which all are searched at once; of more, only those that have anything."""
-INCLUDED_MAX = 10_000
-"""Resources that includes add to one page at most; a warning says so when there are more."""
 
 
 async def search(connection: Connection, call: Call) -> Answer:
@@ -51,6 +49,8 @@ async def search(connection: Connection, call: Call) -> Answer:
         elements.check_elements(query.elements, query.types)
     if len(query.types) > TYPES_PLANNED_MAX:
         query = query.only(await _types(connection, call, query))
+    if narrow.is_wide(query):
+        query = narrow.narrowed(query, await _present(connection, call))
     path = call.path.removesuffix("_search").strip("/")
     bound = page.binding(call.type, query.applied, call.principal.id, path)
     cursor = None if query.counts_only else _cursor(call, query, bound)
@@ -59,7 +59,7 @@ async def search(connection: Connection, call: Call) -> Answer:
     if query.counts_only:
         body = bundle(
             "searchset",
-            _remarks(query.warnings),
+            _remarks(query.warnings, ()),
             [Link("self", page.link(call.base, path, query.applied))],
             total=(total := await _count(connection, call, query, None)),
         )
@@ -73,12 +73,11 @@ async def search(connection: Connection, call: Call) -> Answer:
         search_entry(call.base, version, "match", distance.extensions(version, around))
         for version in versions
     ]
-    included, cut_off = await _included(connection, call, query, versions)
-    entries += [search_entry(call.base, version, "include") for version in included]
-    remarks = (*query.warnings, *([f"only {INCLUDED_MAX} included resources are given"] if cut_off else []))
+    more, remarks = await included(connection, call, query, versions, cursor.snapshot if cursor else None)
+    entries += [search_entry(call.base, version, "include") for version in more]
     body = bundle(
         "searchset",
-        entries + _remarks(remarks),
+        entries + _remarks((*query.warnings, *discrepancy.remarks(query, versions)), remarks),
         _links(call, query, path, bound, found),
         total=total,
     )
@@ -89,6 +88,12 @@ async def _types(connection: Connection, call: Call, query: SearchQuery) -> list
     """The types that may have matches."""
     text, args = compiled.types_statement(query, context_of(call)).numbered()
     return [row["type"] for row in await connection.fetch(text, *args)]
+
+
+async def _present(connection: Connection, call: Call) -> frozenset[str]:
+    """The types that have rows."""
+    text, args = narrow.present_statement(context_of(call)).numbered()
+    return frozenset(row["type"] for row in await connection.fetch(text, *args))
 
 
 def _cursor(call: Call, query: SearchQuery, bound: bytes) -> Cursor | None:
@@ -133,31 +138,12 @@ async def _count(connection: Connection, call: Call, query: SearchQuery, at_most
     return int(count)
 
 
-async def _included(
-    connection: Connection, call: Call, query: SearchQuery, matches: Sequence[Version]
-) -> tuple[list[Version], bool]:
-    """The included resources, and whether there were more than allowed."""
-    if not query.includes or not matches:
-        return [], False
-    services = call.services
-    ids: dict[str, list[str]] = defaultdict(list)
-    for version in matches:
-        ids[version.type].append(version.id)
-    forward = any(not one.reverse for one in query.includes)
-    resources = [version.resource() for version in matches] if forward else []
-    targets = include.targets(query.includes, services.registry, services.own_bases, resources)
-    made = include.statement(context_of(call), query.includes, targets, ids, COLUMNS, INCLUDED_MAX + 1)
-    if made is None:
-        return [], False
-    text, args = made.numbered()
-    found = [Version.of(record) for record in await connection.fetch(text, *args)]
-    return found[:INCLUDED_MAX], len(found) > INCLUDED_MAX
-
-
-def _remarks(warnings: Sequence[str]) -> list[Entry]:
-    if not warnings:
-        return []
-    return [outcome_entry(outcome(*(Issue("warning", "not-supported", text) for text in warnings)))]
+def _remarks(ignored: Sequence[str], left_out: Sequence[str]) -> list[Entry]:
+    issues = [
+        *(Issue("warning", "not-supported", text) for text in ignored),
+        *(Issue("warning", "too-costly", text) for text in left_out),
+    ]
+    return [outcome_entry(outcome(*issues))] if issues else []
 
 
 def _links(call: Call, query: SearchQuery, path: str, bound: bytes, found: page.Page) -> list[Link]:

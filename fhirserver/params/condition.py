@@ -72,7 +72,8 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class TokenOf:
-    """The rows under an expression's value in `tok`, for conditions on another row."""
+    """The rows under an expression's value (or `any(...)` of its values) in `tok`, for conditions on
+    another row."""
 
     key: Fragment
 
@@ -181,6 +182,10 @@ def either(conditions: Sequence[Condition]) -> Condition:
     drivers = tuple(driver for condition in conditions for driver in condition.drivers)
     exact = all(condition.exact for condition in conditions)
     return Condition(filter_, drivers, max(condition.rank for condition in conditions), exact)
+
+
+class UnknownParameter(NotSupported):
+    """The type has no such parameter, or this server none: ignored when the caller is lenient."""
 
 
 class UnsupportedModifier(NotSupported):

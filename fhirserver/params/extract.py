@@ -21,7 +21,7 @@ from fhirserver.fhir.fhirpath.tree import Binary
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.params.walk import Composite, Found, Runner, Spot, composer, getter
 
-__all__ = ["Composite", "Extract", "Found", "Node", "extractor"]
+__all__ = ["Composite", "Extract", "Found", "Node", "extractor", "extractor_of"]
 
 Extract = Callable[[dict[str, Any]], Found]
 
@@ -41,12 +41,13 @@ def extractor(registry: Registry, resource_type: str) -> Extract:
     found = built.get(resource_type)
     if found is None:
         params = tuple(registry.for_type(resource_type).values())
-        found = built[resource_type] = _build(params, resource_type)
+        found = built[resource_type] = extractor_of(params, resource_type)
     return found
 
 
 @lru_cache(maxsize=512)
-def _build(params: tuple[SearchParam, ...], resource_type: str) -> Extract:
+def extractor_of(params: tuple[SearchParam, ...], resource_type: str) -> Extract:
+    """The same for these parameters alone."""
     root = Spot(resource_type)
     programs: list[Runner] = []
     merged: list[str] = []

@@ -12,7 +12,7 @@ from typing import Final
 from fhirserver.fhir.fhirpath.routes import Route, routes
 from fhirserver.fhir.fhirpath.tree import Call, TypeTest
 from fhirserver.fhir.fhirpath.types import type_name
-from fhirserver.fhir.structure import STRUCTURES, Element, structure, value_set
+from fhirserver.fhir.structure import ENDPOINT_TYPES, STRUCTURES, Element, structure, value_set
 from fhirserver.params.registry import SearchParam, r4
 
 CLINICAL_DATES: Final[Mapping[str, str]] = {
@@ -111,12 +111,26 @@ def unanswered(param: SearchParam, resource_type: str) -> str | None:
 
 @lru_cache(maxsize=8_192)
 def is_canonical(param: SearchParam, resource_type: str) -> bool:
-    """Whether a reference parameter names what it points at by canonical URL alone.
-
-    The index finds such a URL; from it to the resource that it identifies there is no key to follow.
-    """
+    """Whether a reference parameter names what it points at by canonical URL alone."""
     types = node_types(param, resource_type)
     return param.type == "reference" and bool(types) and "Reference" not in types
+
+
+@lru_cache(maxsize=8_192)
+def may_be_canonical(param: SearchParam, resource_type: str) -> bool:
+    """Whether some of a reference parameter's values may be canonical URLs."""
+    types = node_types(param, resource_type)
+    return param.type == "reference" and (not types or bool(types - {"Reference"}))
+
+
+TARGETS_FEW_MAX: Final = 8
+"""Types up to which the rows do not say which of them a reference points at. Part of the stored format."""
+
+
+@lru_cache(maxsize=8_192)
+def is_wide(param: SearchParam, resource_type: str) -> bool:
+    """Whether a reference may point at so many types that a chain has to know which to look at."""
+    return len(targets(param, resource_type) or ENDPOINT_TYPES) > TARGETS_FEW_MAX
 
 
 @lru_cache(maxsize=8_192)
@@ -157,13 +171,14 @@ def targets(param: SearchParam, resource_type: str) -> tuple[str, ...]:
     Narrower than what the parameter states: a criterion such as `resolve() is Patient` and the targets
     of the element itself count as well.
     """
+    stated = set() if "Resource" in param.targets else set(param.targets)
     found: set[str] = set()
     for way in routes_of(param, resource_type) or ():
         narrow = _way_targets(way, resource_type)
         if not narrow:
-            return param.targets
+            return tuple(sorted(stated))
         found |= narrow
-    stated = set(param.targets) or found
+    stated = stated or found
     return tuple(sorted(found & stated or stated))
 
 

@@ -20,6 +20,7 @@ from fhirserver.params import (
     mime,
     near,
     number,
+    ordering,
     phonetic,
     presence,
     quantity,
@@ -36,13 +37,12 @@ from fhirserver.params.facts import (
     UNIONS,
     implied_systems,
     is_mime_type,
-    is_patient,
     presence_bits,
     unanswered,
 )
 from fhirserver.params.inline import Run
 from fhirserver.params.reference import Resolve
-from fhirserver.params.registry import Registry, SearchParam, compartment_params
+from fhirserver.params.registry import Registry, SearchParam
 
 Index = Callable[[str, str, dict[str, Any]], Entries]
 """(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
@@ -170,7 +170,10 @@ def _step(
 ) -> _Step:
     bit = presence_bits(resource_type).get(param.code, 0)
     key = None if bit else presence.key_of(keys, resource_type, param.code)
-    return bit, key, _indexer(registry, param, keys, resolve, zone, resource_type)
+    run = _indexer(registry, param, keys, resolve, zone, resource_type)
+    if ordering.is_stored(param, resource_type):
+        run = ordering.indexer(keys, resource_type, param.code, run)
+    return bit, key, run
 
 
 def _indexer(
@@ -207,13 +210,7 @@ def _indexer(
         case "reference" if (resource_type, code) in INLINE:
             return None
         case "reference":
-            within = frozenset(
-                name
-                for name in COMPARTMENTS
-                if code in compartment_params(name, resource_type) and not inside
-            )
-            by_patient = is_patient(param, resource_type) and not inside
-            return reference.indexer(keys, resource_type, code, resolve, within, by_patient)
+            return reference.indexer(keys, param, resource_type, resolve, inside)
         case "composite":
             parts = [registry.get(resource_type, component.code) for component in param.components]
             systems = [implied_systems(part, resource_type) if part is not None else {} for part in parts]

@@ -12,7 +12,7 @@ from fhirserver.errors import Invalid, NotSupported
 from fhirserver.params import date, near, number, quantity, reference, string, token, uri
 from fhirserver.params import text as syntax
 from fhirserver.params.date import DateValue
-from fhirserver.params.facts import is_canonical, targets
+from fhirserver.params.facts import is_canonical, may_be_canonical, targets
 from fhirserver.params.near import NearValue
 from fhirserver.params.number import NumberValue
 from fhirserver.params.quantity import QuantityValue
@@ -73,13 +73,24 @@ def parse(param: SearchParam, resource_type: str, modifier: str | None, text: st
         case "reference", "above" | "below":
             return reference.parse_node(text, targets(param, resource_type), reading.own_bases)
         case "reference", _:
-            return plain(param.type, targets(param, resource_type), modifier, text, reading)
+            by_url = may_be_canonical(param, resource_type)
+            return plain(param.type, targets(param, resource_type), modifier, text, reading, by_url)
         case _:
             return plain(param.type, (), modifier, text, reading)
 
 
-def plain(type_: str, pointed: tuple[str, ...], modifier: str | None, text: str, reading: Reading) -> Plain:
-    """One value of any type but composite and special. Raises Invalid, NotSupported."""
+def plain(
+    type_: str,
+    pointed: tuple[str, ...],
+    modifier: str | None,
+    text: str,
+    reading: Reading,
+    by_url: bool = False,
+) -> Plain:
+    """One value of any type but composite and special. Raises Invalid, NotSupported.
+
+    `pointed`: the types that a reference may point at; `by_url`: perhaps by a canonical URL.
+    """
     match type_:
         case "date":
             return date.parse(text, reading.zone)
@@ -90,7 +101,7 @@ def plain(type_: str, pointed: tuple[str, ...], modifier: str | None, text: str,
         case "reference" if modifier == "identifier":
             return token.parse(text)
         case "reference":
-            return reference.parse(text, pointed, modifier, reading.own_bases)
+            return reference.parse(text, pointed, modifier, reading.own_bases, by_url)
         case "string":
             return string.parse(text)
         case "token":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from fhirserver.db.sql import Fragment, and_, or_, sql
+from fhirserver.db.sql import Fragment, and_, join, or_, sql
 from fhirserver.errors import Invalid, NotSupported
 from fhirserver.fhir import ucum
 from fhirserver.fhir.keys import Keys
@@ -142,12 +142,27 @@ def _within(value: NearValue) -> Fragment:
         Decimal(repr(min(value.latitude + margin, 90.0))),
     )
     angle = min(value.radius_m / _EARTH_RADIUS_M, math.pi)
-    haversine = sql(
+    return and_(band, sql("{} <= {}::float8", _haversine(value), math.sin(angle / 2) ** 2 + 1e-15))
+
+
+def _haversine(value: NearValue) -> Fragment:
+    """Half the angle between the position `x` and the place, squared sine of it."""
+    return sql(
         "power(sind((x.lo::float8 - {}::float8) / 2), 2) + cosd({}::float8) * cosd(x.lo::float8)"
-        " * power(sind((x.hi::float8 - {}::float8) / 2), 2) <= {}::float8",
+        " * power(sind((x.hi::float8 - {}::float8) / 2), 2)",
         value.latitude,
         value.latitude,
         value.longitude,
-        math.sin(angle / 2) ** 2 + 1e-15,
     )
-    return and_(band, haversine)
+
+
+def millimetres(scope: Scope, code: str, values: Sequence[NearValue]) -> Fragment:
+    """How far the row is from the nearest of the places, in millimetres; null without a position."""
+    return sql(
+        "(SELECT min(round({}::float8 * asin(least(1, sqrt({}))))::bigint) FROM qty x"
+        " WHERE x.rid = {}.rid AND x.key IS NOT DISTINCT FROM {})",
+        2_000 * _EARTH_RADIUS_M,
+        sql("least({})", join(", ", (_haversine(value) for value in values))),
+        scope.alias,
+        key_of(scope.keys, scope.resource_type, code),
+    )

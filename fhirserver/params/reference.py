@@ -5,6 +5,8 @@ https://hl7.org/fhir/R4/search.html#reference, https://hl7.org/fhir/R4/search.ht
 `:above` and `:below` in a hierarchy become plain ids before a search is compiled. A local reference has
 the key `param ^ target`. Where one element alone says whose the resource is, the reference to that
 Patient is `resource.ptk` and nothing else (see `facts.patient_path`).
+
+A canonical has `param ^ url` or `param ^ url|version`, as it is written, which is what a chain follows.
 """
 
 from __future__ import annotations
@@ -20,16 +22,21 @@ from fhirserver.errors import Invalid
 from fhirserver.fhir import reference
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.reference import Reference
-from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
 from fhirserver.params import text as syntax
 from fhirserver.params import token
 from fhirserver.params.condition import Condition, Driver, Patients, Rank, Scope, has_keys, under_keys
 from fhirserver.params.entries import Entries, Indexer, Node
+from fhirserver.params.facts import is_patient, is_wide
+from fhirserver.params.registry import SearchParam, compartment_params
 from fhirserver.params.token import TokenValue
 
 _RESOLVED_MAX: Final = 16_384
 _VERSION_LENGTH_MAX: Final = 64
+_URLS: Final = frozenset({"canonical", "uri", "url"})
+"""Types of values that refer by canonical URL."""
+
 MODIFIERS: Final = ("a resource type", "identifier", "above", "below", "missing")
 _PAIR: Final = re.compile(r"([A-Za-z]+)/[^/]+(/_history/[^/]+)?")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
@@ -37,7 +44,10 @@ _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 
 @dataclass(frozen=True, slots=True)
 class ReferenceValue:
-    """Local: the `types` that the id may be of, perhaps a version. Elsewhere: `url`, perhaps a version."""
+    """Local: the `types` that the id may be of, perhaps a version. Elsewhere: `url`, perhaps a version.
+
+    A URL below this server's base is both: what it stands for has that id, or that canonical URL.
+    """
 
     types: tuple[str, ...] = ()
     id: str | None = None
@@ -46,9 +56,14 @@ class ReferenceValue:
 
 
 def parse(
-    text: str, targets: tuple[str, ...], type_modifier: str | None, own_bases: tuple[str, ...]
+    text: str,
+    targets: tuple[str, ...],
+    type_modifier: str | None,
+    own_bases: tuple[str, ...],
+    by_url: bool = False,
 ) -> ReferenceValue:
-    """A search value. `targets` are the types the parameter may point at, none for any. Raises Invalid."""
+    """A search value. `targets` are the types the parameter may point at, none for any; `by_url`: it
+    may do so by canonical URL. Raises Invalid."""
     value = syntax.unescape(text)
     if reference.is_id(value):
         types = (type_modifier,) if type_modifier else targets or tuple(sorted(ENDPOINT_TYPES))
@@ -60,7 +75,8 @@ def parse(
         raise Invalid(f"'{text}' is not a reference to the type {type_modifier}")
     if found.is_local:
         assert found.type is not None
-        return ReferenceValue((found.type,), found.id, None, found.version)
+        url = value if by_url and found.version is None and ":" in value else None
+        return ReferenceValue((found.type,), found.id, url, found.version)
     if not _SCHEME.match(value):
         raise _misspelt(text, value)
     if type_modifier is not None and found.type is None:
@@ -126,8 +142,26 @@ def salt_of(keys: Keys, resource_type: str, code: str) -> int:
 
 
 def url_key(keys: Keys, resource_type: str, code: str, url: str, version: str | None = None) -> int:
-    """The key of a reference to elsewhere, or of a canonical."""
-    return keys.of("url", resource_type, code, url, *(() if version is None else (version,)))
+    """The key of a reference to elsewhere or of a canonical, as it is written."""
+    return salt_of(keys, resource_type, code) ^ keys.uri(url if version is None else f"{url}|{version}")
+
+
+def any_version_key(keys: Keys, resource_type: str, code: str, url: str) -> int:
+    """The second key of one that names a version, by which it is found without."""
+    return keys.param(resource_type, f"{code}|") ^ keys.uri(url)
+
+
+def url_keys(
+    keys: Keys, resource_type: str, code: str, url: str, version: str | None = None
+) -> tuple[int, ...]:
+    """The keys of those that name a URL: with that version, or with any and none."""
+    own = url_key(keys, resource_type, code, url, version)
+    return (own,) if version is not None else (own, any_version_key(keys, resource_type, code, url))
+
+
+def type_key(keys: Keys, resource_type: str, code: str, target: str) -> int:
+    """The key of a row that refers to a resource of a type, where that may be of nearly any type."""
+    return keys.of("to", resource_type, code, target)
 
 
 def versions_key(keys: Keys, resource_type: str, code: str, url: str, start: str) -> int:
@@ -154,57 +188,45 @@ def identifier_code(code: str) -> str:
 
 
 def indexer(
-    keys: Keys,
-    resource_type: str,
-    code: str,
-    resolve: Resolve,
-    compartments: frozenset[str],
-    is_patient: bool,
+    keys: Keys, param: SearchParam, resource_type: str, resolve: Resolve, inside: bool = False
 ) -> Indexer:
-    """Writes what `compile` asks for, and the compartments that this parameter puts the resource into."""
+    """Writes what `compile` asks for, and the compartments that this parameter puts the resource into.
+
+    `inside`: of a resource within the one that the row holds, whose patient and compartments it has not.
+    """
+    code = param.code
     salt = salt_of(keys, resource_type, code)
+    compartments = frozenset(
+        name for name in COMPARTMENTS if code in compartment_params(name, resource_type) and not inside
+    )
+    by_patient = is_patient(param, resource_type) and not inside
+    wide = is_wide(param, resource_type)
 
     def local(found: Reference, target: int, entries: Entries) -> None:
         if found.type in compartments:
             entries.compartments.append(target)
-        if is_patient and found.type == "Patient":
+        if by_patient and found.type == "Patient":
             entries.ptk = target
         else:
             entries.keys.append(salt ^ target)
             entries.tok.append(salt ^ target)
+            if wide and found.type is not None:
+                entries.keys.append(type_key(keys, resource_type, code, found.type))
         if found.version is not None and found.type is not None and found.id is not None:
             entries.keys.append(version_key(keys, resource_type, code, found.type, found.id, found.version))
 
-    def elsewhere(found: Reference, entries: Entries) -> None:
-        assert found.url is not None
-        key = url_key(keys, resource_type, code, found.url)
-        entries.keys.append(key)
-        entries.tok.append(key)
-        if found.version is not None:
-            entries.keys.append(url_key(keys, resource_type, code, found.url, found.version))
-
-    def canonical(literal: str, entries: Entries) -> None:
-        found = reference.parse_canonical(literal)
-        if not found.url:
-            return
-        elsewhere(found, entries)
-        if found.version:
-            starts = beginnings(found.version)
-            entries.keys.extend(versions_key(keys, resource_type, code, found.url, start) for start in starts)
-
     def index(nodes: Sequence[Node], entries: Entries) -> None:
         for value, type_ in nodes:
-            if isinstance(value, str):
-                canonical(value, entries)
-                continue
             direct = type_ == "Reference" and "reference" in value
             for literal in (value["reference"],) if direct else literals(value):
                 found, target = resolve(literal)
                 if found.is_local:
                     local(found, target, entries)
-                elif found.url is not None:
-                    elsewhere(found, entries)
-            if type_ == "Reference" and "identifier" in value:
+                elif type_ not in _URLS and found.url:
+                    _put_url(keys, resource_type, code, found.url, found.version, entries)
+            if type_ in _URLS:  # even where it looks like a reference to a resource of this server
+                _put_canonical(keys, resource_type, code, value, entries)
+            elif type_ == "Reference" and "identifier" in value:
                 one = value["identifier"]
                 pairs = [(one.get("system"), one.get("value"))]
                 token.put_exact(keys, resource_type, identifier_code(code), pairs, entries)
@@ -212,15 +234,39 @@ def indexer(
     return index
 
 
-def compile(scope: Scope, code: str, values: Sequence[ReferenceValue], is_patient: bool) -> Condition:
-    """The condition of one clause; its values are alternatives. `:Type` is in the values already."""
+def _put_url(
+    keys: Keys, resource_type: str, code: str, url: str, version: str | None, entries: Entries
+) -> None:
+    own = [url_key(keys, resource_type, code, url, version)]
+    if version is not None:
+        own.append(any_version_key(keys, resource_type, code, url))
+    entries.keys.extend(own)
+    entries.tok.extend(own)
+
+
+def _put_canonical(keys: Keys, resource_type: str, code: str, literal: str, entries: Entries) -> None:
+    found = reference.parse_canonical(literal)
+    if not found.url:
+        return
+    _put_url(keys, resource_type, code, found.url, found.version, entries)
+    if found.version:
+        starts = beginnings(found.version)
+        entries.keys.extend(versions_key(keys, resource_type, code, found.url, start) for start in starts)
+
+
+def compile(scope: Scope, code: str, values: Sequence[ReferenceValue], by_patient: bool) -> Condition:
+    """The condition of one clause; its values are alternatives. `:Type` is in the values already.
+
+    `by_patient`: `ptk` holds the references to Patients.
+    """
     found = _Wanted([], [], [], [])
     for value in values:
         if value.url is not None:
-            found.keys.append(url_key(scope.keys, scope.resource_type, code, value.url, value.version))
-            found.driving.append(url_key(scope.keys, scope.resource_type, code, value.url))
-        else:
-            _local(scope, code, value, is_patient, found)
+            own = url_keys(scope.keys, scope.resource_type, code, value.url, value.version)
+            found.keys.extend(own)
+            found.driving.extend(own)
+        if value.id is not None:
+            _local(scope, code, value, by_patient, found)
     return _condition(scope, found)
 
 
@@ -232,10 +278,12 @@ def compile_versions(scope: Scope, code: str, values: Sequence[ReferenceValue]) 
     keys, of = scope.keys, scope.resource_type
     found = _Wanted([], [], [], [])
     for value in values:
-        assert value.url is not None
-        url = url_key(keys, of, code, value.url)
-        found.driving.append(url)
-        found.keys.append(versions_key(keys, of, code, value.url, value.version) if value.version else url)
+        if value.url is None:
+            _local(scope, code, value, False, found)
+            continue
+        own = url_keys(keys, of, code, value.url)
+        found.driving.extend(own)
+        found.keys.extend([versions_key(keys, of, code, value.url, value.version)] if value.version else own)
     return _condition(scope, found)
 
 
@@ -248,20 +296,20 @@ class _Wanted(NamedTuple):
     driving: list[int]
 
 
-def _local(scope: Scope, code: str, value: ReferenceValue, is_patient: bool, found: _Wanted) -> None:
+def _local(scope: Scope, code: str, value: ReferenceValue, by_patient: bool, found: _Wanted) -> None:
     assert value.id is not None
     keys, of = scope.keys, scope.resource_type
     for type_ in value.types:
         target = keys.target(type_, value.id)
         key = salt_of(keys, of, code) ^ target
-        by_patient = is_patient and type_ == "Patient"
+        is_ptk = by_patient and type_ == "Patient"
         if value.version is not None:
             found.keys.append(version_key(keys, of, code, type_, value.id, value.version))
-        elif by_patient:
+        elif is_ptk:
             found.patients.append(target)
         else:
             found.keys.append(key)
-        if by_patient:
+        if is_ptk:
             found.leads.append(target)
         else:
             found.driving.append(key)

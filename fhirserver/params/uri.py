@@ -66,7 +66,7 @@ def parse_url(text: str, modifier: str) -> UriValue:
 
 def key_of(keys: Keys, resource_type: str, code: str, uri: str) -> int:
     """The key of one value."""
-    return keys.of("uri", resource_type, code, uri)
+    return keys.param(resource_type, code) ^ keys.uri(uri)
 
 
 def prefix_key(keys: Keys, resource_type: str, code: str) -> int:

@@ -2,8 +2,7 @@
 
 https://hl7.org/fhir/R4/search.html#chaining, https://hl7.org/fhir/R4/search.html#has
 
-A local reference is `tok.key = target.idk # salt`, or `ptk = target.idk` for the patient whose a
-resource is. The inner rows must be visible to the caller like any other row.
+The inner rows must be visible to the caller like any other row.
 """
 
 from __future__ import annotations
@@ -11,52 +10,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from fhirserver.db.sql import TRUE, Fragment, join, or_, sql, table
-from fhirserver.params.condition import (
-    Condition,
-    Driver,
-    Identities,
-    PatientOf,
-    Rank,
-    Rids,
-    Scope,
-    TokenOf,
-    exists,
-)
-from fhirserver.params.facts import is_patient
-from fhirserver.params.reference import salt_of
+from fhirserver.db.sql import TRUE, Fragment, and_, or_, sql
+from fhirserver.params.condition import Condition, Driver, Rank, Rids, Scope
 from fhirserver.params.registry import SearchParam
 from fhirserver.search.context import Context
-from fhirserver.search.sources import Source, sources
+from fhirserver.search.link import links
+from fhirserver.search.sources import Source, select_all, sources
+from fhirserver.search.spread import BRANCHES_MAX, Part, union
 
 _STEP: Final = 5
 """What a hop adds to the rank of the condition at its end."""
 
+Target = tuple[Scope, Condition]
+"""Rows of a type, and what must hold for them."""
 
-def refers(context: Context, scope: Scope, param: SearchParam, target: Scope, inner: Condition) -> Condition:
-    """Rows under `scope` that refer by `param` to a row under `target` that fulfils `inner`."""
-    salt = salt_of(scope.keys, scope.resource_type, param.code)
-    by_patient = (
-        is_patient(param, scope.resource_type) and target.resource_type == "Patient" and not scope.inline
-    )
-    if by_patient:
-        link = Identities(sql("= {}.ptk", scope.alias))
-    else:
-        link = Identities(sql("= any(ARRAY(SELECT u.k # {} FROM unnest({}.keys) u(k)))", salt, scope.alias))
-    filter_ = any_of(sources(context, target, [inner], [link]))
-    if not inner.drivers:
+
+def refers(context: Context, scope: Scope, param: SearchParam, targets: Sequence[Target]) -> Condition:
+    """Rows under `scope` that refer by `param` to a row of some target type that fulfils its condition.
+
+    The targets share their alias.
+    """
+    ways = [
+        (link, target, inner) for target, inner in targets for link in links(context, param, scope, target)
+    ]
+    of = sql("{}_of", targets[0][0].alias)
+    tests: list[Part] = []
+    for link, target, inner in ways:
+        led = select_all(sources(context, target, [inner], [link.to_targets]), sql("1"))
+        tests.append(Part(target.resource_type, led, link.may_lead))
+    filter_ = _any(tests, of)
+    if not all(inner.drivers for _, inner in targets):
         return Condition(filter_)
-    found = _union(sources(context, target, [inner]), sql("{}.idk", target.alias))
-    if by_patient:
-        rids = _rows_where(context, scope, sql("o.ptk = f.idk"), found)
-    else:
-        rids = sql(
-            "SELECT k.rid FROM ({}) f CROSS JOIN LATERAL"
-            " (SELECT t.rid FROM tok t WHERE t.key = (f.idk # {}) OFFSET 0) k",
-            found,
-            salt,
-        )
-    return Condition(filter_, (Rids(rids),), max(Rank.CHAIN, inner.rank + _STEP), context.snapshot is None)
+    drivers: list[Driver] = []
+    for by_key in (False, True):
+        alike = [way for way in ways if (way[0].source_is is None) is by_key]
+        found: list[Part] = []
+        for link, target, inner in alike:
+            value = sql("{} AS v", link.target_value)
+            found.append(Part(target.resource_type, select_all(sources(context, target, [inner]), value)))
+        if found:
+            drivers.append(Rids(alike[0][0].sources_of(union(found, of))))
+    rank = max(inner.rank for _, inner in targets)
+    return Condition(filter_, tuple(drivers), max(Rank.CHAIN, rank + _STEP), context.snapshot is None)
 
 
 def referred(
@@ -71,48 +66,31 @@ def referred(
 
     `both` is what must hold of the two together.
     """
-    salt = salt_of(source.keys, source.resource_type, param.code)
-    by_patient = is_patient(param, source.resource_type) and scope.resource_type == "Patient"
-    link: Driver
-    if by_patient:
-        link = PatientOf(sql("{}.idk", scope.alias))
-    else:
-        link = TokenOf(sql("({}.idk # {})", scope.alias, salt))
-    filter_ = any_of(sources(context, source, [inner, Condition(both)], [link]))
+    ways = links(context, param, source, scope)
+    demanded = [inner, Condition(both)]
+    filter_ = or_(*(any_of(sources(context, source, demanded, [link.to_sources])) for link in ways))
     if not inner.drivers:
         return Condition(filter_)
-    if by_patient:
-        found = _union(sources(context, source, [inner]), sql("{}.ptk AS idk", source.alias))
-    else:
-        found = sql(
-            "SELECT u.k # {} AS idk FROM ({}) g CROSS JOIN LATERAL unnest(g.keys) u(k)",
-            salt,
-            _union(sources(context, source, [inner]), sql("{}.keys", source.alias)),
-        )
-    rids = _rows_where(context, scope, sql("o.idk = f.idk"), found)
+    found = sources(context, source, [inner])
+    drivers = tuple(
+        Rids(link.targets_of(select_all(found, sql("{} AS v", link.source_value)))) for link in ways
+    )
     exact = context.snapshot is None and both is TRUE
-    return Condition(filter_, (Rids(rids),), max(Rank.CHAIN, inner.rank + _STEP), exact)
+    return Condition(filter_, drivers, max(Rank.CHAIN, inner.rank + _STEP), exact)
 
 
 def any_of(found: Sequence[Source]) -> Fragment:
     """Whether there is a row in any of the sources."""
-    return or_(*(exists(sql("FROM {} WHERE {}", one.from_, one.where)) for one in found))
+    return _exists(select_all(found, sql("1")))
 
 
-def _union(found: Sequence[Source], what: Fragment) -> Fragment:
-    return join(" UNION ALL ", (one.select(what) for one in found))
+def _any(parts: Sequence[Part], of: Fragment) -> Fragment:
+    """Whether one of the SELECTs has a row."""
+    if len(parts) <= BRANCHES_MAX:
+        return or_(*(and_(part.gate, _exists(part.select)) for part in parts))
+    return _exists(sql("SELECT FROM ({}) e", union(parts, of)))
 
 
-def _rows_where(context: Context, scope: Scope, link: Fragment, found: Fragment) -> Fragment:
-    """The rids of current rows that are linked to `f`; with a snapshot also all that ended since."""
-    rows = table(scope.resource_type)
-    current = sql(
-        "SELECT k.rid FROM ({}) f CROSS JOIN LATERAL"
-        " (SELECT o.rid FROM {} o WHERE {} AND o.died IS NULL OFFSET 0) k",
-        found,
-        rows,
-        link,
-    )
-    if context.snapshot is None:
-        return current
-    return sql("{} UNION ALL SELECT o.rid FROM {} o WHERE {}", current, rows, context.ended(sql("o")))
+def _exists(select: Fragment) -> Fragment:
+    """Evaluated row by row: OFFSET 0 keeps PostgreSQL from reading the whole inner side for a join."""
+    return sql("EXISTS ({} OFFSET 0)", select)

@@ -9,30 +9,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from fhirserver.errors import Invalid, NotSupported, TooCostly
+from fhirserver.errors import Invalid, TooCostly
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.fhir.suggest import nearest
 from fhirserver.params import date, kinds, modifiers, reference, special
 from fhirserver.params import text as syntax
-from fhirserver.params.condition import UnsupportedModifier
-from fhirserver.params.facts import INLINE, is_canonical, targets, unanswered
+from fhirserver.params.condition import UnknownParameter, UnsupportedModifier
+from fhirserver.params.facts import INLINE, unanswered
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, SearchParam
-from fhirserver.search import lists
+from fhirserver.search import hops, lists
+from fhirserver.search.hops import alike
 from fhirserver.search.query import Chain, Clause, Condition, Has, Ids, Listed, Missing, Updated
-
-CHAIN_TYPES_MAX: Final = 12
-"""Types that a chain without `:Type` may spread to; beyond that the caller has to say which."""
 
 DEFINED: Final = frozenset({"_text", "_content", "_query", "_contained", "_containedType"})
 """What R4 defines for all types and this server does not offer yet."""
 
 SPECIAL: Final = frozenset({"_filter", "_list"})
 """What R4 defines for all types and no SearchParameter describes."""
-
-
-class UnknownParameter(NotSupported):
-    """The type has no such parameter, or this server none: ignored when the caller is lenient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +45,20 @@ class Reader:
         if depth > self.chain_depth_max:
             raise TooCostly(f"a chain has at most {self.chain_depth_max} links")
         if name == "_has" or name.startswith("_has:"):
-            return self._has(name, value, depth)
+            return self._has(name, resource_type, value, depth)
         if name.partition(":")[0] == "_list":
             return self._listed(name, value)
         head, dot, rest = name.partition(".")
         code, colon, modifier = head.partition(":")
         param = self.param(resource_type, code)
         if dot:
-            return self._chain(resource_type, param, modifier or None, rest, value, depth)
+            return self.chain(
+                resource_type,
+                param,
+                modifier or None,
+                rest,
+                lambda of: self.condition(of, rest, value, depth + 1),
+            )
         if colon and not modifier:
             raise UnsupportedModifier(f"'{name}' ends in a colon without a modifier")
         return self._clause(resource_type, param, modifier or None, value)
@@ -98,17 +97,6 @@ class Reader:
             tuple(kinds.parse(param, resource_type, modifier, part, self.reading) for part in parts),
         )
 
-    def _chain(
-        self, resource_type: str, param: SearchParam, modifier: str | None, rest: str, value: str, depth: int
-    ) -> Chain:
-        return self.chain(
-            resource_type,
-            param,
-            modifier,
-            rest,
-            lambda target: self.condition(target, rest, value, depth + 1),
-        )
-
     def chain(
         self,
         resource_type: str,
@@ -117,35 +105,12 @@ class Reader:
         rest: str,
         inner_of: Callable[[str], Condition],
     ) -> Chain:
-        """What a reference must point at. `inner_of` says what is demanded of a type, or raises
-        UnknownParameter where that cannot be asked of it; `rest` is how messages call it."""
-        if param.type != "reference":
-            raise Invalid(f"'{param.code}' is no reference: '{param.code}.{rest}' leads nowhere")
+        """What a reference must point at. `inner_of` says what is demanded of a type, or raises an error
+        where that cannot be asked of it; `rest` is how messages call it."""
         nested = INLINE.get((resource_type, param.code))
         if nested is not None:
-            return _inline(param, nested, modifier, inner_of)
-        require_followed(param, resource_type)
-        if modifier is not None and modifier not in ENDPOINT_TYPES:
-            hint = alike(modifier, ENDPOINT_TYPES)
-            raise UnsupportedModifier(
-                f"'{modifier}' is not a resource type: {param.code}:[type].{rest}{hint}"
-            )
-        allowed = targets(param, resource_type) or tuple(sorted(ENDPOINT_TYPES))
-        pointed = (modifier,) if modifier else tuple(t for t in allowed if t in ENDPOINT_TYPES)
-        inner: list[tuple[str, Condition]] = []
-        missed: UnknownParameter | None = None
-        for target in pointed:
-            try:
-                inner.append((target, inner_of(target)))
-            except UnknownParameter as error:
-                missed = missed or error
-        if not inner:
-            raise missed or UnknownParameter(f"'{param.code}' points at nothing that can be searched")
-        if len(inner) > CHAIN_TYPES_MAX:
-            raise TooCostly(
-                f"'{param.code}.{rest}' spreads to {len(inner)} types; say which: {param.code}:[type].{rest}"
-            )
-        return Chain(param, tuple(inner))
+            return _inline(param, nested, modifier, rest, inner_of)
+        return hops.chain(self.registry, resource_type, param, modifier, rest, inner_of)
 
     def _listed(self, name: str, value: str) -> Listed:
         if name != "_list":
@@ -153,7 +118,7 @@ class Reader:
         bases = self.reading.own_bases
         return Listed(tuple(lists.parse(part, bases) for part in self._values(name, value)))
 
-    def _has(self, name: str, value: str, depth: int) -> Has:
+    def _has(self, name: str, resource_type: str, value: str, depth: int) -> Has:
         parts = name.split(":", 3)
         if len(parts) < 4 or not all(parts[1:]):
             raise Invalid(f"'{name}' is not _has:[type]:[reference parameter]:[parameter]")
@@ -163,10 +128,13 @@ class Reader:
                 f"'{source}' in '{name}' is not a resource type{alike(source, ENDPOINT_TYPES)}"
             )
         param = defined(self.registry, source, code)
-        if param.type != "reference":
-            raise Invalid(f"'{code}' in '{name}' is not a reference parameter of {source}")
-        require_followed(param, source)
-        return Has(source, param, self.condition(source, rest, value, depth + 1))
+        return hops.has(
+            self.registry,
+            resource_type,
+            param,
+            source,
+            lambda of: self.condition(of, rest, value, depth + 1),
+        )
 
 
 def inline_ids(
@@ -186,15 +154,14 @@ def inline_ids(
 
 
 def _inline(
-    param: SearchParam, nested: str, modifier: str | None, inner_of: Callable[[str], Condition]
+    param: SearchParam, nested: str, modifier: str | None, rest: str, inner_of: Callable[[str], Condition]
 ) -> Chain:
     """A chain into a resource within the one that is searched; nothing else knows of that resource."""
     if modifier not in (None, nested):
         raise UnsupportedModifier(f"'{param.code}' is a {nested}, not a {modifier}")
-    inner = inner_of(nested)
-    if isinstance(inner, Has | Listed):
+    if rest.partition(":")[0] in ("_has", "_list"):
         raise Invalid(f"nothing refers to a resource within another: no _has or _list after '{param.code}.'")
-    return Chain(param, ((nested, inner),))
+    return Chain(param, ((nested, inner_of(nested)),))
 
 
 def defined(registry: Registry, resource_type: str, code: str) -> SearchParam:
@@ -208,20 +175,6 @@ def defined(registry: Registry, resource_type: str, code: str) -> SearchParam:
     if param is None:
         raise unknown(resource_type, code, registry)
     return param
-
-
-def require_followed(param: SearchParam, resource_type: str) -> None:
-    """Raises UnknownParameter for a reference that leads by URL, where keys of ids are needed."""
-    if is_canonical(param, resource_type):
-        raise UnknownParameter(
-            f"'{param.code}' of {resource_type} refers by canonical URL: no chain or include follows it"
-        )
-
-
-def alike(name: str, known: frozenset[str]) -> str:
-    """The end of a message that says what else it may have been."""
-    names = nearest(name, known)
-    return f"; alike: {', '.join(names)}" if names else ""
 
 
 def unknown(resource_type: str, code: str, registry: Registry) -> UnknownParameter:

@@ -20,7 +20,8 @@ from fhirserver.search.page import Cursor
 from fhirserver.search.plan import candidates
 from fhirserver.search.query import SearchQuery
 from fhirserver.search.restrict import visible
-from fhirserver.search.sort import NAMES, Order, Place, order_of
+from fhirserver.search.sort import NAMES, Order, Place
+from fhirserver.search.sort_values import order_of
 from fhirserver.search.sources import best, sources
 
 _RID: Final = sql("r.rid")
@@ -34,23 +35,12 @@ def statement(
     `columns` is a list of expressions over the row `r`; after them come `rid`, `snapshot` (text) and
     the values of the sort keys, `k0` and so on: what a cursor is made of. Raises NotSupported.
     """
-    order = _order(query, context)
+    order = order_of(context, context.scope(query.types[0]), query.sort, query.across)
     if cursor is not None and len(cursor.values) != len(order.columns):
         raise NotSupported("the page link is of another search")
-    limit = query.count + 1
-    reading = order.backwards() if cursor is not None and cursor.reverse else order
     place = None if cursor is None else Place(cursor.values, cursor.rid)
-    parts = [
-        candidates(
-            context,
-            scope,
-            compile_all(context, scope, query.conditions[scope.resource_type]),
-            reading,
-            place,
-            limit,
-        )
-        for scope in (context.scope(type_) for type_ in query.types)
-    ]
+    reverse = cursor is not None and cursor.reverse
+    found = _candidates(query, context, place, reverse, query.count + 1)
     names = NAMES[: len(order.columns)]
     over = [sql("r.{}", name) for name in names]
     snapshot = (
@@ -63,32 +53,40 @@ def statement(
         columns,
         snapshot,
         join(", ", over),
-        parts[0] if len(parts) == 1 else _merged(parts, reading, limit),
+        found,
         order.by(over, _RID),
     )
 
 
 def versions_statement(query: SearchQuery, context: Context, columns: Fragment, limit: int) -> Fragment:
     """Up to `limit` matches as `columns` over `r`, in the default order, for conditional interactions."""
-    order = _order(query, context)
+    found = _candidates(query, context, None, False, limit)
+    return sql("SELECT {} FROM ({}) r ORDER BY r.k0 DESC, r.rid DESC", columns, found)
+
+
+def _candidates(
+    query: SearchQuery, context: Context, place: Place | None, reverse: bool, limit: int
+) -> Fragment:
+    """A SELECT of the first rows after the place, of whichever type, in the direction of reading.
+
+    The orders of the types have the same keys in the same directions; where the values are differs.
+    """
+    scopes = [context.scope(type_) for type_ in query.types]
+    orders = [order_of(context, scope, query.sort, query.across) for scope in scopes]
+    if reverse:
+        orders = [order.backwards() for order in orders]
     parts = [
         candidates(
             context,
             scope,
             compile_all(context, scope, query.conditions[scope.resource_type]),
             order,
-            None,
+            place,
             limit,
         )
-        for scope in (context.scope(type_) for type_ in query.types)
+        for scope, order in zip(scopes, orders, strict=True)
     ]
-    found = parts[0] if len(parts) == 1 else _merged(parts, order, limit)
-    return sql("SELECT {} FROM ({}) r ORDER BY r.k0 DESC, r.rid DESC", columns, found)
-
-
-def _order(query: SearchQuery, context: Context) -> Order:
-    """One order for all types; across types keys are of the row itself."""
-    return order_of(context.scope(query.types[0]), query.sort, query.across)
+    return parts[0] if len(parts) == 1 else _merged(parts, orders[0], limit)
 
 
 def types_statement(query: SearchQuery, context: Context) -> Fragment:

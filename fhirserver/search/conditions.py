@@ -80,12 +80,9 @@ def compile_one(context: Context, scope: Scope, condition: query.Condition, dept
             negated = compile_one(context, scope, inner, depth).filter
             return Condition(sql("({}) IS NOT TRUE", negated))
         case query.Chain(param, targets):
-            return either(
-                [
-                    chain.refers(context, scope, param, of, compile_one(context, of, inner, depth + 1))
-                    for of, inner in ((context.scope(type_, depth + 1), inner) for type_, inner in targets)
-                ]
-            )
+            ends = [(context.scope(type_, depth + 1), end) for type_, end in targets]
+            found = [(of, compile_one(context, of, end, depth + 1)) for of, end in ends]
+            return chain.refers(context, scope, param, found)
 
 
 def _all(conditions: Sequence[Condition]) -> Condition:

@@ -14,7 +14,7 @@ from typing import Final
 
 from fhirserver.db.sql import Fragment, join, sql, whole
 from fhirserver.params.condition import Driver, Identities, Ids, Scope, TokenOf, Tokens
-from fhirserver.params.reference import salt_of, url_key
+from fhirserver.params.reference import salt_of, url_keys
 from fhirserver.search.context import Context
 from fhirserver.search.sources import sources
 
@@ -34,7 +34,7 @@ def below(
     targets = [context.keys.target(resource_type, id_) for id_ in ids]
     start = sql('SELECT u.idk, NULL::text COLLATE "C" FROM unnest({}::bigint[]) u(idk)', targets)
     if urls:
-        keys = tuple(url_key(context.keys, resource_type, code, url) for url in urls)
+        keys = tuple(key for url in urls for key in url_keys(context.keys, resource_type, code, url))
         start = sql("{} UNION {}", start, _rows(context, scope, Tokens(keys), sql("i1.idk, i1.id")))
     step = _rows(context, scope, TokenOf(sql("(h.idk # {})", salt)), sql("i1.idk, i1.id"))
     return sql(

@@ -1,46 +1,35 @@
-"""`_include` and `_revinclude`: what the matches on a page refer to, and what refers to them.
-
-https://hl7.org/fhir/R4/search.html#revinclude. One hop; each resource comes once, and none that is a
-match of the same page. The restriction applies to every row before any limit.
-"""
+"""`_include` and `_revinclude` as they are written: https://hl7.org/fhir/R4/search.html#revinclude"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from typing import Final
 
-from fhirserver.db.sql import Fragment, join, sql, table
 from fhirserver.errors import Invalid
-from fhirserver.fhir.reference import parse as parse_reference
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import reference
-from fhirserver.params.condition import Condition, UnsupportedModifier
-from fhirserver.params.extract import Extract, extractor
-from fhirserver.params.facts import is_canonical, is_patient, unanswered
-from fhirserver.params.reference import ReferenceValue
+from fhirserver.params.condition import UnknownParameter, UnsupportedModifier
+from fhirserver.params.facts import unanswered
 from fhirserver.params.registry import Registry, SearchParam
-from fhirserver.search.clauses import UnknownParameter, alike, defined, require_followed
-from fhirserver.search.context import ROW, Context
+from fhirserver.search.clauses import defined
+from fhirserver.search.hops import alike, pointed, require_target
 from fhirserver.search.query import Include
-from fhirserver.search.restrict import visible
-from fhirserver.search.sources import sources
 
-Targets = dict[str, list[str]]
-"""Type -> ids."""
+ANY: Final = "*"
+_ITERATE: Final = frozenset({"iterate", "recurse"})
+"""`:recurse` is what versions of FHIR before R4 called it."""
 
 
-def parse(registry: Registry, types: Sequence[str], name: str, value: str) -> list[Include]:
-    """What `_include=Observation:subject:Patient` asks for; `*` includes all references of the matches.
+def parse(registry: Registry, name: str, value: str) -> Include:
+    """What `_include=Observation:subject:Patient` asks for.
 
-    Raises UnknownParameter, UnsupportedModifier or Invalid.
+    `*` in place of the parameter stands for all reference parameters of the type, and alone for those
+    of all types. Raises UnknownParameter, UnsupportedModifier or Invalid.
     """
-    kind, _, modifier = name.partition(":")
-    if modifier:
-        raise UnsupportedModifier(f"modifier :{modifier} is not supported on {kind}")
-    reverse = kind == "_revinclude"
-    if value == "*" and not reverse:
-        return [Include(type_, None, None, False) for type_ in types]
+    kind, colon, modifier = name.partition(":")
+    if colon and modifier not in _ITERATE:
+        raise UnsupportedModifier(f"modifier :{modifier} is not supported on {kind}; supported: :iterate")
+    reverse, iterate = kind == "_revinclude", bool(colon)
+    if value == ANY:
+        return Include(None, None, None, reverse, iterate)
     parts = value.split(":")
     if not 2 <= len(parts) <= 3 or not all(parts):
         raise Invalid(f"'{value}' in {kind} is not [type]:[parameter] or [type]:[parameter]:[target type]")
@@ -50,54 +39,14 @@ def parse(registry: Registry, types: Sequence[str], name: str, value: str) -> li
             raise UnknownParameter(
                 f"'{type_}' in {kind} is not a resource type{alike(type_, ENDPOINT_TYPES)}"
             )
-    if code == "*":
-        if reverse:
-            raise Invalid("_revinclude names a reference parameter; * is for _include")
-        return [Include(source, None, target, False)]
+    if code == ANY:
+        return Include(source, None, target, reverse, iterate)
     param = defined(registry, source, code)
     if param.type != "reference":
         raise Invalid(f"'{code}' in {kind} is not a reference parameter of {source}")
-    require_followed(param, source)
-    return [Include(source, param, target, reverse)]
-
-
-def targets(
-    includes: Sequence[Include],
-    registry: Registry,
-    own_bases: tuple[str, ...],
-    matches: Sequence[dict[str, Any]],
-) -> Targets:
-    """The local resources that the matches refer to, by type, those that are matches left out.
-
-    `matches` are the decoded resources of the page.
-    """
-    known = {(resource["resourceType"], resource["id"]) for resource in matches}
-    found: dict[tuple[str, str], None] = {}
-    for resource in matches:
-        source = resource["resourceType"]
-        wanted = [
-            (include.target, [include.param] if include.param else followed(registry, source))
-            for include in includes
-            if include.source == source and not include.reverse
-        ]
-        if not wanted:
-            continue
-        nodes = _extractor(tuple(param for _, params in wanted for param in params), source)(resource)
-        for target, params in wanted:
-            for param in params:
-                of_param = nodes.get(param.code, ())
-                found.update(dict.fromkeys(_targets(param, target, of_param, own_bases)))
-    by_type: Targets = {}
-    for type_, id_ in found:
-        if (type_, id_) not in known and type_ in ENDPOINT_TYPES:
-            by_type.setdefault(type_, []).append(id_)
-    return by_type
-
-
-@lru_cache(maxsize=512)
-def _extractor(params: tuple[SearchParam, ...], resource_type: str) -> Extract:
-    """Looks for the values of these parameters alone."""
-    return extractor(Registry(params), resource_type)
+    if target is not None:
+        require_target(target, pointed(registry, param, source), param, source)
+    return Include(source, param, target, reverse, iterate)
 
 
 def followed(registry: Registry, resource_type: str) -> list[SearchParam]:
@@ -105,78 +54,5 @@ def followed(registry: Registry, resource_type: str) -> list[SearchParam]:
     return [
         param
         for param in registry.for_type(resource_type).values()
-        if param.type == "reference"
-        and unanswered(param, resource_type) is None
-        and not is_canonical(param, resource_type)
+        if param.type == "reference" and unanswered(param, resource_type) is None
     ]
-
-
-def _targets(
-    param: SearchParam, target: str | None, nodes: Sequence[Any], own_bases: tuple[str, ...]
-) -> list[tuple[str, str]]:
-    return [
-        (one.type, one.id)
-        for node in nodes
-        for literal in reference.literals(node.value)
-        for one in (parse_reference(literal, own_bases),)
-        if one.is_local and one.type is not None and one.id is not None and target in (None, one.type)
-    ]
-
-
-def statement(
-    context: Context,
-    includes: Sequence[Include],
-    referred: Targets,
-    matches: Mapping[str, Sequence[str]],
-    columns: Fragment,
-    limit: int,
-) -> Fragment | None:
-    """All included resources as `columns` over `r` and `rid`; None when there can be none.
-
-    `referred` is what `targets` found, `matches` the ids of the page by type.
-    """
-    parts = [_by_ids(context, type_, ids) for type_, ids in sorted(referred.items())]
-    for include in includes:
-        if include.reverse:
-            parts.extend(_reverse(context, include, matches))
-    if not parts:
-        return None
-    union = join(" UNION ALL ", parts)
-    return sql(
-        "SELECT {}, r.rid FROM (SELECT DISTINCT ON (u.rid) u.* FROM ({}) u ORDER BY u.rid LIMIT {}) r"
-        " ORDER BY r.rid",
-        columns,
-        union,
-        limit,
-    )
-
-
-_ROW = sql("r.type, r.id, r.version, r.updated, r.method, r.meta, r.content, r.written, r.rid")
-
-
-def _by_ids(context: Context, type_: str, ids: Sequence[str]) -> Fragment:
-    scope = context.scope(type_)
-    return sql(
-        "SELECT {} FROM {} r WHERE r.id = any({}::text[]) AND r.died IS NULL AND {}",
-        _ROW,
-        table(type_),
-        list(ids),
-        visible(context, scope),
-    )
-
-
-def _reverse(context: Context, include: Include, matches: Mapping[str, Sequence[str]]) -> list[Fragment]:
-    """Rows of the source type that refer to any of the matches, without those that are matches."""
-    assert include.param is not None
-    scope = context.scope(include.source)
-    values = [
-        ReferenceValue((type_,), id_)
-        for type_, ids in matches.items()
-        if include.target in (None, type_) and (not include.param.targets or type_ in include.param.targets)
-        for id_ in ids
-    ]
-    if not values:
-        return []
-    refers = reference.compile(scope, include.param.code, values, is_patient(include.param, include.source))
-    others = sql("NOT ({}.id = any({}::text[]))", ROW, list(matches.get(include.source, ())))
-    return [source.select(_ROW) for source in sources(context, scope, [refers, Condition(others)])]

@@ -17,7 +17,7 @@ from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.params import text as syntax
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, compartment_params
-from fhirserver.search import include, sort
+from fhirserver.search import include, sort_keys
 from fhirserver.search.clauses import DEFINED, SPECIAL, Reader, UnknownParameter, alike
 from fhirserver.search.filter import resolve as filter_
 from fhirserver.search.query import Condition, Handling, Include, SearchQuery, Summary, Total, Within
@@ -180,7 +180,7 @@ def _with_results(
     for name, value in results:
         if name.startswith(("_include", "_revinclude")):
             try:
-                includes.extend(include.parse(registry, query.types, name, value))
+                includes.append(include.parse(registry, name, value))
             except UnknownParameter as error:
                 if handling != "lenient":
                     raise
@@ -197,7 +197,7 @@ def _with_results(
     if includes and given.get("_summary") == "text":
         raise Invalid("_summary=text cannot be mixed with _include and _revinclude")
     try:
-        keys = sort.parse(registry, query.types, given.get("_sort"))
+        keys = sort_keys.parse(registry, query.conditions, given.get("_sort"))
     except UnknownParameter as error:
         if handling != "lenient":
             raise

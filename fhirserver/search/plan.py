@@ -5,7 +5,8 @@ Rule-based: the condition with the lowest rank drives, the others are checked on
   stops as soon as the page is full.
 - Strings, dates, quantities and chains give rows in no order. Up to DRIVEN_MAX of them are fetched and
   sorted; beyond that so much of the type matches that reading it in order fills the page sooner. Which
-  of the two is decided while the statement runs, by counting, not by statistics.
+  of the two is decided while the statement runs, by counting, not by statistics. In an order that no
+  index has, all of them are.
 - Without a driver a sort by an indexed value reads that index; any other sort reads the type.
 """
 
@@ -170,7 +171,10 @@ def _by_token(job: _Job, keys: tuple[int, ...]) -> Fragment:
 
 
 def _gathered(job: _Job, rids: Sequence[Fragment]) -> _Branches:
-    """The rows of `d0` if that is all of them, else the type in order."""
+    """The rows of `d0` if that is all of them, else the type in order, where an index has it."""
+    if not job.order.is_indexed:
+        found = sql("(SELECT DISTINCT g.rid FROM ({}) g) t", join(" UNION ALL ", rids))
+        return _Branches([job.page(by_rid(job.context, job.scope, found, TRUE, job.further))])
     d0 = sql(
         "d0 AS MATERIALIZED (SELECT rid FROM ({}) g LIMIT {})", join(" UNION ALL ", rids), whole(DRIVEN_MAX)
     )

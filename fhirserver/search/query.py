@@ -11,6 +11,7 @@ from typing import Literal
 
 from fhirserver.params.date import DateValue
 from fhirserver.params.kinds import Value
+from fhirserver.params.near import NearValue
 from fhirserver.params.registry import SearchParam
 
 Handling = Literal["strict", "lenient"]
@@ -111,25 +112,32 @@ Condition = Clause | Missing | Ids | Updated | Chain | Has | Listed | Within | A
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One key of `_sort`; `param` is None for `_id` and `_lastUpdated`, which `code` names."""
+    """One key of `_sort`: `code`, or, where that is a reference, `inner` of what it leads to.
+
+    `ends`: for each type that is searched, the types that it leads to and that have `inner`. `near`: the
+    places from which the distance counts.
+    """
 
     code: str
-    param: SearchParam | None
     descending: bool
+    inner: str | None = None
+    ends: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    near: tuple[NearValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Include:
     """`_include` and `_revinclude`: https://hl7.org/fhir/R4/search.html#revinclude
 
-    `source` is the type that refers; `param` None stands for all of its reference parameters (`*`);
-    `target` narrows what is referred to.
+    `source` is the type that refers, None for any; `param` None stands for all of its reference
+    parameters (`*`); `target` narrows what is referred to. `iterate`: of what was included as well.
     """
 
-    source: str
+    source: str | None
     param: SearchParam | None
     target: str | None
     reverse: bool
+    iterate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

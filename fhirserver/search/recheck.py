@@ -103,7 +103,11 @@ def _test(
         case "reference" if modifier == "identifier":
             return _same_identifier
         case "reference" if is_canonical(param, resource["resourceType"]):
-            return lambda node, value: _same_canonical(node.value, value, modifier == "below")
+            return lambda node, value: (
+                _same_reference(node.value, value, own_bases)
+                if value.url is None
+                else _same_canonical(node.value, value, modifier == "below")
+            )
         case "reference":
             return lambda node, value: any(
                 _same_reference(literal, value, own_bases) for literal in reference.literals(node.value)
@@ -162,6 +166,6 @@ def _same_reference(literal: str, value: ReferenceValue, own_bases: tuple[str, .
     found = parse_reference(literal, own_bases)
     if value.version is not None and found.version != value.version:
         return False
-    if value.url is not None:
+    if found.url is not None:
         return found.url == value.url
     return found.is_local and found.id == value.id and found.type in value.types

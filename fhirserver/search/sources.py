@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fhirserver.db.sql import TRUE, Fragment, and_, sql, table
+from fhirserver.db.sql import TRUE, Fragment, and_, join, sql, table
 from fhirserver.params.condition import (
     Condition,
     Driver,
@@ -37,6 +37,11 @@ class Source:
 
     def select(self, what: Fragment) -> Fragment:
         return sql("SELECT {} FROM {} WHERE {}", what, self.from_, self.where)
+
+
+def select_all(found: Sequence[Source], what: Fragment) -> Fragment:
+    """A SELECT of something of the rows of all sources."""
+    return join(" UNION ALL ", (one.select(what) for one in found))
 
 
 def best(conditions: Sequence[Condition]) -> Condition | None:

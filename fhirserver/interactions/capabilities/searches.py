@@ -11,6 +11,7 @@ from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params.facts import INLINE, unanswered
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.search.clauses import DEFINED
+from fhirserver.search.hops import pointed
 from fhirserver.search.include import followed
 
 CONTROLS: Final = {
@@ -57,14 +58,6 @@ def reverse_includes(registry: Registry) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {name: [] for name in sorted(ENDPOINT_TYPES)}
     for source in found:
         for param in followed(registry, source):
-            for target in _targets(param):
-                if target in found:
-                    found[target].append(f"{source}:{param.code}")
+            for target in pointed(registry, param, source):
+                found[target].append(f"{source}:{param.code}")
     return found
-
-
-def _targets(param: SearchParam) -> frozenset[str]:
-    """The types that a reference parameter may point at; without any, and with Resource, all."""
-    if not param.targets or "Resource" in param.targets:
-        return ENDPOINT_TYPES
-    return frozenset(param.targets)

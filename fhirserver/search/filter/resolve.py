@@ -85,5 +85,9 @@ class _Resolver:
                 return further
             return And((self.resolve(target, step.filter, depth + 1), further))
 
+        names = ".".join(one.name for one in rest)
         with located(step.at):
-            return reader.chain(resource_type, param, step.type, ".".join(one.name for one in rest), inner)
+            try:
+                return reader.chain(resource_type, param, step.type, names, inner)
+            except UnknownParameter as error:
+                raise UnknownParameter(message(rest[0].at, str(error))) from None

@@ -21,7 +21,7 @@ from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor, Page, cut
 from fhirserver.search.parse import Limits, parse
 from fhirserver.search.query import SearchQuery
-from fhirserver.search.sort import order_of
+from fhirserver.search.sort_values import order_of
 from fhirserver.store import write
 from fhirserver.store.version import Draft
 
@@ -94,7 +94,7 @@ class Harness:
     async def page(self, asked: SearchQuery, cursor: Cursor | None = None) -> Page:
         found = await self.rows(asked, cursor)
         context = Context(REGISTRY, KEYS, NOW)
-        keys = len(order_of(context.scope(asked.types[0]), asked.sort).columns)
+        keys = len(order_of(context, context.scope(asked.types[0]), asked.sort, asked.across).columns)
         return cut(found, asked.count, keys, cursor, NOW)
 
     async def count(self, url: str, at_most: int | None = None) -> int:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC
 from typing import Any
 
 import pytest
 
-from fhirserver.fhir import json
+from fhirserver.params.kinds import Reading
 from fhirserver.policy.restriction import NOTHING
-from fhirserver.search import include
 from fhirserver.search.context import Context
+from fhirserver.search.included import Rounds
+from fhirserver.store.version import Version
 from tests.db.search.harness import BASES, COLUMNS, KEYS, NOW, REGISTRY, Harness, harness, query
 
+CONTEXT = Context(REGISTRY, KEYS, NOW, reading=Reading(UTC, BASES))
 RESOURCES: list[dict[str, Any]] = [
     {"resourceType": "Patient", "id": "p1", "generalPractitioner": [{"reference": "Practitioner/d1"}]},
     {"resourceType": "Patient", "id": "p2", "generalPractitioner": [{"reference": "Practitioner/d1"}]},
@@ -51,25 +54,27 @@ async def db(database: str) -> AsyncIterator[Harness]:
         yield found
 
 
-async def included(db: Harness, url: str, context: Context | None = None, limit: int = 100) -> set[str]:
+async def rounds(
+    db: Harness, url: str, context: Context = CONTEXT, limit: int = 100, rounds_max: int = 5
+) -> tuple[list[Version], list[str], int]:
+    """The included versions, the remarks, and how many statements it took."""
     asked = query(url)
-    rows = await db.rows(asked)
-    matches = [
-        {"resourceType": row["type"], "id": row["id"], **json.loads(row["content"].encode())} for row in rows
-    ]
-    targets = include.targets(asked.includes, REGISTRY, BASES, matches)
-    ids: dict[str, list[str]] = {}
-    for row in rows:
-        ids.setdefault(row["type"], []).append(row["id"])
-    made = include.statement(
-        context or Context(REGISTRY, KEYS, NOW), asked.includes, targets, ids, COLUMNS, limit
-    )
-    if made is None:
-        return set()
-    text, args = made.numbered()
-    found = [f"{row['type']}/{row['id']}" for row in await db.connection.fetch(text, *args)]
-    assert len(found) == len(set(found))
-    return set(found)
+    found: list[Version] = []
+    state = Rounds(asked.includes, context, limit, rounds_max)
+    state.start([Version.of(row) for row in await db.rows(asked)])
+    statements = 0
+    while (made := state.statement(COLUMNS)) is not None:
+        text, args = made.numbered()
+        statements += 1
+        found += state.take([Version.of(row) for row in await db.connection.fetch(text, *args)])
+    assert len({one.versioned_path for one in found}) == len(found)
+    return found, state.remarks, statements
+
+
+async def included(db: Harness, url: str, context: Context = CONTEXT) -> set[str]:
+    found, remarks, _ = await rounds(db, url, context)
+    assert not remarks
+    return {one.path for one in found}
 
 
 @pytest.mark.parametrize(
@@ -94,6 +99,45 @@ async def included(db: Harness, url: str, context: Context | None = None, limit:
         ("Practitioner?_revinclude=Patient:general-practitioner&_revinclude=Provenance:agent", None),
         ("Patient?_include=Patient:general-practitioner&_revinclude=Provenance:patient", None),
         ("Patient?_id=nobody&_include=Patient:general-practitioner", set()),
+        ("Practitioner?_revinclude=Provenance:*", {"Provenance/v1"}),
+        ("Practitioner?_revinclude=*", {"Provenance/v1", "Patient/p1", "Patient/p2", "Observation/o1"}),
+        (
+            "Practitioner?_revinclude=*&_revinclude=Patient:*",
+            {"Provenance/v1", "Patient/p1", "Patient/p2", "Observation/o1"},
+        ),
+        ("Patient?_id=p1&_revinclude=*", {"Observation/o1", "Provenance/v1"}),
+        (
+            "Observation?_id=o1&_include=*&_include:iterate=*",
+            {"Observation/o2", "Patient/p1", "Patient/p2", "Practitioner/d1"},
+        ),
+        (
+            "Observation?_id=o1&_include=Observation:has-member&_include=Observation:subject",
+            {"Observation/o2", "Patient/p1"},
+        ),
+        (
+            "Observation?_id=o1&_include=Observation:has-member&_include:iterate=Observation:subject",
+            {"Observation/o2", "Patient/p1", "Patient/p2"},
+        ),
+        (
+            "Observation?_id=o1&_include:recurse=Observation:has-member&_include:recurse=Observation:subject",
+            {"Observation/o2", "Patient/p1", "Patient/p2"},
+        ),
+        (
+            "Provenance?_include=Provenance:target:Observation&_include:iterate=Observation:subject",
+            {"Observation/o1", "Patient/p1"},
+        ),
+        (
+            "Provenance?_include=Provenance:target:Observation&_include=Observation:subject",
+            {"Observation/o1"},
+        ),
+        (
+            "Practitioner?_revinclude=Patient:general-practitioner&_revinclude:iterate=Observation:subject",
+            {"Patient/p1", "Patient/p2", "Observation/o1", "Observation/o2"},
+        ),
+        (
+            "Patient?_id=p2&_revinclude:iterate=Observation:subject&_revinclude:iterate=Observation:has-member",
+            {"Observation/o1", "Observation/o2"},
+        ),
     ],
 )
 async def test_includes(db: Harness, url: str, expected: set[str] | None) -> None:
@@ -114,9 +158,37 @@ async def test_a_restriction_holds_for_what_is_included(db: Harness) -> None:
 
 
 async def test_included_resources_are_limited(db: Harness) -> None:
-    assert len(await included(db, "Observation?_id=o1&_include=*", limit=2)) == 2
+    found, remarks, _ = await rounds(db, "Observation?_id=o1&_include=*", limit=2)
+    assert len(found) == 2
+    assert remarks == ["only 2 included resources are given"]
 
 
 async def test_a_deleted_resource_is_not_included(db: Harness) -> None:
-    await db.delete("Patient", "p1", 1)
-    assert await included(db, "Observation?_include=Observation:subject") == {"Patient/p2"}
+    await db.delete("Patient", "p2", 1)
+    assert await included(db, "Observation?_include=Observation:subject") == {"Patient/p1"}
+
+
+async def test_a_reference_to_a_version_includes_that_version(db: Harness) -> None:
+    """https://hl7.org/fhir/R4/search.html#versions; another one that is asked for comes as well."""
+
+    async def versions(url: str) -> set[str]:
+        return {one.versioned_path for one in (await rounds(db, url))[0]}
+
+    await db.put({"resourceType": "Patient", "id": "p1", "active": True}, 2)
+    assert await versions("Observation?_id=o1&_include=Observation:subject") == {"Patient/p1/_history/1"}
+    assert await versions(
+        "Observation?_id=o1&_include=Observation:subject&_revinclude=Provenance:target"
+    ) == {
+        "Patient/p1/_history/1",
+        "Provenance/v1/_history/1",
+    }
+    both = "Observation?_id=o1&_include=Observation:subject&_revinclude=Provenance:target"
+    assert await versions(f"{both}&_include:iterate=Provenance:target") == {
+        "Patient/p1/_history/1",
+        "Patient/p1/_history/2",
+        "Provenance/v1/_history/1",
+    }
+    await db.delete("Patient", "p1", 2)
+    assert await versions("Observation?_id=o1&_include=Observation:subject") == {"Patient/p1/_history/1"}
+    await db.put({**RESOURCES[3], "subject": {"reference": "Patient/p1/_history/3"}}, 2)
+    assert await versions("Observation?_id=o1&_include=Observation:subject") == set()

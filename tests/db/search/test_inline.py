@@ -156,6 +156,8 @@ COMPOSITION: dict[str, Any] = {
     "related-ref": st.builds("Composition/{}".format, number),
     "patient.family": st.sampled_from("abcd"),
     "subject:Patient.name": st.sampled_from("abcd"),
+    "subject.name": st.sampled_from("abcd"),
+    "subject._has:Composition:subject:title": st.sampled_from(["dis", "ærz"]),
     "author:Practitioner.identifier": number.map("n{}".format),
     "_filter": st.sampled_from(
         [
@@ -163,6 +165,7 @@ COMPOSITION: dict[str, Any] = {
             "not (date ge 2021)",
             "type ne x or title ew SUMMARY",
             "patient.family eq b",
+            "subject.name sw b or author.identifier eq n1",
             "date pr false",
         ]
     ),

@@ -185,7 +185,10 @@ def test_includes_and_their_reverse_are_two_sides_of_the_same() -> None:
     assert forward == backwards
     assert "Observation:patient" in RESOURCES["Patient"]["searchRevInclude"]
     assert "Observation:patient" not in RESOURCES["Practitioner"]["searchRevInclude"]
-    assert not {"Bundle:composition", "QuestionnaireResponse:questionnaire"} & forward
+    assert "Bundle:composition" not in forward
+    assert "QuestionnaireResponse:questionnaire" in RESOURCES["Questionnaire"]["searchRevInclude"]
+    assert "PlanDefinition:depends-on" in RESOURCES["Library"]["searchRevInclude"]
+    assert "PlanDefinition:depends-on" not in RESOURCES["Patient"]["searchRevInclude"]
 
 
 def test_compartments_are_canonical() -> None:

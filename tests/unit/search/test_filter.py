@@ -176,7 +176,7 @@ REFUSED = [
     ("Group", "characteristic[code eq a and code eq b].value eq x", Invalid, 38, "asked for twice"),
     ("Group", "characteristic[code.x eq a].value eq x", Invalid, 16, "expected one of code, value alone"),
     ("DocumentReference", "relatesTo[code eq a].target eq b", Invalid, 29, "re is"),
-    ("Observation", "subject.a.b.c.d eq x", NotSupported, 9, "no search parameter 'a'"),
+    ("Observation", "subject.a.b.c.d eq x", NotSupported, 9, "has a search parameter 'a'"),
     ("Patient", "link.link.link.link.name eq x", TooCostly, 16, "a chain has at most 3 links"),
 ]
 

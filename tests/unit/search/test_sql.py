@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhirserver.db.sql import EMPTY, FALSE, TRUE, and_, join, not_, or_, sql, table, text_literal
+from fhirserver.db.sql import EMPTY, FALSE, TRUE, and_, join, name_literal, not_, or_, sql, table
 from fhirserver.fhir.keys import Keys
 from fhirserver.params.registry import r4
 from fhirserver.search.compile import count_statement, statement, versions_statement
@@ -58,7 +58,7 @@ def test_only_resource_types_are_tables(wrong: str) -> None:
     with pytest.raises(KeyError):
         table(wrong)
     with pytest.raises(KeyError):
-        text_literal(wrong)
+        name_literal(wrong)
 
 
 @pytest.mark.parametrize(
