@@ -6,7 +6,8 @@ https://hl7.org/fhir/R4/search.html#reference, https://hl7.org/fhir/R4/search.ht
 the key `param ^ target`. Where one element alone says whose the resource is, the reference to that
 Patient is `resource.ptk` and nothing else (see `facts.patient_path`).
 
-A canonical has `param ^ url` or `param ^ url|version`, as it is written, which is what a chain follows.
+A canonical has `param ^ turned(url)` or `param ^ turned(url|version)`, as it is written, which is what
+a chain follows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir import reference
-from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.keys import Keys, turned
 from fhirserver.fhir.reference import Reference
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
@@ -146,7 +147,8 @@ def salt_of(keys: Keys, resource_type: str, code: str) -> int:
 
 def url_key(keys: Keys, resource_type: str, code: str, url: str, version: str | None = None) -> int:
     """The key of a reference to elsewhere or of a canonical, as it is written."""
-    return salt_of(keys, resource_type, code) ^ keys.uri(url if version is None else f"{url}|{version}")
+    text = url if version is None else f"{url}|{version}"
+    return salt_of(keys, resource_type, code) ^ turned(keys.uri(text))
 
 
 def any_version_key(keys: Keys, resource_type: str, code: str, url: str) -> int:
