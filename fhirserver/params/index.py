@@ -31,6 +31,7 @@ from fhirserver.params.facts import (
     UNIONS,
     implied_systems,
     is_patient,
+    part_systems,
     presence_bits,
     unanswered,
 )
@@ -175,8 +176,7 @@ def _indexer(
                 keys, resource_type, code, resolve, within, is_patient(param, resource_type)
             )
         case "composite":
-            systems: list[Mapping[str, str]] = [{} for _ in param.components]
-            return composite.indexer(keys, param, resource_type, systems, resolve)
+            return composite.indexer(keys, param, resource_type, part_systems(param, resource_type), resolve)
         case "special" if code == "near":
             return special.near_indexer(keys, resource_type, code)
         case _:

@@ -1,0 +1,79 @@
+"""What `_sort` sorts by: https://hl7.org/fhir/R4/search.html#sort
+
+"The sort is based on the item in the set of multiple parameters that comes earliest in the specified sort order";
+what has no value comes last. Which text a token or a reference is sorted by is this server's choice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.oracle import definitions as d
+from tests.oracle import folding, references, values
+from tests.oracle.expressions import Node
+from tests.oracle.ranges import instant
+from tests.oracle.world import Subject, World
+
+
+def keys(world: World, subject: Subject, code: str) -> list[Any]:
+    """All that a resource could be sorted by; `code` may be a chain of one step."""
+    head, dot, rest = code.partition(".")
+    name, _, type_ = head.partition(":")
+    parameter = d.parameters(subject.type)[name]
+    if dot:
+        followed = references.followed(world, subject, parameter)
+        return [
+            key
+            for one in followed
+            if type_ in ("", one.type) and rest in d.parameters(one.type)
+            for key in keys(world, one, rest)
+        ]
+    if code == "_lastUpdated":
+        return [instant(subject.resource["meta"]["lastUpdated"]).lo]
+    return [key for node in world.nodes(subject, parameter) for key in _of_node(parameter, node)]
+
+
+def _of_node(parameter: d.Parameter, node: Node) -> list[Any]:
+    match parameter.type:
+        case "number":
+            return [node.value] if not isinstance(node.value, dict | str) else []
+        case "date":
+            return [one.lo for one in values.dates(node)]
+        case "quantity":
+            return [span.lo for span, _ in values.quantities(node)]
+        case "string":
+            return [folding.folded(text) for text, _ in values.texts(node)]
+        case "token":
+            return [code for _, code, _ in values.tokens(node) if code is not None]
+        case "reference":
+            text = references.literal(node)
+            return [text] if text is not None else []
+        case "uri":
+            return [node.value]
+    raise AssertionError(parameter.type)
+
+
+def out_of_order(world: World, subjects: list[Subject], sort: list[str]) -> tuple[str, str] | None:
+    """Two neighbours that `sort` (codes, with a dash for descending) would have the other way round."""
+    previous: tuple[Subject, list[Any]] | None = None
+    for subject in subjects:
+        ranked = [_rank(keys(world, subject, code.lstrip("-")), code.startswith("-")) for code in sort]
+        if previous is not None:
+            for code, before, after in zip(sort, previous[1], ranked, strict=True):
+                if _less(after, before, code.startswith("-")):
+                    return previous[0].path, subject.path
+                if before != after:
+                    break
+        previous = (subject, ranked)
+    return None
+
+
+def _rank(found: list[Any], descending: bool) -> Any:
+    return (max(found) if descending else min(found)) if found else None
+
+
+def _less(one: Any, other: Any, descending: bool) -> bool:
+    """Whether `one` comes before `other`; None comes last both ways."""
+    if one is None or other is None:
+        return one is not None
+    return one > other if descending else one < other
