@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/search.html, sections 3.1.1.4.1 to 3.1.1.4.24
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tests.oracle import definitions as d
 from tests.oracle import references, values
@@ -19,10 +19,14 @@ FAMILY = frozenset(("family",))
 
 
 class Search:
-    """Evaluates searches over one world; remembers what it found."""
+    """Evaluates searches over one world; remembers what it found.
 
-    def __init__(self, world: World) -> None:
+    `into_contained`: "A chained condition will be evaluated inside contained resources" (#contained).
+    """
+
+    def __init__(self, world: World, into_contained: bool = False) -> None:
         self.world = world
+        self.into_contained = into_contained
         self.terms = Terms(world)
         self._found: dict[tuple[str, str, str], frozenset[str]] = {}
 
@@ -62,7 +66,7 @@ class Search:
         self, parameter: d.Parameter, modifier: str | None, rest: str, value: str
     ) -> Callable[[Subject], bool]:
         """Of an untyped chain every target type that has the parameter is meant."""
-        code = rest.partition(".")[0].partition(":")[0]
+        code = _code(rest)
         everything = not parameter.targets or "Resource" in parameter.targets
         targets = (modifier,) if modifier else tuple(d.TYPES) if everything else parameter.targets
         apt = [one for one in targets if one in d.TYPES and (code == "_has" or code in d.parameters(one))]
@@ -70,9 +74,24 @@ class Search:
 
         def test(subject: Subject) -> bool:
             found = references.followed(self.world, subject, parameter)
-            return any((one.type, one.id) in reached for one in found)
+            return any((one.type, one.id) in reached for one in found) or self._inside(
+                subject, parameter, apt, rest, value
+            )
 
         return test
+
+    def _inside(
+        self, subject: Subject, parameter: d.Parameter, types: Sequence[str], rest: str, value: str
+    ) -> bool:
+        """Whether one of the contained resources that a parameter leads to meets the rest of a chain."""
+        if not self.into_contained:
+            return False
+        inside = [
+            one
+            for one in references.contained(self.world, subject, parameter)
+            if one.type in types and (rest.startswith("_has") or _code(rest) in d.parameters(one.type))
+        ]
+        return any(self.matching([one], one.type, rest, value) for one in inside)
 
     def _has(self, type_: str, source: str, code: str, rest: str, value: str) -> Callable[[Subject], bool]:
         parameter = d.parameters(source)[code]
@@ -224,6 +243,11 @@ class Search:
             if code != "{def}":
                 found |= self.select(type_, code, f"{name}/{id_}")
         return found
+
+
+def _code(name: str) -> str:
+    """`family` of `family:exact`, `subject` of `subject:Patient.name`."""
+    return name.partition(".")[0].partition(":")[0]
 
 
 HIERARCHIES = {

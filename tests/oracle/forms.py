@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -46,15 +46,24 @@ class Criterion:
 
 
 class Forms:
-    """Draws criteria for one parameter of one type from what is there."""
+    """Draws criteria for one parameter of one type from what is there, or what some `subjects` have."""
 
-    def __init__(self, world: World, type_: str, parameter: d.Parameter, pick: Random) -> None:
+    def __init__(
+        self,
+        world: World,
+        type_: str,
+        parameter: d.Parameter,
+        pick: Random,
+        subjects: Iterable[Subject] | None = None,
+    ) -> None:
         self.world = world
         self.type = type_
         self.parameter = parameter
         self.pick = pick
         self.nodes: list[tuple[Subject, Node]] = [
-            (subject, node) for subject in world.subjects(type_) for node in world.nodes(subject, parameter)
+            (subject, node)
+            for subject in (world.subjects(type_) if subjects is None else subjects)
+            for node in world.nodes(subject, parameter)
         ]
 
     def node(self) -> Node | None:

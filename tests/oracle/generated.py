@@ -90,7 +90,7 @@ class Maker:
         made: dict[str, Any] = {"reference": path}
         match form:
             case 0:
-                made = {"reference": f"{path}/_history/{pick.randrange(1, 3)}"}
+                made = {"reference": f"{path}/_history/1"}
             case 1:
                 made = {"reference": f"{self.base}/{path}"}
             case 2:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from tests.oracle.evaluate import Search
 from tests.oracle.matrix import Count, Matrix
-from tests.oracle.refusals import expected
+from tests.oracle.expectations import different, refused
 from tests.oracle.server import Answer, Server
 
 ALL = (("_elements", "id"), ("_count", "10000"))
@@ -18,7 +18,7 @@ ALL = (("_elements", "id"), ("_count", "10000"))
 class Question:
     """A search below a path, `row` of the matrix that counts it, and what it is a question of.
 
-    `labels` are the names by which a refusal may be expected.
+    `labels` are the names under which tests/oracle/expectations.py may have it.
     """
 
     path: str
@@ -49,30 +49,57 @@ def of_type(search: Search) -> Expect:
     return expect
 
 
-def compare(server: Server, expect: Expect, questions: Sequence[Question]) -> Matrix:
-    """Ask them all; fails with what differs, and with what was refused or answered unexpectedly."""
+Judge = Callable[[Question, Answer, Count], "str | None"]
+"""What is wrong with an answer of a search that was not refused; counts what was found."""
+
+
+def finds(expect: Expect) -> Judge:
+    """Judges the matches and their total."""
+
+    def judge(question: Question, answer: Answer, count: Count) -> str | None:
+        wanted, among = expect(question)
+        count.telling += 0 < len(wanted) < among
+        return difference(answer, wanted)
+
+    return judge
+
+
+def compare(
+    server: Server, judge: Judge, questions: Sequence[Question], control: Iterable[tuple[str, str]] = ALL
+) -> Matrix:
+    """Ask them all, and fail with what differs, is refused or answered other than tests/oracle/expectations.py
+    has it."""
     matrix = Matrix()
     wrong: list[str] = []
-    answers = server.ask([question.url() for question in questions])
+    differing: set[str] = set()
+    control = tuple(control)
+    answers = server.ask([question.url(control) for question in questions])
     for question, answer in zip(questions, answers, strict=True):
-        if (problem := _problem(question, answer, expect, matrix.row(*question.row))) is not None:
-            wrong.append(f"{question.url()}: {problem}")
+        count = matrix.row(*question.row)
+        problem = _refusal(question, answer, count)
+        if problem is None and answer.status == 200:
+            count.compared += 1
+            count.hit.add(question.hit)
+            problem = judge(question, answer, count)
+            label = different(question.labels)
+            if problem is not None and label is not None:
+                count.different += 1
+                differing.add(label)
+                continue
+        if problem is not None:
+            wrong.append(f"{question.url(control)}: {problem}")
+    expected = {label for question in questions if (label := different(question.labels))}
+    wrong += [f"no longer different: {label}" for label in sorted(expected - differing)]
     assert not wrong, f"{len(wrong)} of {len(questions)}:\n" + "\n".join(wrong[:20])
     return matrix
 
 
-def _problem(question: Question, answer: Answer, expect: Expect, count: Count) -> str | None:
-    refusal = expected(*question.labels)
-    if refusal is not None:
+def _refusal(question: Question, answer: Answer, count: Count) -> str | None:
+    label = refused(question.labels)
+    if label is not None:
         count.refused += 1
-        return None if answer.status == 400 else f"no longer refused: take {refusal!r} from the refusals"
-    if answer.status != 200:
-        return str(answer.body["issue"][0].get("diagnostics"))
-    wanted, among = expect(question)
-    count.compared += 1
-    count.telling += 0 < len(wanted) < among
-    count.hit.add(question.hit)
-    return difference(answer, wanted)
+        return None if answer.status == 400 else f"no longer refused: {label}"
+    return None if answer.status == 200 else str(answer.body["issue"][0].get("diagnostics"))
 
 
 def difference(answer: Answer, wanted: set[str]) -> str | None:

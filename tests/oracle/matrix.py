@@ -20,11 +20,13 @@ WRITE = "FHIRSERVER_TEST_WRITE_MATRIX"
 
 @dataclass(slots=True)
 class Count:
-    """How many comparisons, how many of them found some but not all, of what, and how many were refused."""
+    """How many comparisons, how many of them found some but not all, of what, and what is known not to work:
+    how many searches were refused, how many answered otherwise than the specification says."""
 
     compared: int = 0
     telling: int = 0
     refused: int = 0
+    different: int = 0
     hit: set[str] = field(default_factory=set)
 
 
@@ -39,9 +41,9 @@ class Matrix:
 
     def table(self, *heads: str, hit: str) -> str:
         """Markdown; `heads` name the labels, `hit` what the comparisons are of."""
-        lines = [(*heads, hit, "comparisons", "found some, not all", "refused by a 400")]
+        lines = [(*heads, hit, "comparisons", "found some, not all", "refused", "different")]
         for labels, count in self.rows.items():
-            figures = (len(count.hit), count.compared, count.telling, count.refused)
+            figures = (len(count.hit), count.compared, count.telling, count.refused, count.different)
             lines.append((*labels, *(f"{figure:,}" for figure in figures)))
         return table(lines)
 

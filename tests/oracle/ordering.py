@@ -1,18 +1,30 @@
 """What `_sort` sorts by: https://hl7.org/fhir/R4/search.html#sort
 
 "The sort is based on the item in the set of multiple parameters that comes earliest in the specified sort order";
-what has no value comes last. Which text a token or a reference is sorted by is this server's choice.
+what has no value comes last. What a token or a reference is sorted by is this server's choice: a coding's code (a
+concept's text where nothing is coded), an identifier's value, what a reference is written as.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tests.oracle import definitions as d
 from tests.oracle import folding, references, values
-from tests.oracle.expressions import Node
+from tests.oracle.expressions import Node, children
 from tests.oracle.ranges import instant
 from tests.oracle.world import Subject, World
+
+LENGTH_MAX = 128
+SPELT: dict[str, tuple[tuple[str, ...], ...]] = {
+    "CodeableConcept": (("coding", "code"), ("text",)),
+    "Coding": (("code",), ("display",)),
+    "Identifier": (("value",),),
+    "ContactPoint": (("value",),),
+    "Reference": (("reference",), ("identifier", "value"), ("display",)),
+}
 
 
 def keys(world: World, subject: Subject, code: str) -> list[Any]:
@@ -30,7 +42,15 @@ def keys(world: World, subject: Subject, code: str) -> list[Any]:
         ]
     if code == "_lastUpdated":
         return [instant(subject.resource["meta"]["lastUpdated"]).lo]
+    if parameter.type in ("token", "reference", "uri"):
+        return [key[:LENGTH_MAX] for nodes in _by_path(world, subject, parameter) for key in _spelt(nodes)]
     return [key for node in world.nodes(subject, parameter) for key in _of_node(parameter, node)]
+
+
+def _by_path(world: World, subject: Subject, parameter: d.Parameter) -> Iterator[tuple[Node, ...]]:
+    """What each branch of the parameter's expression selects."""
+    for path in (parameter.expression or "").split(" | "):
+        yield world.nodes(subject, replace(parameter, expression=path))
 
 
 def _of_node(parameter: d.Parameter, node: Node) -> list[Any]:
@@ -43,14 +63,26 @@ def _of_node(parameter: d.Parameter, node: Node) -> list[Any]:
             return [span.lo for span, _ in values.quantities(node)]
         case "string":
             return [folding.folded(text) for text, _ in values.texts(node)]
-        case "token":
-            return [code for _, code, _ in values.tokens(node) if code is not None]
-        case "reference":
-            text = references.literal(node)
-            return [text] if text is not None else []
-        case "uri":
-            return [node.value]
     raise AssertionError(parameter.type)
+
+
+def _spelt(nodes: Sequence[Node]) -> list[str]:
+    """Codes, values and references as they are written; of a path and a type the next best where it has none."""
+    found: list[str] = []
+    for type_ in {node.type for node in nodes}:
+        alike = [node for node in nodes if node.type == type_]
+        for path in SPELT.get(type_, ((),)):
+            texts = [str(value) for node in alike for value in _along(node, path)]
+            found += texts
+            if texts:
+                break
+    return found
+
+
+def _along(node: Node, path: tuple[str, ...]) -> list[Any]:
+    if not path:
+        return [str(node.value).lower() if isinstance(node.value, bool) else node.value]
+    return [value for child in children(node, path[0]) for value in _along(child, path[1:])]
 
 
 def out_of_order(world: World, subjects: list[Subject], sort: list[str]) -> tuple[str, str] | None:

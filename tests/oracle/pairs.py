@@ -29,16 +29,20 @@ def questions(world: World, type_: str) -> Iterator[Question]:
 
 
 def question(resource_type: str, parameter: d.Parameter, criterion: Criterion) -> Question:
-    labels = (
-        f"{parameter.type} {criterion.form}",
-        f"{parameter.code} {criterion.form}",
-        f"{resource_type} {parameter.code}",
-        parameter.code,
-    )
     return Question(
         resource_type,
         ((criterion.name, criterion.value),),
         (parameter.type, criterion.form),
         f"{resource_type} {parameter.code}",
-        labels,
+        labels(resource_type, parameter, criterion),
+    )
+
+
+def labels(resource_type: str, parameter: d.Parameter, criterion: Criterion) -> tuple[str, ...]:
+    """The names by which a refusal may be expected."""
+    return (
+        f"{parameter.type} {criterion.form}",
+        f"{parameter.code} {criterion.form}",
+        f"{resource_type} {parameter.code}",
+        parameter.code,
     )

@@ -100,6 +100,21 @@ def followed(world: World, subject: Subject, parameter: d.Parameter) -> list[Sub
     return found
 
 
+def contained(world: World, subject: Subject, parameter: d.Parameter) -> list[Subject]:
+    """The resources within a resource that a reference parameter leads to."""
+    outside = subject.container or subject
+    wanted = {
+        node.value["reference"][1:]
+        for node in world.nodes(subject, parameter)
+        if node.type == "Reference" and node.value.get("reference", "").startswith("#")
+    }
+    return [
+        Subject(one["resourceType"], one["id"], one, outside)
+        for one in outside.resource.get("contained", ())
+        if one.get("id") in wanted
+    ]
+
+
 def by_canonical(world: World, canonical: str, targets: tuple[str, ...]) -> list[Subject]:
     """The conformance resources with a URL and, if it is said, a business version."""
     url, bar, version = canonical.partition("#")[0].partition("|")
