@@ -101,9 +101,7 @@ def includes(chains: Chains, pick: Random) -> Iterator[Question]:
         ids = pick.sample(sorted(chains.world.by_type[type_]), min(3, len(chains.world.by_type[type_])))
         yield _include(type_, ids, ("_include", "*"), "_include of all", type_, ("include of all",))
         value = f"{type_}:*"
-        yield _include(
-            type_, ids, ("_include", value), "_include of all", type_, ("include of all",)
-        )
+        yield _include(type_, ids, ("_include", value), "_include of all", type_, ("include of all",))
         yield _include(type_, ids, ("_revinclude", "*"), "_revinclude of all", type_, ("revinclude of all",))
 
 

@@ -10,13 +10,15 @@ SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValu
 
 
 def kept(resource: Resource, summary: str | None, elements: frozenset[str] | None) -> set[str]:
-    """The top-level properties that are left."""
+    """The top-level properties that are left; extensions of a value are not part of the summary."""
     rows = d.STRUCTURES[resource["resourceType"]]["elements"]
     names = d.elements(resource["resourceType"])
     found: set[str] = set()
     for key in resource:
         name = names.get(key.removeprefix("_"), (key, ""))[0]
         row = rows.get(name, {})
+        if summary == "true" and key.startswith("_") and key[1:] in resource:
+            continue
         if key in ALWAYS or _stays(name, row, summary, elements):
             found.add(key)
     return found
