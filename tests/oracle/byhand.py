@@ -50,7 +50,7 @@ TERMINOLOGY: list[Resource] = [
     _value_set("below-a", include=[_is_a("a")]),
     _value_set("under-a", include=[_is_a("a", "descendent-of")]),
     _value_set("listed", include=[{"system": TREE, "concept": [{"code": "a1"}, {"code": "b"}]}]),
-    _value_set("joined", include=[{"valueSet": [f"{SETS}/listed"]}, {"system": "urn:oid:1.2.3"}]),
+    _value_set("joined", include=[{"valueSet": [f"{SETS}/listed"]}, _is_a("a2")]),
     _value_set("without-a1", include=[_is_a("a")], exclude=[_is_a("a1")]),
     _value_set("both", include=[{"valueSet": [f"{SETS}/listed", f"{SETS}/below-a"]}]),
     _value_set(

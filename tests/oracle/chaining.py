@@ -103,11 +103,7 @@ class Chains:
         """Without a type, all that the parameter may refer to are meant."""
         for question in self._ask("untyped", f"{step.parameter.code}.", step.source, step.target, hit, step):
             code = question.criteria[0][0].split(".")[1].partition(":")[0]
-            everything = not step.parameter.targets or "Resource" in step.parameter.targets
-            among = [type_ for type_ in d.TYPES if code in d.parameters(type_)]
-            types = among if everything else [type_ for type_ in among if type_ in step.parameter.targets]
-            labels = (*question.labels, *(("chain over many types",) if len(types) > TYPES_MAX else ()))
-            return replace(question, labels=labels)
+            return replace(question, labels=(*question.labels, *many(step.parameter, code)))
         return None
 
     def _backward(self, step: Step, hit: str) -> Iterator[Question]:
@@ -148,3 +144,11 @@ def _by_url(world: World, type_: str, code: str) -> bool:
     parameter = d.parameters(type_)[code]
     nodes = (node for subject in world.subjects(type_) for node in world.nodes(subject, parameter))
     return any(node.type in ("canonical", "uri") for node in nodes)
+
+
+def many(parameter: d.Parameter, code: str) -> tuple[str, ...]:
+    """The label of a chain without a type, if many types that it may mean have the next parameter."""
+    everything = not parameter.targets or "Resource" in parameter.targets
+    targets = d.TYPES if everything else parameter.targets
+    types = [type_ for type_ in targets if type_ in d.TYPES and code in d.parameters(type_)]
+    return ("chain over many types",) if len(types) > TYPES_MAX else ()

@@ -128,9 +128,10 @@ class Search:
         return any(self._one(subject, parameter, node, modifier, text) for node in nodes)
 
     def _updated(self, subject: Subject, text: str) -> bool:
-        asked = values.asked_date(text)
-        moment = instant(subject.resource["meta"]["lastUpdated"])
-        return values.date_holds(asked, moment, self.world.now)
+        updated = subject.resource.get("meta", {}).get("lastUpdated")
+        return updated is not None and values.date_holds(
+            values.asked_date(text), instant(updated), self.world.now
+        )
 
     def _together(self, subject: Subject, parameter: d.Parameter, node: Node, text: str) -> bool:
         """Every component on the same element: https://hl7.org/fhir/R4/search.html#composite"""
@@ -201,22 +202,29 @@ class Search:
                 asked = values.unescape(text)
                 pair = (found, asked) if modifier == "below" else (asked, found)
                 return references.canonical_below(*pair)
-            return self._in_hierarchy(parameter, found, text, modifier == "below")
+            return self._in_hierarchy(subject, parameter, found, text, modifier == "below")
         return references.reference_matches(self.world, node, parameter, text, modifier)
 
-    def _in_hierarchy(self, parameter: d.Parameter | d.Part, found: str, text: str, below: bool) -> bool:
+    def _in_hierarchy(
+        self, subject: Subject, parameter: d.Parameter | d.Part, found: str, text: str, below: bool
+    ) -> bool:
         """https://hl7.org/fhir/R4/search.html#recursive"""
         target = references.link(found, self.world.base)
         asked = references.link(values.unescape(text), self.world.base)
+        if (target.base, target.type, target.id) == (asked.base, asked.type, asked.id):
+            return True
         types = (asked.type,) if asked.type else parameter.targets
-        if target.base is not None or target.type not in types:
+        if target.base is not None or target.type is None or target.type not in types:
             return False
+        code = HIERARCHIES.get(target.type, "")
+        if isinstance(parameter, d.Parameter) and parameter.code in OF_CARE_PLANS:
+            code = parameter.code if subject.type == target.type == "CarePlan" else code
         ends = (target.id, asked.id) if below else (asked.id, target.id)
-        return ends[1] in self._ancestry(target.type or "", ends[0])
+        return ends[1] in self._ancestry(target.type, code, ends[0])
 
-    def _ancestry(self, type_: str, id_: str) -> set[str]:
+    def _ancestry(self, type_: str, code: str, id_: str) -> set[str]:
         """An id and those of all that it is part of."""
-        parameter = d.parameters(type_).get(HIERARCHIES.get(type_, ""))
+        parameter = d.parameters(type_).get(code)
         found, waiting = {id_}, [id_]
         while waiting:
             subject = self.world.get(type_, waiting.pop())
@@ -251,11 +259,16 @@ def _code(name: str) -> str:
 
 
 HIERARCHIES = {
+    "CarePlan": "part-of",
+    "Communication": "part-of",
+    "DeviceDefinition": "parent",
+    "Encounter": "part-of",
     "Location": "partof",
     "Organization": "partof",
-    "Encounter": "part-of",
     "Procedure": "part-of",
-    "Observation": "part-of",
+    "ResearchStudy": "partof",
+    "Specimen": "parent",
     "Task": "part-of",
 }
-"""The parameter that establishes a strict hierarchy, by type."""
+"""The parameter that establishes a strict hierarchy, by type; of care plans two more do."""
+OF_CARE_PLANS = ("based-on", "replaces")

@@ -11,11 +11,12 @@ from typing import Any
 from tests.oracle import definitions as d
 from tests.oracle import folding, values
 from tests.oracle.byhand import SETS
-from tests.oracle.datatypes import NUMBERS, UCUM, UNITS, WORDS
+from tests.oracle.datatypes import NUMBERS, TREE, TREE_CODES, UCUM, UNITS, WORDS
 from tests.oracle.evaluate import HIERARCHIES
 from tests.oracle.expressions import Node, children, evaluate
 from tests.oracle.ranges import PREFIXES
 from tests.oracle.references import link, literal
+from tests.oracle.terms import MIME_TYPES
 from tests.oracle.world import Subject, World
 
 ORDERED = ("number", "date", "quantity")
@@ -196,6 +197,8 @@ class Forms:
         text = literal(node) if node else None
         if text is None:
             return f"{self._target(part)}/g1"
+        if node is not None and node.type == "canonical" and not re.search("[:/]", text):
+            return None  # it looks like the id of a resource, and is none
         return values.escape(text.partition("#")[0]).replace(r"\|", "|") or None
 
     def _target(self, part: d.Parameter | d.Part) -> str:
@@ -271,10 +274,12 @@ class Forms:
             return
         target = link(text, self.world.base)
         if node.type != "Reference" or target.type is None:
-            url = text.partition("#")[0].partition("|")[0]
+            url = values.escape(text.partition("#")[0].partition("|")[0])
             if node.type != "Reference":
-                yield "canonical", url
-                yield "canonical|version", f"{url}|{self.pick.choice(('1.0', '2', '1.1'))}"
+                if re.search("[:/]", url):
+                    yield "canonical", url
+                if ":" in url:
+                    yield "canonical|version", f"{url}|{self.pick.choice(('1.0', '2', '1.1'))}"
             return
         path = f"{target.type}/{target.id}"
         if self.parameter.targets:
@@ -298,7 +303,7 @@ class Forms:
                 yield from self._typed()
                 return
             case "in" | "not-in":
-                yield Criterion(name, values.escape(self.pick.choice(VALUE_SETS)), form)
+                yield Criterion(name, values.escape(self.pick.choice((*VALUE_SETS, *self._bound()))), form)
                 return
         node = self.node()
         if node is None:
@@ -314,13 +319,26 @@ class Forms:
                 return bool(kinds & {"Coding", "CodeableConcept", "Identifier"})
             case "token", "of-type":
                 return "Identifier" in kinds
-            case "token", "in" | "not-in" | "above" | "below":
-                return bool(kinds & {"Coding", "CodeableConcept", "code"})
+            case "token", "in" | "not-in":
+                return bool(kinds & {"Coding", "CodeableConcept"}) or bool(self._bound())
+            case "token", "above" | "below":
+                return bool(kinds & {"Coding", "CodeableConcept"}) or self._is_mime()
             case "reference", "identifier":
                 return "Reference" in kinds
-            case "reference", "above" | "below":
+            case "reference", "below":
                 return "canonical" in kinds or bool(HIERARCHIES.keys() & set(self.parameter.targets))
+            case "reference", "above":
+                return "canonical" not in kinds and bool(HIERARCHIES.keys() & set(self.parameter.targets))
         return True
+
+    def _bound(self) -> list[str]:
+        """The value sets that the codes are from, those of the specification alone."""
+        stored = {one.resource.get("url") for one in self.world.subjects("ValueSet")}
+        known = {node.binding or "" for _, node in self.nodes if d.VALUE_SETS.get(node.binding or "")}
+        return sorted(known - stored)
+
+    def _is_mime(self) -> bool:
+        return any(node.binding == MIME_TYPES for _, node in self.nodes)
 
     def _modified_value(self, modifier: str, node: Node) -> str | None:
         match self.parameter.type, modifier:
@@ -331,19 +349,33 @@ class Forms:
             case "token", "text":
                 return self._said(node)
             case "token", "above" | "below":
-                return self.token(node, 1)
+                return "text/xml" if self._is_mime() else f"{TREE}|{self.pick.choice(TREE_CODES)}"
             case "token", "of-type":
                 return self._of_type(node)
             case "reference", "identifier":
                 held = [one for _, found in self.nodes for one in children(found, "identifier")]
                 return self.token(self.pick.choice(held), self.pick.choice((0, 1))) if held else "AB1"
             case "reference", _:
-                return self.reference(self.parameter, node)
+                return self._local(modifier)
             case "uri", _:
+                texts = [one.value for _, one in self.nodes if "://" in one.value]
+                text = self.pick.choice(texts or ["http://uri.example/fhir/a/b"])
                 return values.escape(
-                    self.pick.choice((node.value, node.value.rpartition("/")[0] or node.value))
+                    self.pick.choice((text, text.rpartition("/")[0], text[:-1], text + "/x"))
                 )
         raise AssertionError(modifier)
+
+    def _local(self, modifier: str) -> str | None:
+        """A canonical, or a resource that is on this server."""
+        texts = sorted({text for _, node in self.nodes if (text := literal(node))})
+        urls = [text.partition("#")[0] for text in texts if not link(text, self.world.base).type]
+        if modifier == "below" and any(node.type == "canonical" for _, node in self.nodes):
+            return self.pick.choice(
+                [url for url in urls if ":" in url] or ["http://canonical.example/nothing"]
+            )
+        links = [link(text, self.world.base) for text in texts]
+        paths = [f"{one.type}/{one.id}" for one in links if one.type and one.base is None]
+        return self.pick.choice(paths) if paths else None
 
     def _exactly(self, node: Node) -> str | None:
         found = [text for text, _ in values.texts(node) if len(text) < 100]

@@ -76,12 +76,13 @@ def canonical_matches(found: str, asked: str) -> bool:
 
 
 def canonical_below(found: str, asked: str) -> bool:
-    """`url|1` finds 1, 1.0 and 1.1: https://hl7.org/fhir/R4/search.html#versions"""
+    """`url|1` finds 1, 1.0 and 1.1, and not 10: https://hl7.org/fhir/R4/search.html#versions"""
     url, _, version = found.partition("#")[0].partition("|")
-    wanted, bar, wanted_version = asked.partition("|")
-    return url == wanted and (
-        not bar or version == wanted_version or version.startswith(f"{wanted_version}.")
-    )
+    wanted, bar, beginning = asked.partition("|")
+    if url != wanted or not version.startswith(beginning):
+        return False
+    rest = version.removeprefix(beginning)
+    return not bar or not rest or not (beginning[-1:].isalnum() and rest[0].isalnum())
 
 
 def followed(world: World, subject: Subject, parameter: d.Parameter) -> list[Subject]:

@@ -14,6 +14,7 @@ from tests.oracle import values
 from tests.oracle.expressions import Node
 from tests.oracle.world import World
 
+MIME_TYPES = "http://hl7.org/fhir/ValueSet/mimetypes"
 Codes = dict[str, frozenset[str]]
 """By system."""
 
@@ -31,14 +32,20 @@ class Terms:
             self._sets[uri] = self._expand(uri)
         codes = self._sets[uri] or {}
         for systems, code, _ in values.tokens(node):
-            if any(code in codes.get(system or "", ()) for system in systems):
-                return True
+            for system in systems:
+                if code is not None and code.casefold() in map(str.casefold, codes.get(system or "", ())):
+                    return True
         return False
 
     def related(self, node: Node, text: str, below: bool) -> bool:
-        """`:below` and `:above`, the code itself included."""
+        """`:below` and `:above`, the code itself included; of MIME types those with parameters are below."""
+        if node.binding == MIME_TYPES:
+            pair = (values.unescape(text), node.value) if below else (node.value, values.unescape(text))
+            return pair[0] == pair[1] or pair[1].partition(";")[0].strip() == pair[0]
         system, _, code = (values.unescape(part) for part in text.rpartition("|"))
-        for systems, found, _ in values.tokens(node):
+        code = code.casefold()
+        for systems, spelt, _ in values.tokens(node):
+            found = spelt.casefold() if spelt is not None else None
             for one in systems & {system} if system else systems:
                 parents = self._parents(one or "")
                 upper, lower = (code, found) if below else (found, code)
@@ -49,7 +56,10 @@ class Terms:
     def _parents(self, system: str) -> dict[str, set[str]]:
         for subject in self.world.subjects("CodeSystem"):
             if subject.resource.get("url") == system:
-                return _hierarchy(subject.resource)
+                return {
+                    code.casefold(): {one.casefold() for one in above}
+                    for code, above in _hierarchy(subject.resource).items()
+                }
         return {}
 
     def _resource(self, uri: str) -> dict[str, Any] | None:

@@ -238,10 +238,14 @@ def same_code(asked: str, code: str | None, exact: bool) -> bool:
     return asked == code if exact else asked.casefold() == code.casefold()
 
 
-def token_matches(node: Node, text: str) -> bool:
-    """`code`, `system|code`, `|code`, `system|`: https://hl7.org/fhir/R4/search.html#token"""
+def token_matches(node: Node, text: str, *, cased: bool = True) -> bool:
+    """`code`, `system|code`, `|code`, `system|`: https://hl7.org/fhir/R4/search.html#token
+
+    Unless `cased`, case never counts.
+    """
     parts = [unescape(part) for part in split(text, "|")]
-    for systems, code, exact in tokens(node):
+    for systems, code, is_exact in tokens(node):
+        exact = is_exact and cased
         if len(parts) == 1:
             found = same_code(parts[0], code, exact)
         else:
@@ -291,15 +295,19 @@ def uri_matches(node: Node, text: str, resource: dict[str, Any]) -> bool:
 
 
 def uri_below(node: Node, text: str) -> bool:
-    """ "The search term left-matches the value", in whole steps of a URL's path; not for URNs."""
-    return _under(unescape(text), node.value)
+    """ "The search term left-matches the value": a matter of characters, for URLs, not URNs."""
+    return any(_left_matches(unescape(text), form) for form in _forms(node))
 
 
 def uri_above(node: Node, text: str) -> bool:
-    return _under(node.value, unescape(text))
+    """Vice versa."""
+    return any(_left_matches(form, unescape(text)) for form in _forms(node))
 
 
-def _under(upper: str, lower: str) -> bool:
-    if upper.startswith("urn:") or lower.startswith("urn:"):
-        return upper == lower
-    return upper == lower or lower.startswith(upper if upper.endswith("/") else upper + "/")
+def _forms(node: Node) -> list[str]:
+    """A canonical with its version and without."""
+    return [node.value, node.value.partition("|")[0]] if node.type == "canonical" else [node.value]
+
+
+def _left_matches(one: str, other: str) -> bool:
+    return other.startswith(one) and not one.startswith("urn:")
