@@ -34,6 +34,8 @@ REFUSED: dict[str, str] = {
     "chain over many types": "chains without a type that mean many",
     "_list": "lists",
     "_filter": "filters",
+    "_text": "words in narratives",
+    "_content": "words in contents",
     "_contained": "contained resources",
     "phonetic": "names by their sound",
     "include by canonical URL": "includes by canonical URL",

@@ -30,13 +30,19 @@ _JOINTS = "/_,;:"
 def folded(text: str, dash: str = " ") -> str:
     """Base characters in lower case, words apart by one space; `dash` stands for what joins words."""
     made = ""
-    for char in _bare(_bare(text).casefold()).lower():
+    for char in lowered(text):
         category = unicodedata.category(char)
         if category == "Pd" or char in _JOINTS:
             made += dash
         elif not category.startswith("P"):
-            made += _STROKES.get(char, char)
+            made += char
     return " ".join(made.split())
+
+
+@cache
+def lowered(text: str) -> str:
+    """Base characters in lower case, everything else as it is."""
+    return "".join(_STROKES.get(char, char) for char in _bare(_bare(text).casefold()).lower())
 
 
 def _bare(text: str) -> str:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 from fhirserver.fhir import json
+from fhirserver.settings import Settings
 from tests.oracle import definitions as d
 from tests.oracle.ranges import ZONE
 from tests.oracle.world import World
@@ -111,7 +112,10 @@ class Server:
 def running(dsn: str) -> Iterator[Server]:
     """The server on an empty database; dates without a zone are those of ZONE."""
     with asyncio.Runner() as runner:
-        application = opened(dsn, base_url=BASE, time_zone=ZONE.key, count_max=10_000, entries_max=5000)
+        further = {"full_text": "content"} if "full_text" in Settings.model_fields else {}
+        application = opened(
+            dsn, base_url=BASE, time_zone=ZONE.key, count_max=10_000, entries_max=5000, **further
+        )
         door = runner.run(application.__aenter__())
         try:
             yield Server(runner, door)

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from random import Random
 
-from tests.oracle import contained, filtering
+import pytest
+
+from tests.oracle import contained, filtering, fulltext, pairs
 from tests.oracle import definitions as d
 from tests.oracle.chaining import Chains, many
 from tests.oracle.evaluate import Search
@@ -107,12 +109,14 @@ def test_contained(server: Server, search: Search) -> None:
         if not inside:
             continue
         codes = [one for one in d.parameters(type_).values() if one.type not in ("special", "composite")]
+        codes = [one for one in codes if one.code != "_lastUpdated"]  # what is contained has none of its own
         for which in ("true", "both"):
             for given in ("container", "contained"):
-                made = Forms(search.world, type_, pick.choice(codes), pick, inside).any()
+                parameter = pick.choice(codes)
+                made = Forms(search.world, type_, parameter, pick, inside).any()
                 name, value = (made.name, made.value) if made else ("_id:missing", "false")
                 controls = (("_contained", which), ("_containedType", given))
-                labels = ("_contained", f"_contained {which}", f"_contained {given}")
+                labels = ("_contained", *(pairs.labels(type_, parameter, made) if made else ()))
                 question = Question(type_, ((name, value), *controls), (f"{which}, {given}",), type_, labels)
                 wanted[question] = set(contained.matches(search, type_, [(name, value)], which, given))
     matrix = compare(server, _contained(wanted), list(wanted))
@@ -130,3 +134,39 @@ def _contained(wanted: dict[Question, set[str]]) -> Judge:
         return None
 
     return judge
+
+
+def _words(pick: Random, texts: list[list[str]]) -> fulltext.Words:
+    text = pick.choice([text for text in texts if text])
+    text = [word for word in text if word not in ("and", "or", "not")] or ["nothing"]
+    start = pick.randrange(len(text))
+    match pick.randrange(3):
+        case 0:
+            return fulltext.Words(tuple(text[start : start + 2]))
+        case 1:
+            return fulltext.Words((text[start][: pick.randint(1, 4)],), True)
+    return fulltext.Words((text[start],))
+
+
+@pytest.mark.parametrize("name", ["_text", "_content"])
+def test_words(server: Server, search: Search, name: str) -> None:
+    """https://hl7.org/fhir/R4/search.html#text"""
+    pick = Random(name)
+    wanted: dict[Question, set[str]] = {}
+    for type_ in d.TYPES:
+        if name == "_text" and not d.is_a(type_, "DomainResource"):
+            continue
+        said = fulltext.narrative if name == "_text" else fulltext.content
+        known = {
+            subject.path: [fulltext.words(text) for text in said(subject.resource)]
+            for subject in search.world.subjects(type_)
+        }
+        spoken = [texts for texts in known.values() if any(texts)]
+        for word in ("", "", "AND", "OR", "NOT") if spoken else ():
+            tree: fulltext.Query = _words(pick, pick.choice(spoken))
+            if word:
+                tree = fulltext.Joined(word, tree, _words(pick, pick.choice(spoken)))
+            question = Question(type_, ((name, str(tree)),), (name, word or "plain"), type_, (name,))
+            wanted[question] = {path for path, texts in known.items() if fulltext.matches(texts, tree)}
+    matrix = compare(server, _found(wanted), list(wanted))
+    settle(name, matrix.table("parameter", "words", hit="types"))
