@@ -1,4 +1,4 @@
-"""Resources that chance would not make: code systems with value sets over them, hierarchies, lists, places."""
+"""Resources that chance would not make: code systems and value sets, hierarchies, lists, places."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def _members(search: Search, name: str, type_: str) -> list[str]:
 def across(search: Search, pick: Random) -> Iterator[Question]:
     """Several types by what they have in common, and all types."""
     for code, parameter in sorted(d.parameters("Resource").items()):
-        for _ in range(6):
+        for _ in range(3):
             made = Forms(search.world, pick.choice(d.TYPES), parameter, pick).any()
             if made is None:
                 continue

@@ -18,56 +18,36 @@ SYSTEMS = (TREE, TREE, "urn:oid:1.2.3", "http://oracle.example/other")
 TREE_CODES = ("root", "a", "a1", "a1x", "a2", "b", "b1")
 CODES = (*TREE_CODES, "A1", "x|y", "q,r", "$1", "back\\slash", "ß", "8480-6", "two words")
 WORDS = (
-    "Müller", "muller", "MULLER", "Mull", "straße", "Strasse", "van  den Berg", "den", "100%", "a_b", "D'Angelo",
-    "D’Angelo", "Saint-Exupéry", "Carreno Quinones", "Łukasz", "Østergård", "Ærø", "J. R.", "García-López y Vega",
-    "Ångström", "Angstrom", "ﬁn", "İstanbul", "日本", "O'Neil", "naïve", "tab\tbed", "x" * 300, "e\u0301te\u0301",
-    "(bracket)", "Zürich;Bern", "a,b", "C$", "back\\slash", "ÑANDÚ", "Δelta", "Привет", "1,000",
+    "Müller", "muller", "MULLER", "Mull", "straße", "Strasse", "van  den Berg", "den", "100%", "a_b",
+    "D'Angelo", "D’Angelo", "Saint-Exupéry", "Carreno Quinones", "Łukasz", "Østergård", "Ærø", "J. R.",
+    "García-López y Vega", "Ångström", "Angstrom", "ﬁn", "İstanbul", "日本", "O'Neil", "naïve", "tab\tbed",
+    "x" * 300, "e\u0301te\u0301", "(bracket)", "Zürich;Bern", "a,b", "C$", "back\\slash", "ÑANDÚ",
+    "Δelta", "Привет", "1,000",
 )  # fmt: skip
 URIS = (
-    "http://uri.example/fhir", "http://uri.example/fhir/", "http://uri.example/fhir/a", "http://uri.example/fhir/a/b",
-    "http://uri.example/fhirx", "http://URI.example/fhir/a", "urn:oid:1.2.3.4.5", "urn:oid:1.2.3.4",
-    "https://uri.example/fhir/a?x=1,2", "http://uri.example/fhir/a%20b", "urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7",
+    "http://uri.example/fhir", "http://uri.example/fhir/", "http://uri.example/fhir/a",
+    "http://uri.example/fhir/a/b", "http://uri.example/fhirx", "http://URI.example/fhir/a",
+    "urn:oid:1.2.3.4.5", "urn:oid:1.2.3.4", "https://uri.example/fhir/a?x=1,2",
+    "http://uri.example/fhir/a%20b", "urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7",
 )  # fmt: skip
 DAYS = (
-    "2019",
-    "2020",
-    "2020-01",
-    "2020-02",
-    "2020-02-29",
-    "2020-03-01",
-    "2020-03-08",
-    "2020-12-31",
-    "2021",
+    "2019", "2020", "2020-01", "2020-02", "2020-02-29", "2020-03-01", "2020-03-08", "2020-12-31", "2021",
     "1950-05-05",
-)
+)  # fmt: skip
 TIMES = (
-    "2020-02-29T12:00:00Z", "2020-02-29T12:00:00+01:00", "2020-02-29T12:00:00.473Z", "2020-02-29T12:00:00.000Z",
-    "2020-02-29T00:00:00-05:00", "2020-03-01T04:59:59.999Z", "2020-03-01T05:00:00Z", "2020-12-31T23:59:59-05:00",
-    "2021-01-01T05:00:00Z", "2021-01-01T00:00:00Z", "1950-05-05T23:30:00+14:00", "2020-03-08T07:00:00Z",
+    "2020-02-29T12:00:00Z", "2020-02-29T12:00:00+01:00", "2020-02-29T12:00:00.473Z",
+    "2020-02-29T12:00:00.000Z", "2020-02-29T00:00:00-05:00", "2020-03-01T04:59:59.999Z",
+    "2020-03-01T05:00:00Z", "2020-12-31T23:59:59-05:00", "2021-01-01T05:00:00Z", "2021-01-01T00:00:00Z",
+    "1950-05-05T23:30:00+14:00", "2020-03-08T07:00:00Z",
 )  # fmt: skip
 NUMBERS = (
-    "0", "1", "1.0", "2", "2.0", "1.95", "2.05", "5.4", "5.40", "100", "95", "105", "-3", "0.001", "1000", "99.5",
-    "0.0054", "100.5", "0.95", "123456789.123456789",
+    "0", "1", "1.0", "2", "2.0", "1.95", "2.05", "5.4", "5.40", "100", "95", "105", "-3", "0.001", "1000",
+    "99.5", "0.0054", "100.5", "0.95", "123456789.123456789",
 )  # fmt: skip
 UNITS = (
-    "g",
-    "mg",
-    "kg",
-    "ug",
-    "m",
-    "cm",
-    "[in_i]",
-    "mm[Hg]",
-    "a",
-    "wk",
-    "d",
-    "h",
-    "min",
-    "mol/L",
-    "mmol/L",
-    "%",
-    "1",
-)
+    "g", "mg", "kg", "ug", "m", "cm", "[in_i]", "mm[Hg]", "a", "wk", "d", "h", "min", "mol/L", "mmol/L",
+    "%", "1",
+)  # fmt: skip
 
 
 def meta(pick: Random) -> dict[str, Any]:

@@ -54,7 +54,7 @@ DIFFERENT: dict[str, str] = {
     "sort by token": "of several values the first counts, not the one that comes first in the order",
     "sort by reference": "as for tokens",
     "sort by uri": "as for tokens",
-    "part in a batch": "_summary and _elements count in requests of their own only, not in entries of a batch",
+    "part in a batch": "entries of a batch ignore _summary and _elements",
     "include of all": "a wildcard does not follow canonical URLs",
     "chain into a contained resource": "chains do not look into contained resources, by design",
 }

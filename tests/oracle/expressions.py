@@ -1,7 +1,7 @@
 """FHIRPath as far as the search parameters of R4 use it, evaluated word by word.
 
-Paths, `|`, `as`, `is`, `and`, `=`, `!=`, indexes, and the functions `where`, `resolve`, `as`, `exists`. A value
-that is a primitive without a value (extensions only) is none: https://hl7.org/fhir/R4/search.html#modifiers
+Paths, `|`, `as`, `is`, `and`, `=`, `!=`, indexes, and the functions `where`, `resolve`, `as`, `exists`. A
+primitive without a value (extensions only) is no value: https://hl7.org/fhir/R4/search.html#modifiers
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.oracle import definitions as d
 class Node:
     """A value and its FHIR type; of an inline resource the name of the resource's type.
 
-    `binding` is the value set that a code must be from; the value of a primitive that has extensions only is None.
+    `binding` is the value set that a code must be from. A primitive of extensions alone has the value None.
     """
 
     value: Any

@@ -1,7 +1,7 @@
 """`_filter` as trees: https://hl7.org/fhir/R4/search_filter.html
 
-A path yields a set of values; an operator says something of one of them ("an item in the set ..."). "Values are
-never case sensitive."
+A path yields a set of values; an operator says something of one of them ("an item in the set ..."). "Values
+are never case sensitive."
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from tests.oracle import definitions as d
 from tests.oracle import folding, references, values
 from tests.oracle.evaluate import Search
 from tests.oracle.expressions import Node
-from tests.oracle.forms import VALUE_SETS, Forms
+from tests.oracle.forms import Forms
+from tests.oracle.modifying import VALUE_SETS
 from tests.oracle.ranges import asked_date
 from tests.oracle.world import Subject
 

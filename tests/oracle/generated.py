@@ -1,7 +1,7 @@
 """Resources at the edges, made from the structure tables by chance, the same ones for the same seed.
 
-What must be there is there, what search parameters look at is there often, everything else never. `pick` decides
-everything, so hypothesis may hand in its own.
+What must be there is there, what search parameters look at is there often, everything else never. `pick`
+decides everything, so hypothesis may hand in its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NEVER_INSIDE = frozenset(("id", "extension", "modifierExtension"))
 
 
 class Maker:
-    """Makes resources that refer to each other by the ids in `known` and to conformance resources by `urls`."""
+    """Makes resources that refer to each other by the ids in `known`, and by canonical to those in `urls`."""
 
     def __init__(self, known: dict[str, list[str]], urls: dict[str, list[str]], base: str) -> None:
         self.known = known
@@ -33,7 +33,7 @@ class Maker:
     def resource(self, pick: Random, type_: str, id_: str) -> dict[str, Any]:
         """A resource that may stand on its own."""
         self._contained = []
-        made = {"resourceType": type_, "id": id_}
+        made: dict[str, Any] = {"resourceType": type_, "id": id_}
         if pick.random() < 0.6:
             made["meta"] = datatypes.meta(pick)
         if d.is_a(type_, "DomainResource") and pick.random() < 0.6:
@@ -42,7 +42,7 @@ class Maker:
         if self._contained:
             made["contained"] = self._contained
         made |= content
-        if type_ in self.urls and self.urls[type_]:
+        if self.urls.get(type_):
             made["url"] = pick.choice(self.urls[type_])
         return made
 

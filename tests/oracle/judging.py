@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from tests.oracle.evaluate import Search
-from tests.oracle.matrix import Count, Matrix
 from tests.oracle.expectations import different, refused
+from tests.oracle.matrix import Count, Matrix
 from tests.oracle.server import Answer, Server
 
 ALL = (("_count", "10000"),)
@@ -72,8 +72,10 @@ def compare(
     *,
     singly: bool = False,
 ) -> Matrix:
-    """Ask them all, and fail with what differs, is refused or answered other than tests/oracle/expectations.py
-    has it. `singly`: each as a request of its own."""
+    """Ask them all, and fail with what is not as it should be or as tests/oracle/expectations.py has it.
+
+    `singly`: each as a request of its own.
+    """
     matrix = Matrix()
     wrong: list[str] = []
     differing: set[str] = set()

@@ -1,7 +1,7 @@
 """docs/reference/search-matrix.md: what was compared, counted by the tests and checked in.
 
-The page consists of blocks, each written by one test. Run the tests with FHIRSERVER_TEST_WRITE_MATRIX=1 to write
-what they counted; without it a block that says something else fails its test.
+The page consists of blocks, each written by one test. Run the tests with FHIRSERVER_TEST_WRITE_MATRIX=1 to
+write what they counted; without it a block that says something else fails its test.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Matrix:
 
     def table(self, *heads: str, hit: str) -> str:
         """Markdown; `heads` name the labels, `hit` what the comparisons are of."""
-        lines = [(*heads, hit, "comparisons", "found some, not all", "refused", "different")]
+        lines: list[tuple[str, ...]] = [
+            (*heads, hit, "comparisons", "found some, not all", "refused", "different")
+        ]
         for labels, count in self.rows.items():
             figures = (len(count.hit), count.compared, count.telling, count.refused, count.different)
             lines.append((*labels, *(f"{figure:,}" for figure in figures)))

@@ -1,14 +1,15 @@
 """What `_sort` sorts by: https://hl7.org/fhir/R4/search.html#sort
 
-"The sort is based on the item in the set of multiple parameters that comes earliest in the specified sort order";
-what has no value comes last. What a token or a reference is sorted by is this server's choice: a coding's code (a
-concept's text where nothing is coded), an identifier's value, what a reference is written as.
+"The sort is based on the item in the set of multiple parameters that comes earliest in the specified sort
+order"; what has no value comes last. What a token or a reference is sorted by is this server's choice: a
+coding's code (a concept's text where nothing is coded), an identifier's value, a reference as it is written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cmp_to_key
 from typing import Any
 
 from tests.oracle import definitions as d
@@ -67,7 +68,7 @@ def _of_node(parameter: d.Parameter, node: Node) -> list[Any]:
 
 
 def _spelt(nodes: Sequence[Node]) -> list[str]:
-    """Codes, values and references as they are written; of a path and a type the next best where it has none."""
+    """Codes, values and references as they are written; the next best where a path has none of a type."""
     found: list[str] = []
     for type_ in {node.type for node in nodes}:
         alike = [node for node in nodes if node.type == type_]
@@ -85,27 +86,26 @@ def _along(node: Node, path: tuple[str, ...]) -> list[Any]:
     return [value for child in children(node, path[0]) for value in _along(child, path[1:])]
 
 
-def out_of_order(world: World, subjects: list[Subject], sort: list[str]) -> tuple[str, str] | None:
-    """Two neighbours that `sort` (codes, with a dash for descending) would have the other way round."""
-    previous: tuple[Subject, list[Any]] | None = None
-    for subject in subjects:
-        ranked = [_rank(keys(world, subject, code.lstrip("-")), code.startswith("-")) for code in sort]
-        if previous is not None:
-            for code, before, after in zip(sort, previous[1], ranked, strict=True):
-                if _less(after, before, code.startswith("-")):
-                    return previous[0].path, subject.path
-                if before != after:
-                    break
-        previous = (subject, ranked)
-    return None
+def rank(world: World, subject: Subject, sort: list[str]) -> list[Any]:
+    """What a resource is sorted by, for each of the codes in `sort`, a dash in front for descending."""
+    found = [(keys(world, subject, code.lstrip("-")), code.startswith("-")) for code in sort]
+    return [(max(values) if descending else min(values)) if values else None for values, descending in found]
 
 
-def _rank(found: list[Any], descending: bool) -> Any:
-    return (max(found) if descending else min(found)) if found else None
+def ranks(world: World, subjects: Sequence[Subject], sort: list[str]) -> list[list[Any]]:
+    """The same of all subjects, in order."""
+
+    def compared(one: list[Any], other: list[Any]) -> int:
+        for code, before, after in zip(sort, one, other, strict=True):
+            if before != after:
+                return -1 if _less(before, after, code.startswith("-")) else 1
+        return 0
+
+    return sorted((rank(world, subject, sort) for subject in subjects), key=cmp_to_key(compared))
 
 
 def _less(one: Any, other: Any, descending: bool) -> bool:
-    """Whether `one` comes before `other`; None comes last both ways."""
+    """Whether `one` comes before `other`, which it does not equal; None comes last both ways."""
     if one is None or other is None:
         return one is not None
     return one > other if descending else one < other

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from random import Random
 
 from tests.oracle import definitions as d
-from tests.oracle.forms import Criterion, Forms
+from tests.oracle.beside import Criterion
+from tests.oracle.forms import Forms
 from tests.oracle.judging import Question
 from tests.oracle.world import World
 

@@ -1,4 +1,4 @@
-"""What is searched: official examples, Synthea, US Core, generated edge cases, and a few by hand; some thousands.
+"""What is searched: official examples, Synthea, US Core, generated edge cases, and a few by hand.
 
 The same resources, in the same order, in every run.
 """
@@ -78,9 +78,12 @@ def bundled(folder: str, names: tuple[str, ...]) -> Iterator[Resource]:
         for entry in json.loads(text.encode())["entry"]:
             resource = entry["resource"]
             paths[entry["fullUrl"]] = f"{resource['resourceType']}/{entry['fullUrl'].removeprefix(_URN)}"
-        linked = re.sub(_URN + '[^"]+', lambda found: paths.get(found[0], found[0]), text)
-        for entry in json.loads(linked.encode())["entry"]:
+        for entry in json.loads(_linked(text, paths).encode())["entry"]:
             yield entry["resource"] | {"id": entry["fullUrl"].partition("/")[2]}
+
+
+def _linked(text: str, paths: dict[str, str]) -> str:
+    return re.sub(_URN + '[^"]+', lambda found: paths.get(found[0], found[0]), text)
 
 
 def generated(seed: int) -> Iterator[Resource]:

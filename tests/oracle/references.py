@@ -1,4 +1,4 @@
-"""References and what searches for them: https://hl7.org/fhir/R4/search.html#reference, #versions, #recursive"""
+"""References and what searches for them: https://hl7.org/fhir/R4/search.html#reference, #versions"""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _is_canonical(node: Node) -> bool:
 
 
 def canonical_matches(found: str, asked: str) -> bool:
-    """A version is asked for after a bar; a search without one finds each. What a fragment names is a part."""
+    """A version is asked for after a bar; without one each is found. What a fragment names is a part."""
     url, _, version = found.partition("#")[0].partition("|")
     wanted, bar, wanted_version = asked.partition("|")
     return url == wanted and (not bar or version == wanted_version)

@@ -1,7 +1,7 @@
 """Code systems and value sets among the resources searched: https://hl7.org/fhir/R4/search.html#token
 
-Hierarchies come from the concepts of a CodeSystem, as https://hl7.org/fhir/R4/codesystem.html#hierarchy says, and
-value sets from their compose: https://hl7.org/fhir/R4/valueset.html#compositions
+Hierarchies come from the concepts of a CodeSystem, https://hl7.org/fhir/R4/codesystem.html#hierarchy, and
+what is in a value set from its compose: https://hl7.org/fhir/R4/valueset.html#compositions
 """
 
 from __future__ import annotations

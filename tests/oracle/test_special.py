@@ -1,7 +1,9 @@
 """What is particular: lists, filters, contained resources, texts, places, named queries."""
 
+import math
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -27,7 +29,7 @@ def _found(wanted: dict[Question, set[str]]) -> Judge:
 
 
 def test_lists(server: Server, search: Search) -> None:
-    """https://hl7.org/fhir/R4/search.html#list; an entry that is marked as deleted is not on the list any more."""
+    """https://hl7.org/fhir/R4/search.html#list; an entry marked as deleted is not on the list."""
     wanted: dict[Question, set[str]] = {}
     for subject in search.world.subjects("List"):
         entries = [one for one in subject.resource.get("entry", ()) if not one.get("deleted")]
@@ -170,3 +172,44 @@ def test_words(server: Server, search: Search, name: str) -> None:
             wanted[question] = {path for path, texts in known.items() if fulltext.matches(texts, tree)}
     matrix = compare(server, _found(wanted), list(wanted))
     settle(name, matrix.table("parameter", "words", hit="types"))
+
+
+def _distance_km(one: dict[str, Any], latitude: float, longitude: float) -> float:
+    """On a sphere: https://hl7.org/fhir/R4/location.html#search"""
+    here, there = math.radians(float(one["latitude"])), math.radians(latitude)
+    step = math.sin((there - here) / 2) ** 2
+    turn = math.radians(longitude - float(one["longitude"]))
+    return (
+        2 * 6371.0 * math.asin(math.sqrt(step + math.cos(here) * math.cos(there) * math.sin(turn / 2) ** 2))
+    )
+
+
+def _is_a_place(position: dict[str, Any]) -> bool:
+    return "latitude" in position and abs(position["latitude"]) <= 90 and abs(position["longitude"]) <= 180
+
+
+def test_places(server: Server, search: Search) -> None:
+    """`near`; what lies within a hundredth of the distance is left out of the question."""
+    pick = Random("places")
+    placed = {
+        subject.path: subject.resource["position"]
+        for subject in search.world.subjects("Location")
+        if _is_a_place(subject.resource.get("position", {}))
+    }
+    wanted: dict[Question, set[str]] = {}
+    while len(wanted) < 60:
+        start = pick.choice(list(placed.values()))
+        latitude = max(-90.0, min(90.0, float(start["latitude"]) + pick.choice((0, 0.01, -3, 20))))
+        longitude = (float(start["longitude"]) + pick.choice((0, 0.01, 3, 170)) + 180) % 360 - 180
+        radius, unit = pick.choice(
+            (("1", "km"), ("50", "km"), ("1000", "km"), ("500", "m"), ("12000", ""), ("19000", "km"))
+        )
+        limit = float(radius) / (1000 if unit == "m" else 1)
+        away = {path: _distance_km(position, latitude, longitude) for path, position in placed.items()}
+        if any(abs(distance - limit) < limit / 100 for distance in away.values()):
+            continue
+        value = f"{latitude:.6f}|{longitude:.6f}|{radius}" + (f"|{unit}" if unit else "")
+        question = Question("Location", (("near", value),), (f"near, {unit or 'no unit'}",), "Location")
+        wanted[question] = {path for path, distance in away.items() if distance < limit}
+    matrix = compare(server, _found(wanted), list(wanted))
+    settle("places", matrix.table("searched", hit="types"))

@@ -1,7 +1,7 @@
 """UCUM, as far as the population's units go: a unit as a factor of base units, parsed by its grammar.
 
-https://ucum.org/ucum, the semantics that https://hl7.org/fhir/R4/search.html#quantity names. A unit that is not
-known here is compared by its code alone.
+https://ucum.org/ucum, the semantics that https://hl7.org/fhir/R4/search.html#quantity names. A unit that is
+not known here is compared by its code alone.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
-PREFIXES = {
-    "k": Fraction(1000), "h": Fraction(100), "d": Fraction(1, 10), "c": Fraction(1, 100), "m": Fraction(1, 1000),
-    "u": Fraction(1, 10**6), "n": Fraction(1, 10**9), "p": Fraction(1, 10**12), "f": Fraction(1, 10**15),
-}  # fmt: skip
+_POWERS = {"k": 3, "h": 2, "d": -1, "c": -2, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15}
+PREFIXES = {prefix: Fraction(10) ** power for prefix, power in _POWERS.items()}
 _MOL = Fraction("6.0221367e23")
 _PASCAL = (Fraction(1000), "g.m-1.s-2")
 METRIC: dict[str, tuple[Fraction, str]] = {
