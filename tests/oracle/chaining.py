@@ -16,7 +16,9 @@ from tests.oracle.judging import Question
 from tests.oracle.pairs import labels
 from tests.oracle.world import Subject, World
 
-TYPES_MAX = 10
+INLINE = ("composition", "message")
+"""The parameters of Bundle that select a resource within it, to which nothing leads back."""
+TYPES_MAX = 20
 """A chain without a type that means more types than that is one over many."""
 
 
@@ -51,7 +53,10 @@ class Chains:
                     self.steps[type_, code] = [
                         Step(subject, parameter, target)
                         for subject in world.subjects(type_)
-                        for target in references.followed(world, subject, parameter)
+                        for target in (
+                            *references.followed(world, subject, parameter),
+                            *references.inline(world, subject, parameter),
+                        )
                     ]
 
         self.keys = list(self.steps)
@@ -82,7 +87,8 @@ class Chains:
             if steps:
                 hit = f"{type_} {code}"
                 yield from self._forward(self.pick.choice(steps), hit)
-                yield from self._backward(self.pick.choice(steps), hit)
+                if type_ != "Bundle" or code not in INLINE:
+                    yield from self._backward(self.pick.choice(steps), hit)
 
     def _forward(self, step: Step, hit: str) -> Iterator[Question]:
         code, type_ = step.parameter.code, step.target.type
@@ -100,10 +106,15 @@ class Chains:
             yield from self._ask("_has in a chain", path, step.source, back.source, hit, step, back)
 
     def _untyped(self, step: Step, hit: str) -> Question | None:
-        """Without a type, all that the parameter may refer to are meant."""
+        """Without a type, all that the parameter may refer to are meant, whatever the next one is of each.
+
+        A modifier that is none for one of them is for tests of errors.
+        """
         for question in self._ask("untyped", f"{step.parameter.code}.", step.source, step.target, hit, step):
-            code = question.criteria[0][0].split(".")[1].partition(":")[0]
-            return replace(question, labels=(*question.labels, *many(step.parameter, code)))
+            code, _, modifier = question.criteria[0][0].split(".")[1].partition(":")
+            kinds = {d.parameters(type_)[code].type for type_ in meant(step.parameter, code)}
+            if len(kinds) == 1 or modifier in ("", "missing"):
+                return replace(question, labels=(*question.labels, *many(step.parameter, code)))
         return None
 
     def _backward(self, step: Step, hit: str) -> Iterator[Question]:
@@ -146,9 +157,13 @@ def _by_url(world: World, type_: str, code: str) -> bool:
     return any(node.type in ("canonical", "uri") for node in nodes)
 
 
-def many(parameter: d.Parameter, code: str) -> tuple[str, ...]:
-    """The label of a chain without a type, if many types that it may mean have the next parameter."""
+def meant(parameter: d.Parameter, code: str) -> list[str]:
+    """The types that a parameter may refer to and that have another."""
     everything = not parameter.targets or "Resource" in parameter.targets
     targets = d.TYPES if everything else parameter.targets
-    types = [type_ for type_ in targets if type_ in d.TYPES and code in d.parameters(type_)]
-    return ("chain over many types",) if len(types) > TYPES_MAX else ()
+    return [type_ for type_ in targets if type_ in d.TYPES and code in d.parameters(type_)]
+
+
+def many(parameter: d.Parameter, code: str) -> tuple[str, ...]:
+    """The label of a chain without a type, if it means many."""
+    return ("chain over many types",) if len(meant(parameter, code)) > TYPES_MAX else ()

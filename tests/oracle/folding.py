@@ -22,6 +22,8 @@ _STROKES = {
     "ı": "i",
 }
 """Letters of which Unicode does not know the base character."""
+PHONETIC = "phonetic"
+"""The parameter that compares by sound: https://hl7.org/fhir/R4/patient.html#search"""
 _JOINTS = "/_,;:"
 """Punctuation between words, as dashes are; other punctuation disappears."""
 
@@ -56,6 +58,11 @@ def starts(asked: str, target: str, by_parts: bool) -> bool:
     beginnings = range(len(words)) if by_parts else range(1)
     forms = [folded(target, ""), *(" ".join(words[first:]) for first in beginnings)]
     return any(form.startswith(wanted) for form in forms)
+
+
+def sounds(asked: str, target: str) -> bool:
+    """Whether every word is there as it is; what else sounds like it is for the server to say."""
+    return set(folded(asked).split()) <= set(folded(target).split())
 
 
 def contains(asked: str, target: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from tests.oracle.evaluate import Search
 from tests.oracle.expectations import different, refused
+from tests.oracle.folding import PHONETIC
 from tests.oracle.matrix import Count, Matrix
 from tests.oracle.server import Answer, Server
 
@@ -59,9 +61,16 @@ def finds(expect: Expect) -> Judge:
     def judge(question: Question, answer: Answer, count: Count) -> str | None:
         wanted, among = expect(question)
         count.telling += 0 < len(wanted) < among
-        return difference(answer, wanted)
+        return difference(answer, wanted | _further(question, answer))
 
     return judge
+
+
+def _further(question: Question, answer: Answer) -> set[str]:
+    """What may be found beside: by its sound, more than what is written alike."""
+    names = {part for name, _ in question.criteria for part in re.split("[.:]", name)}
+    by_sound = PHONETIC in names and not names & {"missing", "not"}
+    return set(answer.paths()) if by_sound else set()
 
 
 def compare(

@@ -12,6 +12,7 @@ from tests.oracle.byhand import SETS
 from tests.oracle.datatypes import TREE, TREE_CODES, WORDS
 from tests.oracle.evaluate import HIERARCHIES
 from tests.oracle.expressions import Node, children
+from tests.oracle.folding import PHONETIC
 from tests.oracle.references import link, literal
 from tests.oracle.terms import MIME_TYPES
 
@@ -59,6 +60,8 @@ class Modified(Beside):
     def _applies(self, modifier: str) -> bool:
         """Whether the values that the parameter has are such that the modifier means something."""
         kinds = {node.type for _, node in self.nodes}
+        if self.parameter.code == PHONETIC:
+            return modifier == "missing"
         match self.parameter.type, modifier:
             case "token", "text":
                 return bool(kinds & {"Coding", "CodeableConcept", "Identifier"})

@@ -108,7 +108,8 @@ _EPOCH = date(1970, 1, 1).toordinal()
 def moments(text: str) -> tuple[Fraction, Fraction]:
     """The first instant of a date as it is written, and the first one after it; seconds since 1970."""
     found = _DATE.fullmatch(text)
-    assert found, text
+    if found is None:
+        raise ValueError(text)
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     if day is None:
         first = int(year) * 12 + int(month or 1) - 1

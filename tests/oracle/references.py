@@ -90,7 +90,7 @@ def followed(world: World, subject: Subject, parameter: d.Parameter) -> list[Sub
     found: list[Subject] = []
     for node in world.nodes(subject, parameter):
         text = literal(node)
-        if text is None:
+        if text is None or node.type in d.RESOURCE_TYPES:
             continue
         if _is_canonical(node):
             found += by_canonical(world, text, parameter.targets)
@@ -99,6 +99,14 @@ def followed(world: World, subject: Subject, parameter: d.Parameter) -> list[Sub
         if target.type and target.base is None and (one := world.get(target.type, target.id)):
             found.append(one)
     return found
+
+
+def inline(world: World, subject: Subject, parameter: d.Parameter) -> list[Subject]:
+    """The resources directly nested in a resource that a parameter selects: #reference, last paragraph."""
+    nodes = world.nodes(subject, parameter)
+    return [
+        Subject(one.type, one.value.get("id", ""), one.value) for one in nodes if one.type in d.RESOURCE_TYPES
+    ]
 
 
 def contained(world: World, subject: Subject, parameter: d.Parameter) -> list[Subject]:

@@ -1,6 +1,7 @@
 """Searches, and resources, that hypothesis draws."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 from random import Random
 
 import pytest
@@ -17,6 +18,7 @@ from tests.oracle.judging import Question, difference, of_type
 from tests.oracle.matrix import settle, table
 from tests.oracle.population import BASE, URLS
 from tests.oracle.server import Answer, Server, running
+from tests.oracle.world import World
 
 SEARCHES, REWRITES = 250, 40
 IDS = ("h0", "h1", "h2", "h3")
@@ -74,13 +76,17 @@ def test_resources(small: Server) -> None:
         st.randoms(use_true_random=False),
     )
     def run(types: list[str], pick: Random) -> None:
-        small.put([maker.resource(pick, type_, id_) for type_ in types for id_ in IDS])
-        search = Search(small.world())
+        made = [maker.resource(pick, type_, id_) for type_ in types for id_ in IDS]
+        these = World(
+            made, BASE, Fraction(0)
+        )  # alone, for what is drawn is not to depend on earlier examples
         asked: list[Question] = []
         for type_ in types:
             for _ in range(10):
-                if (one := criterion(search.world, type_, pick)) is not None:
+                if (one := criterion(these, type_, pick)) is not None:
                     asked.append(Question(type_, (one,), ("drawn",), type_))
+        small.put(made)
+        search = Search(small.world())
         for question, answer in zip(asked, small.ask([one.url() for one in asked]), strict=True):
             assert answer.status == 200, (question.url(), answer.body)
             problem = difference(answer, of_type(search)(question)[0])

@@ -15,6 +15,7 @@ from tests.oracle.expressions import Node, children
 from tests.oracle.ranges import (
     HIGHEST,
     LOWEST,
+    Asked,
     Range,
     asked_date,
     date_holds,
@@ -28,6 +29,10 @@ from tests.oracle.units import unit
 
 UCUM = "http://unitsofmeasure.org"
 CURRENCIES = "urn:iso:std:iso:4217"
+
+
+class Meaningless(Exception):
+    """A value or a modifier that the type of a parameter has no meaning for."""
 
 
 def split(text: str, separator: str) -> list[str]:
@@ -58,7 +63,14 @@ def number_matches(node: Node, text: str) -> bool:
     if isinstance(node.value, bool | str | dict):
         return False
     point = (Fraction(str(node.value)), 0)
-    return number_holds(number(text), Range(point, point))
+    return number_holds(_number(text), Range(point, point))
+
+
+def _number(text: str, factor: Fraction = Fraction(1)) -> Asked:
+    try:
+        return number(text, factor)
+    except ValueError:
+        raise Meaningless(text) from None
 
 
 def dates(node: Node) -> list[Range]:
@@ -85,7 +97,10 @@ def _outer_limits(timing: dict[str, Any]) -> list[Range]:
 
 
 def date_matches(node: Node, text: str, now: Fraction) -> bool:
-    asked = asked_date(text)
+    try:
+        asked = asked_date(text)
+    except ValueError:
+        raise Meaningless(text) from None
     return any(date_holds(asked, one, now) for one in dates(node))
 
 
@@ -93,11 +108,15 @@ def quantity_matches(node: Node, text: str) -> bool:
     """`number`, `number||unit` or `number|system|code`: https://hl7.org/fhir/R4/search.html#quantity"""
     literal, *rest = (unescape(part) for part in split(text, "|"))
     if not rest:
-        return any(number_holds(number(literal), one) for one, _ in quantities(node))
+        return any(number_holds(_number(literal), one) for one, _ in quantities(node))
+    if len(rest) != 2:
+        raise Meaningless(text)
     system, code = rest
     for span, measure in quantities(node):
         if not system:
-            found = code in (measure.get("code"), measure.get("unit")) and number_holds(number(literal), span)
+            found = code in (measure.get("code"), measure.get("unit")) and number_holds(
+                _number(literal), span
+            )
         else:
             found = _in_unit(literal, system, code, span, measure)
         if found:
@@ -110,7 +129,7 @@ def _in_unit(literal: str, system: str, code: str, span: Range, measure: dict[st
         return False
     asked, target = unit(code), unit(measure.get("code", "")) if measure.get("code") else None
     if system != UCUM or asked is None or target is None:
-        return measure.get("code") == code and number_holds(number(literal), span)
+        return measure.get("code") == code and number_holds(_number(literal), span)
     if asked.dimension != target.dimension:
         return False
     lo, hi = (
@@ -122,8 +141,8 @@ def _in_unit(literal: str, system: str, code: str, span: Range, measure: dict[st
             (end[0] if end in (LOWEST, HIGHEST) else (end[0] - asked.offset) / asked.factor, end[1])
             for end in (lo, hi)
         )
-        return number_holds(number(literal), Range(lo, hi))
-    return number_holds(number(literal, asked.factor), Range(lo, hi))
+        return number_holds(_number(literal), Range(lo, hi))
+    return number_holds(_number(literal, asked.factor), Range(lo, hi))
 
 
 def quantities(node: Node) -> list[tuple[Range, dict[str, Any]]]:
@@ -193,6 +212,8 @@ def string_matches(node: Node, text: str, modifier: str | None, family: bool) ->
                 found = target == asked
             case "contains":
                 found = folding.contains(asked, target)
+            case folding.PHONETIC:
+                found = folding.sounds(asked, target)
             case _:
                 found = folding.starts(asked, target, family or in_family)
         if found:
@@ -248,6 +269,8 @@ def token_matches(node: Node, text: str, *, cased: bool = True) -> bool:
         exact = is_exact and cased
         if len(parts) == 1:
             found = same_code(parts[0], code, exact)
+        elif len(parts) != 2:
+            raise Meaningless(text)
         else:
             system, wanted = parts
             found = (system or None) in systems and (not wanted or same_code(wanted, code, exact))

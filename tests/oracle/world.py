@@ -34,7 +34,7 @@ class World:
         self.base = base
         self.now = now
         self.by_type: dict[str, dict[str, Subject]] = {type_: {} for type_ in d.TYPES}
-        for resource in resources:
+        for resource in sorted(resources, key=lambda one: one["id"]):
             type_, id_ = resource["resourceType"], resource["id"]
             self.by_type[type_][id_] = Subject(type_, id_, resource)
         self._nodes: dict[tuple[Subject, str], tuple[Node, ...]] = {}
