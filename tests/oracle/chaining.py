@@ -157,13 +157,13 @@ def _by_url(world: World, type_: str, code: str) -> bool:
     return any(node.type in ("canonical", "uri") for node in nodes)
 
 
-def meant(parameter: d.Parameter, code: str) -> list[str]:
-    """The types that a parameter may refer to and that have another."""
+def meant(parameter: d.Parameter, *codes: str) -> list[str]:
+    """The types that a parameter may refer to and that have others."""
     everything = not parameter.targets or "Resource" in parameter.targets
     targets = d.TYPES if everything else parameter.targets
-    return [type_ for type_ in targets if type_ in d.TYPES and code in d.parameters(type_)]
+    return [type_ for type_ in targets if type_ in d.TYPES and d.parameters(type_).keys() >= {*codes}]
 
 
-def many(parameter: d.Parameter, code: str) -> tuple[str, ...]:
+def many(parameter: d.Parameter, *codes: str) -> tuple[str, ...]:
     """The label of a chain without a type, if it means many."""
-    return ("chain over many types",) if len(meant(parameter, code)) > TYPES_MAX else ()
+    return ("chain over many types",) if len(meant(parameter, *codes)) > TYPES_MAX else ()

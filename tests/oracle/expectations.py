@@ -46,6 +46,9 @@ REFUSED: dict[str, str] = {
     "sort by combo-data-absent-reason": "sorting by two parameters at once",
     "sort by combo-value-concept": "sorting by two parameters at once",
     "sort by combo-value-quantity": "sorting by two parameters at once",
+    "sort by phonetic": "sounds, which have no order",
+    "sort by composition": "resources within Bundles, which have no order",
+    "sort by message": "resources within Bundles, which have no order",
     "sort by deceased": "sorting by an expression that is more than a path",
 }
 

@@ -7,8 +7,7 @@ coding's code (a concept's text where nothing is coded), an identifier's value, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import cmp_to_key
 from typing import Any
 
@@ -43,15 +42,7 @@ def keys(world: World, subject: Subject, code: str) -> list[Any]:
         ]
     if code == "_lastUpdated":
         return [instant(subject.resource["meta"]["lastUpdated"]).lo]
-    if parameter.type in ("token", "reference", "uri"):
-        return [key[:LENGTH_MAX] for nodes in _by_path(world, subject, parameter) for key in _spelt(nodes)]
     return [key for node in world.nodes(subject, parameter) for key in _of_node(parameter, node)]
-
-
-def _by_path(world: World, subject: Subject, parameter: d.Parameter) -> Iterator[tuple[Node, ...]]:
-    """What each branch of the parameter's expression selects."""
-    for path in (parameter.expression or "").split(" | "):
-        yield world.nodes(subject, replace(parameter, expression=path))
 
 
 def _of_node(parameter: d.Parameter, node: Node) -> list[Any]:
@@ -64,20 +55,15 @@ def _of_node(parameter: d.Parameter, node: Node) -> list[Any]:
             return [span.lo for span, _ in values.quantities(node)]
         case "string":
             return [folding.folded(text) for text, _ in values.texts(node)]
-    raise AssertionError(parameter.type)
+    return [text[:LENGTH_MAX] for text in _spelt(node)]
 
 
-def _spelt(nodes: Sequence[Node]) -> list[str]:
-    """Codes, values and references as they are written; the next best where a path has none of a type."""
-    found: list[str] = []
-    for type_ in {node.type for node in nodes}:
-        alike = [node for node in nodes if node.type == type_]
-        for path in SPELT.get(type_, ((),)):
-            texts = [str(value) for node in alike for value in _along(node, path)]
-            found += texts
-            if texts:
-                break
-    return found
+def _spelt(node: Node) -> list[str]:
+    """Codes, values and references as they are written; the next best of what has none."""
+    for path in SPELT.get(node.type, ((),)):
+        if texts := [str(value) for value in _along(node, path)]:
+            return texts
+    return []
 
 
 def _along(node: Node, path: tuple[str, ...]) -> list[Any]:

@@ -92,12 +92,11 @@ def followed(world: World, subject: Subject, parameter: d.Parameter) -> list[Sub
         text = literal(node)
         if text is None or node.type in d.RESOURCE_TYPES:
             continue
-        if _is_canonical(node):
+        target = link(text.partition("#")[0].partition("|")[0], world.base)
+        if target.type and target.base is None:
+            found += filter(None, [world.get(target.type, target.id)])
+        elif _is_canonical(node):
             found += by_canonical(world, text, parameter.targets)
-            continue
-        target = link(text, world.base)
-        if target.type and target.base is None and (one := world.get(target.type, target.id)):
-            found.append(one)
     return found
 
 

@@ -11,6 +11,7 @@ from tests.oracle import contained, filtering, fulltext, pairs
 from tests.oracle import definitions as d
 from tests.oracle.chaining import Chains, many
 from tests.oracle.evaluate import Search
+from tests.oracle.folding import PHONETIC
 from tests.oracle.forms import Forms
 from tests.oracle.judging import Judge, Question, compare, difference
 from tests.oracle.matrix import Count, settle
@@ -50,7 +51,7 @@ def _filters(search: Search, pick: Random) -> Iterator[tuple[str, str, filtering
         plain: list[filtering.Test] = []
         for parameter in d.parameters(type_).values():
             for operator in filtering.OPERATORS.get(parameter.type, ()):
-                if parameter.code.startswith("_") or pick.random() > 0.2:
+                if parameter.code.startswith("_") or parameter.code == PHONETIC or pick.random() > 0.2:
                     continue
                 made = filtering.draw(search, type_, parameter, operator, pick)
                 if made is not None:
@@ -70,6 +71,7 @@ def _through(
     search: Search, type_: str, through: str, target: str, pick: Random
 ) -> Iterator[tuple[str, str, filtering.Filter]]:
     codes = [one for one in d.parameters(target).values() if one.type in ("string", "date", "token")]
+    codes = [one for one in codes if one.code != PHONETIC]
     tests = [filtering.draw(search, target, pick.choice(codes), "eq", pick) for _ in range(4)]
     one, other, *_ = [*(test for test in tests if test is not None), None, None]
     if one is not None:
@@ -83,7 +85,8 @@ def _labels(search: Search, type_: str, tree: filtering.Filter) -> tuple[str, ..
     for leaf in filtering.leaves(tree):
         found += [f"_filter {leaf.operator}", leaf.code]
         if leaf.through is not None:
-            found += [f"{type_} {leaf.through}", *many(d.parameters(type_)[leaf.through], leaf.code)]
+            codes = [leaf.code, *(one.code for one in filtering.leaves(leaf.of))] if leaf.of else [leaf.code]
+            found += [f"{type_} {leaf.through}", *many(d.parameters(type_)[leaf.through], *codes)]
     return tuple(found)
 
 

@@ -37,7 +37,7 @@ class World:
         for resource in sorted(resources, key=lambda one: one["id"]):
             type_, id_ = resource["resourceType"], resource["id"]
             self.by_type[type_][id_] = Subject(type_, id_, resource)
-        self._nodes: dict[tuple[Subject, str], tuple[Node, ...]] = {}
+        self._nodes: dict[tuple[Subject, str, tuple[str, ...]], tuple[Node, ...]] = {}
 
     def subjects(self, type_: str) -> Iterable[Subject]:
         return self.by_type[type_].values()
@@ -57,10 +57,11 @@ class World:
 
     def nodes(self, subject: Subject, parameter: d.Parameter) -> tuple[Node, ...]:
         """What a parameter selects in a resource; the elements of a composite."""
-        key = (subject, parameter.expression or "")
+        key = (subject, parameter.expression or "", parameter.targets)
         if key not in self._nodes:
             root = Node(subject.resource, subject.type)
-            self._nodes[key] = evaluate(key[1], root, self.surroundings(subject))
+            found = evaluate(key[1], root, self.surroundings(subject))
+            self._nodes[key] = tuple(node for node in found if _is_meant(node, parameter))
         return self._nodes[key]
 
     @staticmethod
@@ -69,3 +70,9 @@ class World:
         if subject.container is None:
             return subject.resource
         return subject.resource | {"contained": subject.container.resource.get("contained", [])}
+
+
+def _is_meant(node: Node, parameter: d.Parameter) -> bool:
+    """Of the first entries of Bundles, `composition` means the Compositions: bundle.html#search"""
+    is_inline = parameter.type == "reference" and node.type in d.RESOURCE_TYPES
+    return not is_inline or not parameter.targets or node.type in parameter.targets
