@@ -50,6 +50,15 @@ TYPES = sorted(RESOURCE_TYPES - {"Parameters"})
 """The types with an endpoint: https://hl7.org/fhir/R4/parameters.html has none."""
 
 
+CANONICAL = [
+    type_
+    for type_ in TYPES
+    if STRUCTURES[type_]["elements"].keys() >= {"url", "version", "status"}
+    and STRUCTURES[type_]["elements"]["url"]["types"] == ["uri"]
+]
+"""The types that a canonical may name: https://hl7.org/fhir/R4/resource.html#canonical"""
+
+
 def _rows() -> list[dict[str, Any]]:
     corrections = {row["url"]: row for row in _table("search_params/corrections.json")}
     return [row | corrections.get(row["url"], {}) for row in _table("search_params/r4.json")]

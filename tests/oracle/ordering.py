@@ -3,6 +3,7 @@
 "The sort is based on the item in the set of multiple parameters that comes earliest in the specified sort
 order"; what has no value comes last. What a token or a reference is sorted by is this server's choice: a
 coding's code (a concept's text where nothing is coded), an identifier's value, a reference as it is written.
+Of parameters that mean one type of resource only the references that say it count.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from tests.oracle import definitions as d
 from tests.oracle import folding, references, values
-from tests.oracle.expressions import Node, children
+from tests.oracle.expressions import Node, children, named_type
 from tests.oracle.ranges import instant
 from tests.oracle.world import Subject, World
 
@@ -42,7 +43,10 @@ def keys(world: World, subject: Subject, code: str) -> list[Any]:
         ]
     if code == "_lastUpdated":
         return [instant(subject.resource["meta"]["lastUpdated"]).lo]
-    return [key for node in world.nodes(subject, parameter) for key in _of_node(parameter, node)]
+    nodes = world.nodes(subject, parameter)
+    if "resolve()" in (parameter.expression or ""):
+        nodes = tuple(node for node in nodes if named_type(references.literal(node) or ""))
+    return [key for node in nodes for key in _of_node(parameter, node)]
 
 
 def _of_node(parameter: d.Parameter, node: Node) -> list[Any]:

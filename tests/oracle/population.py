@@ -32,11 +32,7 @@ PATIENTS = ("Luigi_Wiegand", "Denny_Bins", "Blake_Eichmann", "practitionerInform
 US_CORE = ("uscore_bundle_patient_85", "uscore_bundle_patient_907", "uscore_bundle_patient_908")
 GENERATED, GENERATED_MAX, VALUES_MIN = 8, 200, 3
 """So many of each type, and further ones for parameters of which fewer have a value than the last."""
-URLS = {
-    type_: [f"http://canonical.example/{type_}/{index}" for index in range(3)]
-    for type_ in d.TYPES
-    if d.STRUCTURES[type_]["elements"].get("url", {}).get("types") == ["uri"]
-}
+URLS = {type_: [f"http://canonical.example/{type_}/{index}" for index in range(3)] for type_ in d.CANONICAL}
 
 
 @cache

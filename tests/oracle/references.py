@@ -128,7 +128,8 @@ def by_canonical(world: World, canonical: str, targets: tuple[str, ...]) -> list
     url, bar, version = canonical.partition("#")[0].partition("|")
     return [
         one
-        for type_ in (targets if targets and "Resource" not in targets else d.TYPES)
+        for type_ in d.CANONICAL
+        if not targets or "Resource" in targets or type_ in targets
         for one in world.subjects(type_)
         if one.resource.get("url") == url and (not bar or one.resource.get("version") == version)
     ]
