@@ -44,9 +44,15 @@ def keys(world: World, subject: Subject, code: str) -> list[Any]:
     if code == "_lastUpdated":
         return [instant(subject.resource["meta"]["lastUpdated"]).lo]
     nodes = world.nodes(subject, parameter)
-    if "resolve()" in (parameter.expression or ""):
+    if _means_one_type(subject.type, parameter):
         nodes = tuple(node for node in nodes if named_type(references.literal(node) or ""))
     return [key for node in nodes for key in _of_node(parameter, node)]
+
+
+def _means_one_type(type_: str, parameter: d.Parameter) -> bool:
+    """Whether what it selects of this type are references to one type alone, as `patient` does of `subject`."""
+    branches = [branch.strip(" ()") for branch in (parameter.expression or "").split("|")]
+    return any(branch.startswith(f"{type_}.") and "resolve()" in branch for branch in branches)
 
 
 def _of_node(parameter: d.Parameter, node: Node) -> list[Any]:
