@@ -17,7 +17,6 @@ from tests.oracle import folding, references, values
 from tests.oracle.evaluate import Search
 from tests.oracle.expressions import Node
 from tests.oracle.forms import Forms
-from tests.oracle.modifying import VALUE_SETS
 from tests.oracle.ranges import asked_date
 from tests.oracle.world import Subject
 
@@ -31,6 +30,8 @@ OPERATORS: dict[str, tuple[str, ...]] = {
     "reference": ("re", "pr"),
     "uri": ("eq", "ne", "pr"),
 }
+MODIFIERS = {"in": "in", "ni": "in", "ss": "below", "sb": "above"}
+"""Operators that ask what a modifier asks; they mean something where that does."""
 _PLAIN = re.compile(r"[^\s)\]\"\\]+")
 
 
@@ -176,23 +177,16 @@ def draw(search: Search, type_: str, parameter: d.Parameter, operator: str, pick
     """A test near a value that is there."""
     forms = Forms(search.world, type_, parameter, pick)
     node = forms.node()
-    if node is None or (
-        parameter.type == "token" and operator in ("in", "ni", "ss", "sb") and not _coded(node)
-    ):
+    if node is None:
         return None
     match operator:
         case "pr":
             value: str | None = pick.choice(("true", "false"))
-        case "in" | "ni":
-            value = pick.choice(VALUE_SETS)
-        case "ss" | "sb":
-            value = forms.token(node, 1)
+        case "in" | "ni" | "ss" | "sb":
+            made = next(forms.modified(MODIFIERS[operator]), None)
+            value = made.value if made else None
         case _:
             value = forms.text(parameter, node)
     if value is None or re.search(r"[\\,$]", value) or value.count("|") > 1:
         return None
     return Test(parameter.code, operator, value)
-
-
-def _coded(node: Node) -> bool:
-    return node.type in ("Coding", "CodeableConcept", "code")

@@ -50,7 +50,7 @@ def keys(world: World, subject: Subject, code: str) -> list[Any]:
 
 
 def _means_one_type(type_: str, parameter: d.Parameter) -> bool:
-    """Whether what it selects of this type are references to one type alone, as `patient` does of `subject`."""
+    """Whether it selects of a type only the references to one type, as `patient` does of `subject`."""
     branches = [branch.strip(" ()") for branch in (parameter.expression or "").split("|")]
     return any(branch.startswith(f"{type_}.") and "resolve()" in branch for branch in branches)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.conftest import NewDatabase
 from tests.oracle import definitions as d
 from tests.oracle import ordering
+from tests.oracle.byhand import TERMINOLOGY
 from tests.oracle.drawing import NIGHTLY, Drawn, criterion, examples, searches
 from tests.oracle.evaluate import Search
 from tests.oracle.generated import Maker
@@ -42,8 +43,9 @@ def _paged(server: Server, drawn: Drawn) -> Answer:
 
 @pytest.fixture(scope="module")
 def small(new_database: NewDatabase) -> Iterator[Server]:
-    """A server in which resources are written again and again."""
+    """A server in which resources are written again and again; value sets and code systems stay."""
     with new_database() as dsn, running(dsn) as started:
+        started.put(TERMINOLOGY)
         yield started
 
 
