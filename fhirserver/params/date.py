@@ -78,10 +78,15 @@ def parse(text: str, zone: tzinfo) -> DateValue:
 
 
 def span(value: Any, type_: str, zone: tzinfo) -> tuple[int, int] | None:
-    """The range of a node; None for what has no date or none that can be read."""
+    """The range of a node; None for what has no date or none that can be read.
+
+    However few digits it has, an instant is a point: https://hl7.org/fhir/R4/search.html#date. Here that is
+    the shortest range there is.
+    """
     try:
         if isinstance(value, str):
-            return dates.bounds(value, zone)
+            lo, hi = dates.bounds(value, zone)
+            return (lo, lo + 1) if type_ == "instant" else (lo, hi)
         if isinstance(value, dict):
             return (dates.timing_bounds if type_ == "Timing" else dates.period_bounds)(value, zone)
     except ValueError:

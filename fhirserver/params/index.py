@@ -40,6 +40,7 @@ from fhirserver.params.facts import (
     UNIONS,
     implied_systems,
     is_mime_type,
+    part_systems,
     presence_bits,
     unanswered,
 )
@@ -88,7 +89,7 @@ def indexer(
         return entries
 
     def index_within(param: SearchParam, inner: Keys, type_: str) -> Run | None:
-        return _indexer(registry, param, inner, resolve, zone, type_, True)
+        return _indexer(param, inner, resolve, zone, type_, True)
 
     def with_references(resource_type: str, id_: str, resource: dict[str, Any]) -> Entries:
         entries = index(resource_type, id_, resource)
@@ -121,7 +122,7 @@ def _plan(
 ) -> Callable[[str, dict[str, Any]], Entries]:
     extract = extractor(registry, resource_type)
     steps = {
-        code: _step(registry, param, keys, resolve, zone, resource_type)
+        code: _step(param, keys, resolve, zone, resource_type)
         for code, param in registry.for_type(resource_type).items()
     }
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
@@ -198,19 +199,16 @@ _Step = tuple[int, int | None, Run | None]
 """Presence bit, presence key where there is no bit, and what writes the values."""
 
 
-def _step(
-    registry: Registry, param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
-) -> _Step:
+def _step(param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str) -> _Step:
     bit = presence_bits(resource_type).get(param.code, 0)
     key = None if bit else presence.key_of(keys, resource_type, param.code)
-    run = _indexer(registry, param, keys, resolve, zone, resource_type)
+    run = _indexer(param, keys, resolve, zone, resource_type)
     if ordering.is_stored(param, resource_type):
         run = ordering.indexer(keys, resource_type, param.code, run)
     return bit, key, run
 
 
 def _indexer(
-    registry: Registry,
     param: SearchParam,
     keys: Keys,
     resolve: Resolve,
@@ -245,9 +243,7 @@ def _indexer(
         case "reference":
             return reference.indexer(keys, param, resource_type, resolve, inside)
         case "composite":
-            parts = [registry.get(resource_type, component.code) for component in param.components]
-            systems = [implied_systems(part, resource_type) if part is not None else {} for part in parts]
-            return composite.indexer(keys, param, resource_type, systems, resolve)
+            return composite.indexer(keys, param, resource_type, part_systems(param, resource_type), resolve)
         case "special" if code == "near":
             return near.indexer(keys, resource_type, code)
         case _:
