@@ -177,10 +177,6 @@ class Reader:
         )
 
 
-_OF_ROWS: Final = frozenset({"_has", "_list", *fulltext.CODES})
-"""What is asked of stored resources alone: nothing refers to one within, and its words are the row's."""
-
-
 def inline_ids(
     param: SearchParam, resource_type: str, modifier: str | None, texts: list[str], reading: Reading
 ) -> Chain:
@@ -203,8 +199,11 @@ def _inline(
     """A chain into a resource within the one that is searched; nothing else knows of that resource."""
     if modifier not in (None, nested):
         raise UnsupportedModifier(f"'{param.code}' is a {nested}, not a {modifier}")
-    if rest.partition(":")[0] in _OF_ROWS:
-        raise Invalid(f"a resource within another is not sought by {rest.partition(':')[0]}: '{param.code}.'")
+    code = rest.partition(":")[0]
+    if code in ("_has", "_list"):
+        raise Invalid(f"nothing refers to a resource within another: no _has or _list after '{param.code}.'")
+    if code in fulltext.CODES:
+        raise Invalid(f"a resource within another has no words of its own: no {code} after '{param.code}.'")
     return Chain(param, ((nested, inner_of(nested)),))
 
 

@@ -285,6 +285,7 @@ def test_the_bundle_has_its_own_values(db: Runner) -> None:
         ("composition.titel=x", "alike: title"),
         ("composition._has:Observation:subject:code=x", "nothing refers to a resource within another"),
         ("composition._list=1", "nothing refers to a resource within another"),
+        ("composition._text=x", "a resource within another has no words of its own"),
         ("_include=Bundle:composition", "is a resource within the Bundle"),
         ("_sort=composition", "is a resource within the Bundle"),
         ("_filter=composition%20eq%20Composition/1", "it has re, pr"),
