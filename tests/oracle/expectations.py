@@ -15,7 +15,6 @@ REFUSED: dict[str, str] = {
 
 
 DIFFERENT: dict[str, str] = {
-    "part in a batch": "entries of a batch ignore _summary and _elements",
     "chain into a contained resource": "chains do not look into contained resources, by design",
 }
 """Searches that are answered, and answered otherwise than the specification says."""

@@ -226,7 +226,7 @@ def _children(node: Node, name: str) -> list[Node]:
             binding = d.STRUCTURES[node.type]["elements"][name].get("binding")
             values = node.value[key]
             for value in values if isinstance(values, list) else [values]:
-                inline = isinstance(value, dict) and "resourceType" in value
+                inline = type_ in d.ABSTRACT and isinstance(value, dict)
                 found.append(Node(value, value["resourceType"] if inline else type_, binding))
         elif element == name and f"_{key}" in node.value:
             found.append(Node(None, type_))

@@ -64,7 +64,8 @@ def _said(value: dict[str, Any], type_: str) -> Iterator[str]:
             if isinstance(one, str) and kind in SAID:
                 yield one
             elif isinstance(one, dict):
-                inner = one.get("resourceType", "Element" if d.is_primitive(kind) else kind)
+                inner = one["resourceType"] if kind in d.ABSTRACT else kind
+                inner = "Element" if d.is_primitive(inner) else inner
                 if inner != "Narrative":
                     yield from _said(one, inner)
                 elif "div" in one and type_ in d.RESOURCE_TYPES and "resourceType" in value:
