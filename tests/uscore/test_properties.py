@@ -30,7 +30,7 @@ Params = tuple[tuple[str, str], ...]
 Asked = tuple[str, Params]
 
 LENIENT = {"Prefer": "handling=lenient"}
-NAMES = ("nmae", "brithdate", "foo", "x-y", "_summery", "patient.nmae", "_has:Observation:patient:cod")
+NAMES = ("nmae", "brithdate", "foo", "x-y", "_summery", "patient.nmae", "_has:Provenance:target:agnet")
 """Parameters that no type has."""
 
 
