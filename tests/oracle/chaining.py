@@ -11,6 +11,7 @@ from random import Random
 
 from tests.oracle import definitions as d
 from tests.oracle import references
+from tests.oracle.expectations import refused
 from tests.oracle.forms import Forms
 from tests.oracle.judging import Question
 from tests.oracle.pairs import labels
@@ -89,6 +90,19 @@ class Chains:
                 yield from self._forward(self.pick.choice(steps), hit)
                 if type_ != "Bundle" or code not in INLINE:
                     yield from self._backward(self.pick.choice(steps), hit)
+
+    def criterion(self, type_: str, pick: Random) -> list[tuple[str, str]]:
+        """A chain from resources of a type, or a `_has`, as `pick` decides; none where none is found."""
+        own, self.pick = self.pick, pick
+        try:
+            onward = self.step(type_)
+            back = self.reverse(pick.choice(sorted(self.world.by_type[type_].items()))[1])
+            ways = [self._forward(onward, type_)] if onward is not None else []
+            ways += [self._backward(back, type_)] if back is not None else []
+            made = [one for one in pick.choice(ways) if not refused(one.labels)] if ways else []
+            return [pick.choice(made).criteria[0]] if made else []
+        finally:
+            self.pick = own
 
     def _forward(self, step: Step, hit: str) -> Iterator[Question]:
         code, type_ = step.parameter.code, step.target.type

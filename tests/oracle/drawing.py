@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tests.oracle import definitions as d
+from tests.oracle.chaining import INLINE, Chains
 from tests.oracle.expectations import different, refused
 from tests.oracle.forms import Forms
 from tests.oracle.judging import Question
 from tests.oracle.pairs import labels
+from tests.oracle.resulting import SORTABLE
 from tests.oracle.world import World
 
 NIGHTLY = os.environ.get("FHIRSERVER_TEST_NIGHTLY") == "1"
@@ -56,16 +58,20 @@ class Drawn:
 
 
 @st.composite
-def searches(draw: st.DrawFn, world: World) -> Drawn:
-    """Of a type that has resources, by one to three criteria near their values."""
+def searches(draw: st.DrawFn, chains: Chains) -> Drawn:
+    """Of a type that has resources, by one to three criteria near their values, perhaps a chain or `_has`."""
+    world = chains.world
     types = [type_ for type_ in d.TYPES if len(world.by_type[type_]) > 1]
     type_ = draw(st.sampled_from(types))
     pick = draw(st.randoms(use_true_random=False))
     criteria = [one for _ in range(draw(st.integers(1, 3))) if (one := criterion(world, type_, pick))]
+    if draw(st.booleans()):
+        criteria += chains.criterion(type_, pick)
     sortable = [
         code
         for code, one in d.parameters(type_).items()
-        if one.type in ("date", "number", "quantity", "string")
+        if one.type in SORTABLE
+        and (type_ != "Bundle" or code not in INLINE)
         and not (refused((f"sort by {code}", code)) or different((f"sort by {one.type}",)))
     ]
     keys = draw(st.lists(st.sampled_from(sortable), max_size=3, unique=True)) if sortable else []

@@ -12,6 +12,7 @@ from tests.conftest import NewDatabase
 from tests.oracle import definitions as d
 from tests.oracle import ordering
 from tests.oracle.byhand import TERMINOLOGY
+from tests.oracle.chaining import Chains
 from tests.oracle.drawing import NIGHTLY, Drawn, criterion, examples, searches
 from tests.oracle.evaluate import Search
 from tests.oracle.generated import Maker
@@ -53,7 +54,7 @@ def test_searches(server: Server, search: Search) -> None:
     """Ids, order, total, pages."""
 
     @examples(SEARCHES)
-    @given(searches(search.world))
+    @given(searches(Chains(search.world, Random("drawn"))))
     def run(drawn: Drawn) -> None:
         answer = _paged(server, drawn)
         wanted, _ = of_type(search)(drawn.question)
@@ -100,6 +101,11 @@ def test_resources(small: Server) -> None:
 def test_what_was_drawn() -> None:
     """How many of each; a night draws more."""
     if not NIGHTLY:
-        drawn = [("searches of one to three criteria, sorted and paged, as GET and as form", f"{SEARCHES:,}")]
+        drawn = [
+            (
+                "searches of one to three criteria and perhaps a chain, sorted and paged, as GET and as form",
+                f"{SEARCHES:,}",
+            )
+        ]
         drawn.append(("sets of resources written anew, each searched by 20 to 30 criteria", f"{REWRITES:,}"))
         settle("drawn", table([("drawn by hypothesis", "examples"), *drawn]))
