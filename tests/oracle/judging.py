@@ -60,10 +60,15 @@ def finds(expect: Expect) -> Judge:
 
     def judge(question: Question, answer: Answer, count: Count) -> str | None:
         wanted, among = expect(question)
-        count.telling += 0 < len(wanted) < among
+        count.telling += 0 < len(wanted) < among and is_lasting(question)
         return difference(answer, wanted | _further(question, answer))
 
     return judge
+
+
+def is_lasting(question: Question) -> bool:
+    """Whether it finds the same in every run: what was updated within one minute differs."""
+    return "_lastUpdated" not in question.query
 
 
 def _further(question: Question, answer: Answer) -> set[str]:

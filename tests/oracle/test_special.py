@@ -13,7 +13,7 @@ from tests.oracle.chaining import Chains, many
 from tests.oracle.evaluate import Search
 from tests.oracle.folding import PHONETIC
 from tests.oracle.forms import Forms
-from tests.oracle.judging import Judge, Question, compare, difference
+from tests.oracle.judging import Judge, Question, compare, difference, is_lasting
 from tests.oracle.matrix import Count, settle
 from tests.oracle.references import link
 from tests.oracle.server import Answer, Server
@@ -23,7 +23,7 @@ def _found(wanted: dict[Question, set[str]]) -> Judge:
     """Judges by sets that were worked out beforehand."""
 
     def judge(question: Question, answer: Answer, count: Count) -> str | None:
-        count.telling += bool(wanted[question])
+        count.telling += bool(wanted[question]) and is_lasting(question)
         return difference(answer, wanted[question])
 
     return judge
