@@ -45,12 +45,12 @@ class Hospital:
 
     def changed(self, resource: Resource) -> Resource:
         """A later version: another patient's, another category, another status, or something small."""
-        maker = next(maker for maker, _ in _PLAN if _type_of(maker) == resource["resourceType"])
+        maker = next(maker for maker, _ in _PLAN if _TYPES[maker] == resource["resourceType"])
         return {**maker(self, 0), "id": resource["id"]}
 
     def fresh(self, resource_type: str) -> Resource:
         """One more of a type, without id."""
-        maker = next(maker for maker, _ in _PLAN if _type_of(maker) == resource_type)
+        maker = next(maker for maker, _ in _PLAN if _TYPES[maker] == resource_type)
         return {name: value for name, value in maker(self, 0).items() if name != "id"}
 
     def _made(self, maker: Callable[[Hospital, int], Resource], number: int) -> Resource:
