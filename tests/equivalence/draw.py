@@ -117,6 +117,7 @@ class Draw:
             (7, self.history),
             (4, self.batch),
             (2, self.operation),
+            (1, self.documents),
         ]
         return self.pick.choices([made for _, made in kinds], [weight for weight, _ in kinds])[0]()
 
@@ -242,6 +243,19 @@ class Draw:
         query = self.query(type_) if self.chance(0.5) else []
         text = urlencode(query, quote_via=quote, safe=":,|$*/")
         return Request("s", "s", type_ if place else None, "GET", f"{place}/${name}?{text}")
+
+    def documents(self) -> Request:
+        """`$docref`."""
+        query: Pairs = [("patient", self.id("Patient"))]
+        query += [
+            (name, self.pick.choice(("2019-06", "2020-02-29", "2021")))
+            for name in ("start", "end")
+            if self.chance(0.25)
+        ]
+        if self.chance(0.3):
+            query.append(("type", self.pick.choice(("x1", "urn:local|x2", "http://loinc.org|718-7"))))
+        target = f"/DocumentReference/$docref?{urlencode(query)}"
+        return Request("s", "s", "DocumentReference", "GET", target)
 
     # -- the parameters of a search
 

@@ -37,6 +37,7 @@ FORMS: Final = {
         "_include=Type:*": r"_include(:iterate)?=[A-Z][A-Za-z]+:\*",
         "_revinclude=*": r"_revinclude(:iterate)?=\*",
         "_sort by chain": rf"[?&]_sort=[^&]*{_CODE}(:[A-Z][A-Za-z]+)?\.",
+        "$docref": r"/\$docref\?",
         "_asOf": r"[?&]_asOf=",
         "_asOf of one": r"^/[A-Z][A-Za-z]+/[^/?$_]+\?_asOf=",
     }.items()

@@ -423,7 +423,10 @@ def document(h: Hospital, number: int) -> Resource:
     return {
         "resourceType": "DocumentReference",
         "id": h.id(number),
+        **h.meta(),
         "status": "current",
+        "type": h.concept(),
+        **h.maybe(0.5, context={"period": {"start": h.pick.choice(DAYS[:3])}}),
         **h.maybe(0.9, subject=h.ref("Patient", "Practitioner")),
         **h.listed("author", 0, 2, lambda: h.ref("Patient", "Practitioner")),
         "content": [{"attachment": {"url": f"Binary/{h.pick.choice('ab')}0"}}],
@@ -545,12 +548,12 @@ _PLAN: tuple[tuple[Maker, int], ...] = (
     (organization, 3), (practitioner, 3), (patient, 4), (location, 2), (practitioner_role, 3),
     (related_person, 3), (person, 3), (device, 5), (medication, 3), (group, 2), (encounter, 10),
     (observation, 34), (condition, 10), (allergy, 5), (medication_request, 7), (report, 8), (care_team, 12),
-    (care_plan, 4), (appointment, 6), (list_, 4), (provenance, 6), (communication, 5), (document, 4),
+    (care_plan, 4), (appointment, 6), (list_, 4), (provenance, 6), (communication, 5), (document, 6),
     (coverage, 3), (basic, 4), (binary, 2), (questionnaire, 3), (answers, 5), (task, 3), (study_subject, 2),
     (code_system, 3), (value_set, 5),
 )  # fmt: skip
 
 
-_TYPES = {maker: maker(Hospital(0), 0)["resourceType"] for maker, _ in _PLAN}
+_TYPES: dict[Maker, str] = {maker: maker(Hospital(0), 0)["resourceType"] for maker, _ in _PLAN}
 TYPES = tuple(_TYPES.values())
 """The types of which there are some."""
