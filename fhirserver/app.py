@@ -46,6 +46,7 @@ from fhirserver.signin import routes as signin
 from fhirserver.store.coalesce import Creates, Reads
 from fhirserver.store.definitions import Definitions
 from fhirserver.store.index_state import MadeBy, WrongFormat, require_format
+from fhirserver.store.tenants import number_of
 
 
 def create_app() -> ASGIApp:
@@ -191,10 +192,19 @@ class Common:
     secrets: dict[str, bytes]
 
 
-async def open_services(settings: Settings) -> Services:
-    """The services of the tenant of the settings, for what is reached through no door. Raises WrongFormat."""
+async def open_services(settings: Settings, tenant: str | None = None) -> Services:
+    """The services of a tenant, or of that of the settings, for what is reached through no door.
+
+    Raises WrongFormat, and ValueError for a tenant that there is not.
+    """
     common = await connect(settings, UNLIMITED)
     try:
+        if tenant is not None:
+            async with common.pool.acquire() as connection:
+                number = await number_of(connection, tenant)
+            if number is None:
+                raise ValueError(f"there is no tenant {tenant!r}; `fhirserver tenant list` shows all")
+            settings = settings.of_tenant(number, tenant)
         return await services_of(common, settings)
     except BaseException:
         await common.pool.close()
