@@ -36,6 +36,7 @@ from fhirserver.oauth.origins import Origins
 from fhirserver.oauth.routes import WELL_KNOWN
 from fhirserver.oauth.routes import routes as authorization
 from fhirserver.observe import log
+from fhirserver.pages.refusal import shown_to_people
 from fhirserver.params.registry import r4
 from fhirserver.people import mail
 from fhirserver.policy.rates import UNLIMITED, Rates
@@ -74,7 +75,8 @@ def build_app(settings: Settings) -> ASGIApp:
         trusted_proxies=settings.trusted_proxies,
         origin_allowed=app.origin_allowed if settings.sign_in else None,
     )
-    return middleware.wrap(app, options, error_response)
+    refused = shown_to_people(settings, error_response) if settings.sign_in else error_response
+    return middleware.wrap(app, options, refused)
 
 
 class Application:
