@@ -167,15 +167,15 @@ def list_(data_dir: DataDir = None) -> None:
             )
         return rows
 
-    from rich.table import Table
-
     rows = with_services(data_dir, work)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("login", "name", "is", "roles", "state", "second step", "signed in last (UTC)"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(cell.replace("[", "\\[") for cell in row))
-    out.print(table if rows else "no accounts yet: fhirserver user add")
+    if not rows:
+        out.print("no accounts yet: fhirserver user add")
+        return
+    table = [("login", "name", "is", "roles", "state", "second step", "signed in last (UTC)"), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for number, row in enumerate(table):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        out.print(line, markup=False, style=None if number else "bold")
 
 
 @group.command()

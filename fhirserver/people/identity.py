@@ -68,7 +68,7 @@ async def of_person(connection: Connection, services: Services, person_id: str) 
         name_of(person),
         users[0] if users else ("Person", person_id),
         tuple(dict.fromkeys(one for one in own if one and "/" not in one)),
-        tuple(dict.fromkeys(held)),
+        tuple(sorted(set(held))),
     )
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import ipaddress
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,16 +48,39 @@ class Site:
             body = json.dumps({"keys": [key.as_dict(private=False) for key in self.keys]}).encode()
         lines = (f"HTTP/1.1 {self.status}", f"Content-Length: {len(body)}", "Connection: close", self.headers)
         writer.write("\r\n".join(lines).encode() + b"\r\n" + body)
-        await writer.drain()
-        writer.close()
+        with suppress(ConnectionError):
+            await writer.drain()
+
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(answer: Answer) -> AsyncIterator[int]:
+    """A server on this machine; its port. At the end all its connections are closed."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await answer(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    server = await asyncio.start_server(closed, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*tasks)
 
 
 @asynccontextmanager
 async def site(**more: Any) -> AsyncIterator[Site]:
     made = Site(**more)
-    server = await asyncio.start_server(made.answer, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with listening(made.answer) as made.port:
         yield made
 
 
@@ -158,12 +181,9 @@ async def test_the_age_that_the_site_says_is_kept(monkeypatch: pytest.MonkeyPatc
 async def test_slow_sites_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
     monkeypatch.setattr(jwks, "TIMEOUT_S", 0.2)
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening(silent) as port:
         with pytest.raises(OAuthError):
             await KeySets(LOOPBACK).fetched(f"http://127.0.0.1:{port}/")
 

@@ -1,0 +1,1 @@
+"""Tests of accounts and of the pages on which people sign in."""

@@ -1,5 +1,6 @@
 """The commands as a person meets them: what they print, and with which exit code they end."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_the_command_lists_its_commands() -> None:
 def test_every_command_and_option_has_help(name: str) -> None:
     code, text = run(*name.split(), "--help")
     assert code == 0
-    options = [line for line in text.splitlines() if line.startswith("│ --")]
+    options = [line for line in text.splitlines() if re.match(r"│ \*? *--", line)]
     assert options
     assert all(line.rstrip("│ ").endswith((".", "]")) for line in options), options
 
