@@ -6,6 +6,7 @@ PASSWORD = "lampshade wobbles north"
 PEOPLE = (
     ("anna@example.org", "Anna Lind", "Patient/anna"),
     ("bert@example.org", "Bert Okafor", "Patient/bert"),
+    ("forgetful@example.org", "Flora Forgetful", "Patient/chloe"),
     ("dr.ito@example.org", "Dr. Mai Ito", "Practitioner/ito"),
 )
 """Sign-in name, name, and whom they stand for."""

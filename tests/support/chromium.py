@@ -58,10 +58,15 @@ class Watched:
 
     def __post_init__(self) -> None:
         self.page.on("request", lambda request: self.requested.append(request.url))
-        self.page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        self.page.on("requestfailed", lambda request: self._failed(request.url, request.failure or ""))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda message: self._said(message.type, message.text))
         self.page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
+
+    def _failed(self, url: str, why: str) -> None:
+        # What was on its way when somebody went on to another page.
+        if "ERR_ABORTED" not in why:
+            self.complaints.append(f"failed: {url}: {why}")
 
     def _said(self, kind: str, text: str) -> None:
         # Chromium reports each answer from 400 on as an error of the page.
