@@ -103,9 +103,10 @@ class Settings(BaseSettings):
     )
 
     # -- who may come in
-    auth: Literal["off", "smart", "auto"] = Field(
+    auth: Literal["off", "smart", "external", "auto"] = Field(
         "auto",
-        description="`smart`: every request needs a SMART on FHIR token. `off`: none does. "
+        description="`smart`: every request needs a SMART on FHIR token. `external`: the same, but tokens "
+        "are those of `issuers` alone, and nobody signs in here. `off`: no request needs one. "
         "`auto`: `off` on loopback, `smart` on any other address.",
     )
     insecure: bool = Field(
@@ -122,6 +123,19 @@ class Settings(BaseSettings):
         '`{"http://snomed.info/sct|224535009": "nurse"}`. A code that is itself the name of a role means it '
         "without being named here.",
     )
+    issuers: str = Field(
+        "[]",
+        description="OpenID Connect issuers that are trusted, as JSON: "
+        '`[{"issuer": "https://sso.example.org", "name": "Staff", "client_id": "fhir"}]` lets people sign in '
+        'through them; with `"tokens": true` their access tokens are taken, too. See '
+        "[the how-to](../how-to/keycloak.md).",
+    )
+    issuer_secrets: str = Field(
+        "{}",
+        repr=False,
+        description='Client secrets at those issuers, as JSON: `{"https://sso.example.org": "..."}`. '
+        "An issuer without one is asked as a public client.",
+    )
     registration: Literal["off", "approval", "open"] = Field(
         "approval",
         description="Who registers clients at `/auth/register`: nobody, anybody but they wait for approval, "
@@ -129,8 +143,8 @@ class Settings(BaseSettings):
     )
     outbound_networks: Networks = Field(
         (),
-        description="Private networks (CIDR) to which addresses that clients give (`jwks_uri`) may lead, "
-        "also by plain http. Without, only public addresses are asked, by https.",
+        description="Private networks (CIDR) to which addresses of clients (`jwks_uri`) and `issuers` lead, "
+        "by http, too. Without, only public addresses are asked, by https.",
     )
     site_name: str = Field("Health record", description="What the sign-in pages call this server.")
     session_idle_s: int = Field(
@@ -345,7 +359,19 @@ class Settings(BaseSettings):
     @property
     def sign_in(self) -> bool:
         """Whether every request needs a token."""
-        return self.auth == "smart" or (self.auth == "auto" and not self.loopback and not self.insecure)
+        return self.auth in ("smart", "external") or (
+            self.auth == "auto" and not self.loopback and not self.insecure
+        )
+
+    @property
+    def is_of_path(self) -> bool:
+        """Whether this is a tenant at a path of its own, beside that of the settings."""
+        return bool(self._prefix)
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether people sign in here, and apps get their tokens here."""
+        return self.sign_in and self.auth != "external"
 
     @property
     def limit_rates(self) -> bool:
@@ -437,4 +463,6 @@ def display(settings: Settings) -> dict[str, str]:
     for name in Settings.model_fields:
         value = getattr(settings, name)
         shown[name] = "" if value is None else masked(value) if name in _MASKED else _text(value)
+    if settings.issuer_secrets != "{}":
+        shown["issuer_secrets"] = "***"
     return shown

@@ -79,7 +79,7 @@ def serve(
         listener = stack.enter_context(_listen(settings))
         dsn = stack.enter_context(_database(settings))
         _prepare(dsn, settings)
-        if settings.sign_in:
+        if settings.gives_tokens:
             _first_administrator(dsn, settings)
         _hand_down(stack, settings, dsn, listener.getsockname()[1])
         threading.Thread(target=_welcome, args=(settings, listener.getsockname()), daemon=True).start()
@@ -88,6 +88,10 @@ def serve(
 
 def refusal(settings: Settings) -> str | None:
     """Why a server with these settings must not start; None when it may."""
+    from fhirserver.issuers import trust
+
+    if found := trust.problem(settings):
+        return found
     if not settings.loopback and not settings.sign_in and not settings.insecure:
         return (
             f"{settings.host} can be reached from other machines and nobody would have to sign in. Leave out "
@@ -213,6 +217,8 @@ def authorization(settings: Settings, place: str) -> str:
             "authorization is on, but browsers sign in over https alone: put a proxy with a certificate in"
             " front and set FHIRSERVER_BASE_URL to its https address"
         )
+    if not settings.gives_tokens:
+        return "authorization is on: tokens are those of the issuers in FHIRSERVER_ISSUERS"
     return f"authorization is on: sign in at {place}/auth/account, make accounts with fhirserver user add"
 
 
