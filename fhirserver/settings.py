@@ -6,9 +6,7 @@ descriptions below, and a test keeps it current.
 """
 
 import ipaddress
-import os
 import tomllib
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,10 +24,7 @@ _ANY = ("0.0.0.0", "::")
 
 RATE = r"^(?:[1-9]\d{0,8}/(?:[1-9]\d{0,4})?[smh]|off)$"
 """So many requests in so many seconds, minutes or hours: `1000/10s`, `60/m`."""
-_MASKED = frozenset({"database_url", "smtp_url"})
-"""Addresses that may hold a password."""
 
-Origin = Literal["default", "environment", ".env", "flag"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -396,7 +391,7 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The variables that make `Settings.load()` in a worker process give this value again."""
         values = {name: getattr(self, name) for name in self.model_fields_set}
-        return {variables(name)[0]: _text(value) for name, value in values.items() if value is not None}
+        return {variables(name)[0]: as_text(value) for name, value in values.items() if value is not None}
 
 
 def tenant_prefix(name: str) -> str:
@@ -412,7 +407,8 @@ def _absolute(url: str) -> str:
     return url.rstrip("/")
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A value as an environment variable has it."""
     if isinstance(value, tuple):
         return ",".join(str(part) for part in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -422,47 +418,3 @@ def variables(name: str) -> tuple[str, ...]:
     """Environment variables that set the field `name`, the preferred one first."""
     upper = f"{PREFIX}{name.upper()}"
     return ("DATABASE_URL", upper) if name == "database_url" else (upper,)
-
-
-def origin(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, Origin]:
-    """Where each value came from, by field name."""
-    known = {
-        name.upper() for name, text in (os.environ if environment is None else environment).items() if text
-    }
-
-    def of(name: str) -> Origin:
-        if name not in settings.model_fields_set:
-            return "default"
-        if name in settings._flags:
-            return "flag"
-        return "environment" if known.intersection(variables(name)) else ".env"
-
-    return {name: of(name) for name in Settings.model_fields}
-
-
-def masked(url: str) -> str:
-    """A connection URL that may be shown: user and place stay, passwords do not."""
-    parts = urlsplit(url)
-    place = parts.netloc.rpartition("@")[2]
-    user = (
-        f"{parts.username or ''}{':***' if parts.password else ''}@"
-        if parts.username or parts.password
-        else ""
-    )
-    query = "&".join(
-        f"{pair.partition('=')[0]}=***" if "password" in pair.partition("=")[0].lower() else pair
-        for pair in parts.query.split("&")
-        if pair
-    )
-    return f"{parts.scheme}://{user}{place}{parts.path}{f'?{query}' if query else ''}"
-
-
-def display(settings: Settings) -> dict[str, str]:
-    """Every value as text that may be shown or logged, by field name; unset ones are empty."""
-    shown: dict[str, str] = {}
-    for name in Settings.model_fields:
-        value = getattr(settings, name)
-        shown[name] = "" if value is None else masked(value) if name in _MASKED else _text(value)
-    if settings.issuer_secrets != "{}":
-        shown["issuer_secrets"] = "***"
-    return shown

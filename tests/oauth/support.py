@@ -282,10 +282,13 @@ def observation(id_: str, of: str, category: str = "laboratory") -> dict[str, An
 
 
 @asynccontextmanager
-async def world_on(dsn: str, **settings: Any) -> AsyncIterator[World]:
+async def world_on(dsn: str, *, prepare: bool = True, **settings: Any) -> AsyncIterator[World]:
     """Three patients with observations; `d` is a doctor, `n` a nurse in nobody's role."""
-    async with serving(dsn, auth="smart", base_url=BASE, **settings) as http:
+    async with serving(dsn, **{"auth": "smart", "base_url": BASE} | settings) as http:
         world = World(dsn, http, await granted(dsn, "user/*.cruds", **ADMIN))
+        if not prepare:
+            yield world
+            return
         await world.put(
             *(patient(name) for name in PATIENTS),
             *(observation(f"lab-{name}", name) for name in PATIENTS),
