@@ -1,12 +1,8 @@
 """A server on which people sign in, a SMART app on another origin, and a browser between them."""
 
 import asyncio
-import base64
 import contextlib
-import hashlib
-import json
 import shutil
-import subprocess
 import tarfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -25,7 +21,7 @@ from fhirserver.app import open_services
 from fhirserver.people import first, passwords
 from fhirserver.settings import Settings
 from tests.browser.clinic import CLINIC, PASSWORD, PEOPLE
-from tests.support import chromium
+from tests.support import chromium, node
 from tests.support.callers import granted
 from tests.support.server import Process, process
 
@@ -101,18 +97,8 @@ async def _people(dsn: str) -> None:
 @pytest.fixture(scope="session")
 def app_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The app beside the library that it is built on, of the package whose hash is locked."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm, which brings fhirclient, is not installed")
-    folder, locked = tmp_path_factory.mktemp("app"), json.loads((HERE / "fhirclient.json").read_text())
-    done = subprocess.run(
-        [npm, "pack", locked["package"], "--silent"], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    packed = folder / done.stdout.split()[-1]
-    found = base64.b64encode(hashlib.sha512(packed.read_bytes()).digest()).decode()
-    assert locked["integrity"] == f"sha512-{found}"
-    with tarfile.open(packed) as archive:
+    folder = tmp_path_factory.mktemp("app")
+    with tarfile.open(node.packed(HERE / "fhirclient.json", folder)) as archive:
         library = archive.extractfile("package/build/fhir-client.js")
         assert library is not None
         (folder / "fhir-client.js").write_bytes(library.read())

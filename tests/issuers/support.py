@@ -5,7 +5,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import time
@@ -18,36 +17,20 @@ from typing import Any
 from urllib.parse import urljoin
 
 import httpx
-import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from tests.oauth.support import BASE
+from tests.support import node
 
 FOLDER = Path(__file__).parent / "provider"
-NODE_MAJOR = 20
 SECRET = "a-secret-that-only-tests-know"
-
-
-def node() -> str:
-    """The program, once the locked packages are installed beside the provider."""
-    found, npm = shutil.which("node"), shutil.which("npm")
-    if found is None or npm is None:
-        pytest.skip("Node.js or npm, which the OpenID Connect provider needs, is not installed")
-    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
-    if int(version.strip().removeprefix("v").partition(".")[0]) < NODE_MAJOR:
-        pytest.skip(f"oidc-provider needs Node.js {NODE_MAJOR}, this is {version.strip()}")
-    installed, lock = FOLDER / "node_modules/.package-lock.json", FOLDER / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        done = subprocess.run([npm, "ci"], cwd=FOLDER, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    return found
 
 
 @contextmanager
 def provider(claims: Mapping[str, Any], back: str, audience: str = BASE) -> Iterator[str]:
     """A running oidc-provider; its issuer. `claims` are those of its access tokens by `sub`."""
-    program = node()
+    folder = node.installed(FOLDER)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {
@@ -58,8 +41,8 @@ def provider(claims: Mapping[str, Any], back: str, audience: str = BASE) -> Iter
         "SECRET": SECRET,
     }
     process = subprocess.Popen(
-        [program, "provider.js"],
-        cwd=FOLDER,
+        [node.NODE, "provider.js"],
+        cwd=folder,
         env=os.environ | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
