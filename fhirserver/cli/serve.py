@@ -45,8 +45,10 @@ def serve(
         typer.Option(help="Public FHIR base as clients write it, such as https://example.org/fhir."),
     ] = None,
     auth: Annotated[
-        Literal["off", "smart", "auto"] | None,
-        typer.Option(help="Whether requests need a SMART on FHIR token. [dim]\\[auto][/]", show_choices=True),
+        Literal["off", "smart", "external", "auto"] | None,
+        typer.Option(
+            help="Whether requests need a SMART on FHIR token, and whose. [dim]\\[auto][/]", show_choices=True
+        ),
     ] = None,
     insecure: Annotated[
         bool | None,
