@@ -9,7 +9,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from benchmarks import scale
+from benchmarks import scale, tokens
 from benchmarks.page import markdown
 from benchmarks.run import Plan, run
 
@@ -40,6 +40,7 @@ def main() -> int:
     size.add_argument("--patients", type=int, help="how many patients to ingest")
     size.add_argument("--resources", type=int, help="how many resources to ingest, about")
     size.add_argument("--scale", type=int, nargs="*", help="searches alone, at these sizes (300000 3000000)")
+    size.add_argument("--tokens", action="store_true", help="only what a token costs")
     parser.add_argument("--page", type=Path, help="where --scale writes its tables as Markdown")
     parser.add_argument("--workers", type=int, default=1, help="server processes (1)")
     parser.add_argument("--seed", type=int, default=1, help="another number makes other data")
@@ -58,7 +59,11 @@ def main() -> int:
             if arguments.page is not None:
                 arguments.page.write_text(markdown(found))
             return 0
-        results = uvloop.run(run(plan(arguments), console))
+        made = plan(arguments)
+        if arguments.tokens:
+            results = uvloop.run(tokens.alone(made.resources, made.seconds, made.workers, made.seed, console))
+        else:
+            results = uvloop.run(run(made, console))
     except (RuntimeError, OSError) as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 1

@@ -15,7 +15,7 @@ from time import perf_counter
 import psutil
 from rich.console import Console
 
-from benchmarks import data, database, processes, searches
+from benchmarks import data, database, processes, searches, tokens
 from benchmarks.client import fetch, request, send, send_for
 from benchmarks.report import Results, Row, timed
 
@@ -74,6 +74,7 @@ async def run(plan: Plan, console: Console) -> Results:
         await creates(bench)
         await reads(bench)
         await find(bench)
+        await tokens.run(results, console, process, port, dsn, plan.seconds, plan.seed)
         await memory(bench)
         results.facts["database"] = await database.size(dsn)
     return results

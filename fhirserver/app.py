@@ -30,8 +30,11 @@ from fhirserver.http.pipeline import Pipeline, error_response
 from fhirserver.http.remembered import Remembered
 from fhirserver.http.tenants import TENANTS, Tenants, within
 from fhirserver.interactions.call import Services
+from fhirserver.issuers.trust import Trust
 from fhirserver.jobs import janitor, rebuild
+from fhirserver.oauth import elsewhere
 from fhirserver.oauth.context import Server
+from fhirserver.oauth.foreign import Foreign
 from fhirserver.oauth.origins import Origins
 from fhirserver.oauth.routes import WELL_KNOWN
 from fhirserver.oauth.routes import routes as authorization
@@ -75,7 +78,7 @@ def build_app(settings: Settings) -> ASGIApp:
         trusted_proxies=settings.trusted_proxies,
         origin_allowed=app.origin_allowed if settings.sign_in else None,
     )
-    refused = shown_to_people(settings, error_response) if settings.sign_in else error_response
+    refused = shown_to_people(settings, error_response) if settings.gives_tokens else error_response
     return middleware.wrap(app, options, refused)
 
 
@@ -142,24 +145,29 @@ class Beside:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _authentication(services: Services) -> Authenticate:
+def _authentication(services: Services, server: Server, trust: Trust) -> Authenticate:
     """By tokens, or nobody's business where nobody has to sign in."""
     settings = services.settings
     if not settings.sign_in:
         return everybody
-    return by_token(Tokens.of(services.token_secret, roles(settings.roles)), services.tenant)
+    own = Tokens.of(services.token_secret, roles(settings.roles)) if settings.gives_tokens else None
+    foreign = Foreign(server, trust)
+    return by_token(own, services.tenant, foreign.principal if foreign.is_used else None)
 
 
 class Place:
     """What is served for one tenant: everything below its FHIR base, and the routes beside it."""
 
     def __init__(self, services: Services, beside: Starlette) -> None:
-        self._fhir = Remembered(Pipeline(services, _authentication(services)), services)
+        settings, server, trust = services.settings, Server.of(services), Trust.of(services.settings)
+        self._fhir = Remembered(Pipeline(services, _authentication(services, server, trust)), services)
         self._beside = beside
-        if services.settings.sign_in:
-            beside.state.services = services
-            beside.router.routes.extend(authorization(Server.of(services)))
+        beside.state.services, beside.state.trust = services, trust
+        if settings.gives_tokens:
+            beside.router.routes.extend(authorization(server))
             beside.router.routes.extend(signin.routes())
+        elif settings.sign_in:
+            beside.router.routes.extend(elsewhere.routes(trust))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         below = within(scope, PATH) and not scope["path"].startswith(WELL_KNOWN)

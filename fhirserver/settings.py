@@ -6,9 +6,7 @@ descriptions below, and a test keeps it current.
 """
 
 import ipaddress
-import os
 import tomllib
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,10 +24,7 @@ _ANY = ("0.0.0.0", "::")
 
 RATE = r"^(?:[1-9]\d{0,8}/(?:[1-9]\d{0,4})?[smh]|off)$"
 """So many requests in so many seconds, minutes or hours: `1000/10s`, `60/m`."""
-_MASKED = frozenset({"database_url", "smtp_url"})
-"""Addresses that may hold a password."""
 
-Origin = Literal["default", "environment", ".env", "flag"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -103,9 +98,10 @@ class Settings(BaseSettings):
     )
 
     # -- who may come in
-    auth: Literal["off", "smart", "auto"] = Field(
+    auth: Literal["off", "smart", "external", "auto"] = Field(
         "auto",
-        description="`smart`: every request needs a SMART on FHIR token. `off`: none does. "
+        description="`smart`: every request needs a SMART on FHIR token. `external`: the same, but tokens "
+        "are those of `issuers` alone, and nobody signs in here. `off`: no request needs one. "
         "`auto`: `off` on loopback, `smart` on any other address.",
     )
     insecure: bool = Field(
@@ -123,6 +119,19 @@ class Settings(BaseSettings):
         '`{"http://snomed.info/sct|224535009": "nurse"}`. A code that is itself the name of a role means it '
         "without being named here.",
     )
+    issuers: str = Field(
+        "[]",
+        description="OpenID Connect issuers that are trusted, as JSON: "
+        '`[{"issuer": "https://sso.example.org", "name": "Staff", "client_id": "fhir"}]` lets people sign in '
+        'through them; with `"tokens": true` their access tokens are taken, too. See '
+        "[the how-to](../how-to/keycloak.md).",
+    )
+    issuer_secrets: str = Field(
+        "{}",
+        repr=False,
+        description='Client secrets at those issuers, as JSON: `{"https://sso.example.org": "..."}`. '
+        "An issuer without one is asked as a public client.",
+    )
     registration: Literal["off", "approval", "open"] = Field(
         "approval",
         description="Who registers clients at `/auth/register`: nobody, anybody but they wait for approval, "
@@ -131,8 +140,8 @@ class Settings(BaseSettings):
     )
     outbound_networks: Networks = Field(
         (),
-        description="Private networks (CIDR) to which addresses that clients give (`jwks_uri`) may lead, "
-        "also by plain http. Without, only public addresses are asked, by https.",
+        description="Private networks (CIDR) to which addresses of clients (`jwks_uri`) and `issuers` lead, "
+        "by http, too. Without, only public addresses are asked, by https.",
     )
     site_name: str = Field("Health record", description="What the sign-in pages call this server.")
     session_idle_s: int = Field(
@@ -354,7 +363,19 @@ class Settings(BaseSettings):
     @property
     def sign_in(self) -> bool:
         """Whether every request needs a token."""
-        return self.auth == "smart" or (self.auth == "auto" and not self.loopback and not self.insecure)
+        return self.auth in ("smart", "external") or (
+            self.auth == "auto" and not self.loopback and not self.insecure
+        )
+
+    @property
+    def is_of_path(self) -> bool:
+        """Whether this is a tenant at a path of its own, beside that of the settings."""
+        return bool(self._prefix)
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether people sign in here, and apps get their tokens here."""
+        return self.sign_in and self.auth != "external"
 
     @property
     def limit_rates(self) -> bool:
@@ -379,7 +400,7 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The variables that make `Settings.load()` in a worker process give this value again."""
         values = {name: getattr(self, name) for name in self.model_fields_set}
-        return {variables(name)[0]: _text(value) for name, value in values.items() if value is not None}
+        return {variables(name)[0]: as_text(value) for name, value in values.items() if value is not None}
 
 
 def tenant_prefix(name: str) -> str:
@@ -395,7 +416,8 @@ def _absolute(url: str) -> str:
     return url.rstrip("/")
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A value as an environment variable has it."""
     if isinstance(value, tuple):
         return ",".join(str(part) for part in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -405,45 +427,3 @@ def variables(name: str) -> tuple[str, ...]:
     """Environment variables that set the field `name`, the preferred one first."""
     upper = f"{PREFIX}{name.upper()}"
     return ("DATABASE_URL", upper) if name == "database_url" else (upper,)
-
-
-def origin(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, Origin]:
-    """Where each value came from, by field name."""
-    known = {
-        name.upper() for name, text in (os.environ if environment is None else environment).items() if text
-    }
-
-    def of(name: str) -> Origin:
-        if name not in settings.model_fields_set:
-            return "default"
-        if name in settings._flags:
-            return "flag"
-        return "environment" if known.intersection(variables(name)) else ".env"
-
-    return {name: of(name) for name in Settings.model_fields}
-
-
-def masked(url: str) -> str:
-    """A connection URL that may be shown: user and place stay, passwords do not."""
-    parts = urlsplit(url)
-    place = parts.netloc.rpartition("@")[2]
-    user = (
-        f"{parts.username or ''}{':***' if parts.password else ''}@"
-        if parts.username or parts.password
-        else ""
-    )
-    query = "&".join(
-        f"{pair.partition('=')[0]}=***" if "password" in pair.partition("=")[0].lower() else pair
-        for pair in parts.query.split("&")
-        if pair
-    )
-    return f"{parts.scheme}://{user}{place}{parts.path}{f'?{query}' if query else ''}"
-
-
-def display(settings: Settings) -> dict[str, str]:
-    """Every value as text that may be shown or logged, by field name; unset ones are empty."""
-    shown: dict[str, str] = {}
-    for name in Settings.model_fields:
-        value = getattr(settings, name)
-        shown[name] = "" if value is None else masked(value) if name in _MASKED else _text(value)
-    return shown

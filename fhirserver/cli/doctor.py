@@ -176,7 +176,7 @@ def _database(settings: Settings) -> Iterator[Line]:
     import psycopg
 
     from fhirserver.db.embedded import EmbeddedError, database
-    from fhirserver.settings import masked
+    from fhirserver.observe.shown import masked
 
     if settings.database_url is None and not (settings.data_dir.expanduser() / "postgres").exists():
         found = f"none in {settings.data_dir} yet"

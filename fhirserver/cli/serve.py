@@ -45,8 +45,10 @@ def serve(
         typer.Option(help="Public FHIR base as clients write it, such as https://example.org/fhir."),
     ] = None,
     auth: Annotated[
-        Literal["off", "smart", "auto"] | None,
-        typer.Option(help="Whether requests need a SMART on FHIR token. [dim]\\[auto][/]", show_choices=True),
+        Literal["off", "smart", "external", "auto"] | None,
+        typer.Option(
+            help="Whether requests need a SMART on FHIR token, and whose. [dim]\\[auto][/]", show_choices=True
+        ),
     ] = None,
     insecure: Annotated[
         bool | None,
@@ -80,7 +82,7 @@ def serve(
         dsn = stack.enter_context(_database(settings))
         _prepare(dsn, settings)
         _require_index(dsn, settings)
-        if settings.sign_in:
+        if settings.gives_tokens:
             _first_administrator(dsn, settings)
         _hand_down(stack, settings, dsn, listener.getsockname()[1])
         threading.Thread(target=_welcome, args=(settings, listener.getsockname()), daemon=True).start()
@@ -89,6 +91,10 @@ def serve(
 
 def refusal(settings: Settings) -> str | None:
     """Why a server with these settings must not start; None when it may."""
+    from fhirserver.issuers import trust
+
+    if found := trust.problem(settings):
+        return found
     if not settings.loopback and not settings.sign_in and not settings.insecure:
         return (
             f"{settings.host} can be reached from other machines and nobody would have to sign in. Leave out "
@@ -214,6 +220,8 @@ def authorization(settings: Settings, place: str) -> str:
             "authorization is on, but browsers sign in over https alone: put a proxy with a certificate in"
             " front and set FHIRSERVER_BASE_URL to its https address"
         )
+    if not settings.gives_tokens:
+        return "authorization is on: tokens are those of the issuers in FHIRSERVER_ISSUERS"
     return f"authorization is on: sign in at {place}/auth/account, make accounts with fhirserver user add"
 
 

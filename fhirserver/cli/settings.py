@@ -42,7 +42,8 @@ def settings(
         return
     from rich.table import Table
 
-    from fhirserver.settings import display, origin, variables
+    from fhirserver.observe.shown import display, origin
+    from fhirserver.settings import variables
 
     current = read_settings()
     origins, values = origin(current), display(current)

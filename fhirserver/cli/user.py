@@ -21,7 +21,7 @@ Login = Annotated[str, typer.Argument(help="Name to sign in with; an e-mail addr
 
 group = typer.Typer(
     name="user",
-    help="Accounts of those who sign in: add, list, disable, enable, password, role, invite.\n\n"
+    help="Accounts of those who sign in: add, list, disable, enable, password, role, link, invite.\n\n"
     "An account belongs to a FHIR Person; what it may do follows from the Patient, Practitioner and "
     "PractitionerRoles behind that. Works on DATABASE_URL or on the data in --data-dir, beside a running "
     "server or without one.",
@@ -270,6 +270,28 @@ def role(
     done = with_services(data_dir, work)
     has = "has" if change == "add" else "has not"
     out.print(f"{login} {has} the role {name}{' now' if done else ' already'}", markup=False)
+
+
+@group.command()
+def link(
+    login: Login,
+    issuer: Annotated[str, typer.Argument(help="The issuer's address, as in the setting issuers.")],
+    subject: Annotated[str, typer.Argument(help="`sub`: as whom the issuer knows the person.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Let somebody sign in through another server: an identifier of their Person says who they are there."""
+
+    async def work(connection: Connection, services: Services) -> None:
+        from fhirserver.issuers.trust import issuers
+        from fhirserver.people import persons
+
+        if issuer not in (known := issuers(services.settings.issuers)):
+            raise ValueError(f"{issuer} is none of the issuers: {', '.join(known) or 'the setting is empty'}")
+        account = await _account(connection, services, login)
+        await persons.identify(connection, services, account.person, issuer, subject)
+
+    with_services(data_dir, work)
+    out.print(f"{login} is {subject} at {issuer}", markup=False)
 
 
 @group.command()

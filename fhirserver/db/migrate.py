@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from fhirserver.settings import data_path, masked
+from fhirserver.observe.shown import masked
+from fhirserver.settings import data_path
 
 if TYPE_CHECKING:
     from alembic.config import Config

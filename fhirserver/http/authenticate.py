@@ -35,11 +35,21 @@ async def everybody(_: str | None) -> Principal:
     return OPEN
 
 
-def by_token(tokens: Tokens, tenant: int) -> Authenticate:
-    """Where this server's own tokens are needed, those of the tenant."""
+def by_token(
+    tokens: Tokens | None, tenant: int, foreign: Callable[[str], Awaitable[Principal]] | None = None
+) -> Authenticate:
+    """Where tokens of the tenant are needed: this server's own, or those of issuers that `foreign` reads.
+
+    A JWT has dots, an own token never has.
+    """
 
     async def authenticate(authorization: str | None) -> Principal:
-        principal = tokens.principal(bearer(authorization), time())
+        text = bearer(authorization)
+        if foreign is not None and (tokens is None or "." in text):
+            return await foreign(text)
+        if tokens is None:
+            raise Unauthorized("the access token's issuer is not one that is trusted here")
+        principal = tokens.principal(text, time())
         if principal.tenant != tenant:
             raise Unauthorized("the access token is not one of this FHIR base")
         return principal

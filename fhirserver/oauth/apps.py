@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -62,9 +63,13 @@ async def _listed(connection: Connection, server: Server, session: Session) -> l
         app["grants"].append(
             {
                 "sections": wording.sections(row["scopes"], reach.name_of(stored) if stored else None),
-                "since": row["created"].date().isoformat(),
-                "until": row["expires"].date().isoformat(),
-                "used": (row["refreshed"] or row["created"]).date().isoformat(),
+                "since": _day(row["created"]),
+                "until": _day(row["expires"]),
+                "used": _day(row["refreshed"] or row["created"]),
             }
         )
     return list(found.values())
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment.day} {moment:%B %Y}"

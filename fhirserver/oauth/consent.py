@@ -71,9 +71,13 @@ async def _answered(
 
 async def _only_own(connection: Connection, found: Visit) -> Resource | None:
     """The patient about whom alone somebody can mean it: themselves."""
-    if found.who.user[0] == "Practitioner" or len(found.who.own) != 1:
+    if not _has_only_own(found):
         return None
     return await reach.patient(connection, found.server, found.who, found.who.own[0])
+
+
+def _has_only_own(found: Visit) -> bool:
+    return found.who.user[0] != "Practitioner" and len(found.who.own) == 1
 
 
 async def _encounters(connection: Connection, found: Visit, patient: Resource | None) -> list[Resource]:
@@ -101,7 +105,7 @@ def _page(
         address=found.asked.redirect_uri,
         patient=None if patient is None else reach.name_of(patient),
         birth_date=None if patient is None else patient.get("birthDate"),
-        another="launch" not in found.asked.scopes and found.asked.needs_patient,
+        another="launch" not in found.asked.scopes and found.asked.needs_patient and not _has_only_own(found),
         sections=sections,
         encounters=[(one["id"], reach.visit_of(one)) for one in encounters],
         ticket=pending.seal(found.server, found.asked),

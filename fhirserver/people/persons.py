@@ -100,6 +100,33 @@ async def set_active(connection: Connection, services: Services, person_id: str,
     await resources.update(connection, services, person | {"active": active})
 
 
+async def by_identifier(
+    connection: Connection, services: Services, system: str, value: str
+) -> list[Resource]:
+    """The Persons with exactly this identifier, active or not."""
+    escaped = "|".join(re.sub(r"([\\,$|])", r"\\\1", part) for part in (system, value))
+    found = await resources.search(connection, services, "Person", ("identifier", escaped))
+    return [
+        one
+        for one in found
+        if any((i.get("system"), i.get("value")) == (system, value) for i in one.get("identifier", ()))
+    ]
+
+
+async def identify(
+    connection: Connection, services: Services, person_id: str, system: str, value: str
+) -> None:
+    """Give a Person an identifier. Raises ValueError where another one has it."""
+    found = await by_identifier(connection, services, system, value)
+    if any(one["id"] == person_id for one in found):
+        return
+    if found:
+        raise ValueError(f"Person/{found[0]['id']} has that identifier already")
+    person = await _person(connection, services, person_id)
+    identifiers = [*person.get("identifier", ()), {"system": system, "value": value}]
+    await resources.update(connection, services, person | {"identifier": identifiers})
+
+
 async def _person(connection: Connection, services: Services, person_id: str) -> Resource:
     person = await resources.stored(connection, services, "Person", person_id)
     if person is None:

@@ -47,7 +47,8 @@ async def _owner(connection: Connection, services: Services, login: str) -> tupl
     except attempts.TooMany:
         return None
     account = await accounts.find(connection, services, login)
-    if account is None or account.disabled:
+    # Who signs in elsewhere alone has no password here, and gets none by knowing an e-mail address.
+    if account is None or account.disabled or account.password is None:
         return None
     person = await resources.stored(connection, services, "Person", account.person)
     to = (persons.e_mail(person) if person else None) or (account.login if "@" in account.login else None)

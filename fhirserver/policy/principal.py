@@ -39,6 +39,10 @@ class Principal:
     reads_self: bool = False
     is_open: bool = False
 
+    def __hash__(self) -> int:
+        """Of what tells callers apart: each request looks up what they may do."""
+        return hash((self.id, self.grant))
+
 
 OPEN = Principal("", is_open=True)
 """Whoever reaches a server on which nobody has to sign in."""

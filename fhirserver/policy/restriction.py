@@ -71,6 +71,10 @@ class Permits:
     permits: tuple[Permit, ...]
     grant: int | None = None
 
+    def __hash__(self) -> int:
+        """Of enough to tell callers apart: each request looks up its SQL."""
+        return hash((self.grant, self.permits[:1]))
+
     def of(self, resource_type: str, action: str) -> tuple[Permit, ...]:
         return tuple(permit for permit in self.permits if permit.covers(resource_type, action))
 

@@ -7,15 +7,17 @@ Every statement over `resource` carries it, for the rows that are sought and for
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, or_, sql, table
 from fhirserver.errors import FhirError
+from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params import composite, date, kinds, plain, presence, reference, special
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import Condition, Driver, Ids, Patients, Rank, Scope, Tokens, exists
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
-from fhirserver.params.registry import SearchParam, compartment_params
+from fhirserver.params.registry import Registry, SearchParam, compartment_params
 from fhirserver.policy.restriction import (
     OWNED,
     CareTeams,
@@ -78,11 +80,19 @@ def permitted(
         case Nothing():
             return FALSE
         case Permits():
-            if resource_type is not None:
-                rows = _of_type(context, restriction, resource_type, alias, action)
-            else:
-                rows = _of_types(context, restriction, alias, action)
-            return and_(_granted(restriction), rows)
+            if resource_type is None:
+                return and_(_granted(restriction), _of_types(context, restriction, alias, action))
+            if alias is ROW and not any(p.criteria for p in restriction.of(resource_type, action)):
+                return _kept(context.registry, context.keys, restriction, resource_type, action)
+            return and_(_granted(restriction), _of_type(context, restriction, resource_type, alias, action))
+
+
+@lru_cache(maxsize=4_096)
+def _kept(registry: Registry, keys: Keys, restriction: Permits, resource_type: str, action: str) -> Fragment:
+    """What hangs on no value that is read, and on no clock, is made once: one and the same fragment tells
+    `store.coalesce` which reads may go together."""
+    rows = _of_type(Context(registry, keys, 0, restriction), restriction, resource_type, ROW, action)
+    return and_(_granted(restriction), rows)
 
 
 def _granted(restriction: Permits) -> Fragment:

@@ -68,7 +68,7 @@ _DONE = {
 
 
 def _moment(moment: datetime | None) -> str | None:
-    return f"{moment:%d %B %Y, %H:%M} UTC" if moment else None
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC" if moment else None
 
 
 async def sign_out_elsewhere(request: Request) -> Response:

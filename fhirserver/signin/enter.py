@@ -21,6 +21,7 @@ from fhirserver.people.accounts import Account
 from fhirserver.people.places import onward
 from fhirserver.people.sealed import seal, unseal
 from fhirserver.signin.chosen import chosen
+from fhirserver.signin.doors import doors
 
 TICKET_S: Final = 600
 _PURPOSE: Final = "sign-in"
@@ -48,7 +49,12 @@ def _form(
 ) -> Response:
     settings = services_of(request).settings
     fixed = {"again": False, "error": None}
-    links = {"can_reset": mail.is_possible(settings), "can_join": settings.join != "off"}
+    again: bool = values.get("again", False)
+    links = {
+        "doors": doors(request, wanted, again=again),
+        "can_reset": mail.is_possible(settings),
+        "can_join": settings.join != "off",
+    }
     # Where this leads on to, an app may be next, whose address is not known here: see `render`.
     action = None if wanted else "'self'"
     return render(
@@ -75,10 +81,10 @@ async def sign_in(request: Request) -> Response:
         return response
     if account is None:
         return _form(request, wanted, 403, login=login, error=_WRONG)
-    return await _onward(request, services, account, wanted, proved=not account.totp)
+    return await proceed(request, services, account, wanted, proved=not account.totp)
 
 
-async def _onward(
+async def proceed(
     request: Request, services: Services, account: Account, wanted: str | None, *, proved: bool
 ) -> Response:
     """The next step: a code, a new password, or a session."""
@@ -147,7 +153,7 @@ async def enter_code(request: Request) -> Response:
         if not await totp.use(connection, services, account.id, form.get("code", ""), time()):
             return _code(request, form, 403, _WRONG_CODE)
         await attempts.forget(connection, services, "code", str(account.id))
-    return await _onward(request, services, account, ticket["next"], proved=True)
+    return await proceed(request, services, account, ticket["next"], proved=True)
 
 
 def _code(request: Request, form: Mapping[str, str], status: int, error: str) -> Response:

@@ -6,7 +6,7 @@ from starlette.routing import Route
 
 from fhirserver import pages
 from fhirserver.pages import page
-from fhirserver.signin import account, enter, join, recover, second
+from fhirserver.signin import account, enter, external, join, recover, second
 
 
 def routes() -> list[Route]:
@@ -15,6 +15,8 @@ def routes() -> list[Route]:
         *pages.routes(),
         page("/auth/sign-in", enter.show),
         page("/auth/sign-in", enter.sign_in, ("POST",)),
+        page("/auth/sign-in/with/{number:int}", external.leave),
+        page("/auth/sign-in/back", external.arrive),
         page("/auth/sign-in/code", enter.enter_code, ("POST",)),
         page("/auth/sign-in/choose", enter.choose, ("POST",)),
         page("/auth/sign-out", enter.sign_out, ("POST",)),

@@ -2,39 +2,21 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support import node
 
 FOLDER = Path(__file__).parent / "node"
-NODE_MAJOR = 20
 
 
-@pytest.fixture(scope="module")
-def node() -> str:
-    """The program, once the locked packages are installed beside the tests."""
-    found, npm = shutil.which("node"), shutil.which("npm")
-    if found is None or npm is None:
-        pytest.skip("Node.js or npm is not installed")
-    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
-    if int(version.strip().removeprefix("v").partition(".")[0]) < NODE_MAJOR:
-        pytest.skip(f"fhir-kit-client needs Node.js {NODE_MAJOR}, this is {version.strip()}")
-    installed, lock = FOLDER / "node_modules/.package-lock.json", FOLDER / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        done = subprocess.run([npm, "ci"], cwd=FOLDER, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    return found
-
-
-def test_fhir_kit_client(node: str, base: str, people: dict[str, Any], tmp_path: Path) -> None:
+def test_fhir_kit_client(base: str, people: dict[str, Any], tmp_path: Path) -> None:
     transaction = tmp_path / "people.json"
     transaction.write_text(json.dumps(people))
     done = subprocess.run(
-        [node, "--test", "--test-reporter=tap", "client.test.js"],
-        cwd=FOLDER,
+        [node.NODE, "--test", "--test-reporter=tap", "client.test.js"],
+        cwd=node.installed(FOLDER),
         env={"FHIR_BASE": base, "PEOPLE": str(transaction)},
         capture_output=True,
         text=True,

@@ -6,58 +6,22 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.support import chromium
 from tests.support.server import process
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 NAME = "<img src=x onerror=alert(1)>"
 
-NAMELESS = """[...document.querySelectorAll("input, select, textarea")]
-  .filter((field) => !field.labels.length && !field.getAttribute("aria-label"))
-  .map((field) => field.outerHTML)"""
-"""Fields that a screen reader could not name."""
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(shutil.which(CHROMIUM) is None, reason=f"Chromium is not installed at {CHROMIUM}"),
-]
+pytestmark = chromium.needed
 
 
-@dataclass
-class Watched:
-    """A page and what must not happen on it."""
-
-    page: Page
-    requested: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.page.on("request", lambda request: self.requested.append(request.url))
-        self.page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda message: self._said(message.type, message.text))
-        self.page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
-
-    def _said(self, kind: str, text: str) -> None:
-        # Chromium reports each answer from 400 on as an error of the page.
-        if kind in ("error", "warning") and "the server responded with a status of" not in text:
-            self.complaints.append(text)
+class Explored(chromium.Watched):
+    """The explorer, from which nothing else may be asked."""
 
     def run(self) -> str:
         """Run the request; the status that is shown."""
@@ -87,19 +51,17 @@ def base(database: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium.launched() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture
-def watched(browser: Browser, base: str) -> Iterator[Watched]:
+def watched(browser: Browser, base: str) -> Iterator[Explored]:
     """A fresh page at /docs; at its end nothing may have left the server, nor been complained about."""
     context = browser.new_context(
         viewport={"width": 1300, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
     )
-    seen = Watched(context.new_page())
+    seen = Explored(context.new_page())
     origin = base.removesuffix("/fhir")
     seen.page.goto(f"{origin}/docs")
     seen.page.wait_for_selector("#types a")
@@ -127,7 +89,7 @@ def parameter(page: Page, place: int, name: str, value: str) -> None:
     rows.nth(place).locator(".value input").fill(value)
 
 
-def test_search_page_and_follow(watched: Watched, base: str) -> None:
+def test_search_page_and_follow(watched: Explored, base: str) -> None:
     page = watched.page
     choose(page, "Patient", "search-type")
     parameter(page, 0, "family", "explored")
@@ -149,7 +111,7 @@ def test_search_page_and_follow(watched: Watched, base: str) -> None:
     assert page.inner_text("#url").endswith("family=explored&_count=2&_sort=family")
 
 
-def test_an_address_can_be_shared(watched: Watched, base: str) -> None:
+def test_an_address_can_be_shared(watched: Explored, base: str) -> None:
     page = watched.page
     page.goto(f"{base.removesuffix('/fhir')}/docs#Observation/Observation-read?{{id}}=o")
     page.wait_for_selector("#answer .status")
@@ -161,7 +123,7 @@ def test_an_address_can_be_shared(watched: Watched, base: str) -> None:
     assert page.inner_text("#url") == f"GET {base}/Patient/p1"
 
 
-def test_write_what_was_read(watched: Watched, base: str) -> None:
+def test_write_what_was_read(watched: Explored, base: str) -> None:
     page = watched.page
     choose(page, "Observation", "update")
     page.fill("#request .field input", "o")
@@ -184,7 +146,7 @@ def test_write_what_was_read(watched: Watched, base: str) -> None:
     assert "OperationOutcome" in page.inner_text("#answer pre.json")
 
 
-def test_forms_and_xml(watched: Watched, base: str) -> None:
+def test_forms_and_xml(watched: Explored, base: str) -> None:
     page = watched.page
     choose(page, "Patient", "search-type-form")
     parameter(page, 0, "_id", "p1,p2")
@@ -195,7 +157,7 @@ def test_forms_and_xml(watched: Watched, base: str) -> None:
     assert text.startswith("<") and '<total value="2"/>' in text
 
 
-def test_curl_does_the_same(watched: Watched, base: str) -> None:
+def test_curl_does_the_same(watched: Explored, base: str) -> None:
     page = watched.page
     choose(page, "Patient", "create")
     family = 'O\'Brien \\ "x" $HOME'
@@ -215,7 +177,7 @@ def test_curl_does_the_same(watched: Watched, base: str) -> None:
         assert done.stdout.startswith("HTTP/1.1 201")
 
 
-def test_every_interaction_has_a_form(watched: Watched) -> None:
+def test_every_interaction_has_a_form(watched: Explored) -> None:
     page = watched.page
     for name in ("System", "Patient", "Binary"):
         page.evaluate("name => { location.hash = name }", name)
@@ -224,10 +186,10 @@ def test_every_interaction_has_a_form(watched: Watched) -> None:
             link.click()
             page.wait_for_selector(f"#operations a[href='{link.get_attribute('href')}'][aria-current]")
             assert page.inner_text("#url .method")
-            assert page.evaluate(NAMELESS) == []
+            assert page.evaluate(chromium.NAMELESS) == []
 
 
-def test_it_fits_a_telephone(watched: Watched) -> None:
+def test_it_fits_a_telephone(watched: Explored) -> None:
     page = watched.page
     page.set_viewport_size({"width": 375, "height": 700})
     choose(page, "Patient", "search-type")

@@ -13,7 +13,8 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from fhirserver.app import open_services
-from fhirserver.oauth import jwks, keys
+from fhirserver.issuers import documents, outbound
+from fhirserver.oauth import keys
 from fhirserver.oauth.context import Server
 from fhirserver.oauth.errors import OAuthError
 from fhirserver.oauth.jwks import KeySets
@@ -97,7 +98,7 @@ async def test_keys_are_fetched_kept_and_asked_for_again(
         service.key = second
         assert (await service.ask()).status_code == 401
         assert there.asked == 1  # asked a moment ago: not again for every kid that somebody makes up
-        monkeypatch.setattr(jwks, "AFRESH_S", 0.0)
+        monkeypatch.setattr(documents, "AFRESH_S", 0.0)
         assert (await service.ask()).status_code == 200
         assert there.asked == 2
         service.key = first
@@ -182,7 +183,7 @@ async def test_slow_sites_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    monkeypatch.setattr(jwks, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(outbound, "TIMEOUT_S", 0.2)
     async with listening(silent) as port:
         with pytest.raises(OAuthError):
             await KeySets(LOOPBACK).fetched(f"http://127.0.0.1:{port}/")

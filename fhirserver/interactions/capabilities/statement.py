@@ -73,7 +73,9 @@ class Offer:
             referential_integrity=settings.referential_integrity,
             cors=bool(settings.cors_origins) or settings.sign_in,
             sign_in=settings.sign_in,
-            endpoints=tuple((name, settings.auth_url(path)) for name, path in _ENDPOINTS),
+            endpoints=tuple(
+                (name, settings.auth_url(path)) for name, path in _ENDPOINTS if settings.gives_tokens
+            ),
         )
 
 
@@ -168,10 +170,14 @@ def security(offer: Offer) -> dict[str, Any]:
     found: dict[str, Any] = {"cors": offer.cors}
     if offer.sign_in:
         uris = [{"url": name, "valueUri": uri} for name, uri in offer.endpoints]
-        return found | {
-            "extension": [{"url": _OAUTH_URIS, "extension": uris}],
-            "service": [{"coding": [{"system": _SECURITY_SERVICES, "code": "SMART-on-FHIR"}]}],
-        }
+        where = {"extension": [{"url": _OAUTH_URIS, "extension": uris}]} if uris else {}
+        return (
+            found
+            | where
+            | {
+                "service": [{"coding": [{"system": _SECURITY_SERVICES, "code": "SMART-on-FHIR"}]}],
+            }
+        )
     return found | {"description": "Nobody signs in here: whoever can reach this address may read and write."}
 
 

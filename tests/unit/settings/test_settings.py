@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fhirserver.settings import Settings, data_path, display, masked, origin, variables, version
+from fhirserver.observe.shown import display, masked, origin
+from fhirserver.settings import Settings, data_path, variables, version
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,11 +43,11 @@ def test_flags_come_before_the_environment_before_the_file_before_the_defaults(
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "FHIRSERVER_DATABASE_URL"])
 def test_the_database_has_two_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(name, "postgresql://user:secret@host/fhir")
+    monkeypatch.setenv(name, "postgresql://user:hidden@host/fhir")
     settings = Settings.load()
-    assert settings.database_url == "postgresql://user:secret@host/fhir"
+    assert settings.database_url == "postgresql://user:hidden@host/fhir"
     assert origin(settings)["database_url"] == "environment"
-    assert "secret" not in repr(settings) + str(display(settings))
+    assert "hidden" not in repr(settings) + str(display(settings))
 
 
 def test_settings_are_frozen() -> None:
@@ -59,7 +60,7 @@ def test_settings_are_frozen() -> None:
     [
         ({"port": 70_000}, "less than or equal to 65535"),
         ({"workers": 0}, "greater than or equal to 1"),
-        ({"auth": "none"}, "'off', 'smart' or 'auto'"),
+        ({"auth": "none"}, "'off', 'smart', 'external' or 'auto'"),
         ({"database_url": "mysql://localhost/fhir"}, "postgresql://"),
         ({"base_url": "example.org/fhir"}, "absolute"),
         ({"base_url_aliases": "http://one/fhir, two"}, "absolute"),
@@ -187,3 +188,10 @@ def test_data_files_are_found_in_a_checkout_and_in_a_wheel(
 
 def test_the_version_is_the_project_s() -> None:
     assert f'version = "{version()}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_secrets_of_issuers_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FHIRSERVER_ISSUER_SECRETS", '{"https://sso.example.org": "hidden"}')
+    settings = Settings.load()
+    assert display(settings)["issuer_secrets"] == "***"
+    assert "hidden" not in repr(settings) + str(display(settings))
