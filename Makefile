@@ -33,7 +33,8 @@ check: .venv/.development ## Check format, lint, types, layers and derived files
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
-	@$(BIN)/python conformance/generate.py --check || { status=$$?; [ $$status -eq 2 ] && \
+	@$(BIN)/python conformance/generate.py --check || \
+	  { [ $$? -eq 2 ] && [ -z "$${FHIRSERVER_TEST_COMPLETE:-}" ] && \
 	  echo "not checked: the published definitions cannot be had"; }
 
 format: .venv/.development ## Format the code and mend what ruff can mend

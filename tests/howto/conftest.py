@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
 
 from tests.browser.conftest import Open, app_files, browser, opened
 from tests.howto.pages import Reader, blocks
 from tests.support.server import process
 
-__all__ = ["Browser", "Open", "app_files", "browser", "opened"]  # fixtures of the browser tests
+__all__ = ["Open", "app_files", "browser", "opened"]  # fixtures of the browser tests
 
 Settings = dict[str, str]
 

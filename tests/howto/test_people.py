@@ -123,7 +123,8 @@ def test_a_program_signs_a_person_in_and_stays_in(reader: Reader, anna: list[str
     before = (reader.folder / "my-program.json").read_text()
     assert '"id":"anna"' in reader.type(again)
     assert (reader.folder / "my-program.json").read_text() != before
-    assert "do not let it write" in reader.type(again.splitlines()[0] + "\n" + demo)
+    said = reader.type(again.splitlines()[0] + "\n" + demo)
+    assert "do not let it write" in said and "403" in said
 
 
 def _address(running: subprocess.Popen[str]) -> str:

@@ -52,11 +52,10 @@ def test_the_person_of_the_page_is_one_that_the_tests_of_issuers_know() -> None:
 
 def test_inferno_gets_its_clients(reader: Reader) -> None:
     check, clients, people = blocks("inferno.md", "sh")
-    assert "smart-configuration" in reader.type(f"{check.strip()} || true")
+    reader.type(check)
     assert reader.type(clients).count("client_id") == 2
     assert "one-time password" in reader.type(people)
     launch = blocks("inferno.md", "console")[2]
-    reader.type("fhirserver user password doctor@example.org --help > /dev/null")
     assert "http://localhost/custom/smart/launch?" in reader.type(launch)
 
 
@@ -72,11 +71,15 @@ def test_commands_and_settings_of_a_page_exist(page: str) -> None:
     command = get_command(app)
     for code in blocks(page, "sh") + blocks(page, "console"):
         for line in code.replace("\\\n", " ").splitlines():
-            if line.startswith("fhirserver "):
+            if line.strip().startswith("fhirserver "):
                 _check(command, shlex.split(line, comments=True)[1:])
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=str)
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
@@ -92,5 +95,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def _check(command: object, words: list[str]) -> None:
     while words and (inner := getattr(command, "commands", {}).get(words[0])):
         command, words = inner, words[1:]
-    options = {name for param in getattr(command, "params", []) for name in param.opts}
+    options = {
+        name for param in getattr(command, "params", []) for name in (*param.opts, *param.secondary_opts)
+    }
     assert {word for word in words if word.startswith("--")} <= options, words

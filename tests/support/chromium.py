@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.node import NODE
 
@@ -20,6 +20,8 @@ CHROMIUM = next(
     ),
     None,
 )
+WAIT_MS = 15_000
+"""How long what a page should show may take on a machine that is busy."""
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -52,6 +54,7 @@ def launched() -> Iterator[Browser]:
     """The browser; its contexts are strangers to each other."""
     assert CHROMIUM is not None, "install the distribution's Chromium"
     os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", NODE)  # Playwright's own needs a library of the system
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
