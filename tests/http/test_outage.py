@@ -167,6 +167,7 @@ async def settled(door: Door, stored: Contents) -> bool:
 
 async def test_the_janitor_outlives_outages(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(janitor, "PAUSE_S", 0.01)
+    monkeypatch.setattr(janitor, "GRACE_S", 0.0)
     dice = random.Random(5)
     async with (
         behind_proxy(database, index_retention_s=0) as (door, proxy),
