@@ -247,6 +247,8 @@ class Pool:
             "statement_timeout": str(int(self._statement_timeout_s * 1000)),
             "idle_in_transaction_session_timeout": "60000",
             "jit": "off",
+            # Few rows are wanted of many: starting another process takes longer than reading them.
+            "max_parallel_workers_per_gather": "0",
             # Rows are fetched by distinct ids: what was fetched before is never wanted again.
             "enable_memoize": "off",
             "timezone": "UTC",
