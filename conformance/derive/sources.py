@@ -110,6 +110,8 @@ class Sources:
 
 
 WANTED = (
+    "extension-definitions.json",
+    "profiles-others.json",
     "profiles-resources.json",
     "search-parameters.json",
     "valuesets.json",

@@ -13,12 +13,14 @@ from .corrections import corrected, defects
 from .invariants import invariants
 from .operations import operations
 from .search_parameters import pairs, search_parameters
+from .snapshots import Snapshots
 from .sources import Sources
 from .structures import structures
 from .valuesets import required, value_sets
 
 ROOT = Path(__file__).resolve().parents[2]
 CORRECTIONS = ROOT / "search_params" / "corrections.json"
+PROFILES = ("profiles-others.json", "extension-definitions.json")
 TERMINOLOGY = ("valuesets.json", "v3-codesystems.json", "v2-tables.json")
 DEFECTS_SHOWN_MAX = 20
 
@@ -79,6 +81,12 @@ def derive(sources: Sources, progress: Callable[[Table], None]) -> list[Table]:
     done(Table("conformance/compartments.json", members, summary, depth=2))
     calls = operations(resources)
     done(Table("conformance/operations.json", calls, f"{len(calls)} operations"))
+
+    snapshots = Snapshots()
+    for found_in in (definitions, *(sources.bundle(name) for name in PROFILES)):
+        snapshots.add(found_in)
+    shapes = snapshots.table()
+    done(Table("conformance/snapshots.json", shapes, _check_snapshots(shapes), depth=2))
     return found
 
 
@@ -119,6 +127,13 @@ def _check_value_sets(sets: dict[str, Any]) -> str:
     if unlisted != NOT_ENUMERABLE:
         raise TableError(f"not enumerable: {sorted(unlisted)}, expected {sorted(NOT_ENUMERABLE)}")
     return f"{len(sets)} value sets, {len(unlisted)} of them not enumerable"
+
+
+def _check_snapshots(found: dict[str, Any]) -> str:
+    """All types, the 44 profiles and the 393 extensions that R4 itself defines."""
+    definitions = found["definitions"]
+    _expect("definitions with a snapshot", len(definitions), 211 + 44 + 393)
+    return f"{len(definitions)} definitions, {len(found['constraints'])} constraints"
 
 
 def _check_compartments(found: dict[str, Any], parameters: list[dict[str, Any]]) -> str:
