@@ -16,8 +16,8 @@ from fhirserver.errors import Issue, Unprocessable
 from fhirserver.settings import data_path
 
 Row = dict[str, Any]
-"""An ElementDefinition without prose, in the keys of its JSON. Constraints are objects, types have `code`,
-`profile`, `targetProfile` and `aggregation`, bindings `strength`, `valueSet`, `maxValueSet`, `minValueSet`."""
+"""An ElementDefinition without prose, in the keys of its JSON. Types have `code`, `profile`, `targetProfile`
+and `aggregation`, bindings `strength`, `valueSet`, `maxValueSet` and `minValueSet`."""
 
 TYPE: Final = "StructureDefinition"
 PREFIX: Final = "http://hl7.org/fhir/StructureDefinition/"

@@ -52,8 +52,7 @@ def with_snapshot(definition: Definition, find: Find, depth: int = 0) -> Definit
 
 def _inherit(node: Node, url: str, of: str) -> None:
     """Say of each element and constraint where it was first defined: what is inherited must show it."""
-    path = of if "." not in of else of
-    todo = [(node, path)]
+    todo = [(node, of)]
     while todo:
         one, path = todo.pop()
         row = one.row

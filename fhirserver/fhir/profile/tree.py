@@ -99,7 +99,7 @@ def add_slice(sliced: Node, made: Node, name: str) -> None:
 
 
 def split(id_: str) -> list[tuple[str, str | None]]:
-    """`Observation.component:systolic.code` as names with slices; a slice's name may hold dots in brackets."""
+    """`Observation.component:systolic.code` as names, each with the slice if there is one."""
     return [(name, rest or None) for name, _, rest in (part.partition(":") for part in id_.split("."))]
 
 

@@ -1,0 +1,57 @@
+"""From a resource and the profiles it is to meet to everything that is wrong with it.
+
+https://hl7.org/fhir/R4/validation.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from fhirserver.errors import Issue
+from fhirserver.fhir import validate as structure
+from fhirserver.fhir.fhirpath import Node
+from fhirserver.fhir.profile import check, resources
+from fhirserver.fhir.profile.examination import ISSUES_MAX, Examination, Full, Place
+from fhirserver.fhir.profile.item import Item
+from fhirserver.fhir.profile.library import Library
+from fhirserver.fhir.profile.terms import Terms
+from fhirserver.fhir.structure import RESOURCE_TYPES
+
+_SHAPE: Final = frozenset({"structure", "value"})
+"""Codes of defects after which expressions on a resource mean nothing."""
+
+
+def examine(
+    resource: Any,
+    library: Library,
+    terms: Terms,
+    profiles: Sequence[str] = (),
+    *,
+    expected_type: str | None = None,
+    advice: bool = True,
+) -> list[Issue]:
+    """Every issue of a resource: structure first, then `profiles`, those that it claims, and its type.
+
+    `advice` includes what is merely worth knowing. At most ISSUES_MAX issues of each of the two.
+    """
+    found: list[Issue] = []
+    if not structure.passes(resource, expected_type):
+        found = structure.issues(resource, expected_type, issues_max=ISSUES_MAX)
+    kind = resource.get("resourceType") if isinstance(resource, dict) else None
+    if kind not in RESOURCE_TYPES or (expected_type is not None and kind != expected_type):
+        return found
+    sound = not any(issue.code in _SHAPE for issue in found)
+    exam = Examination(library, terms, advice=advice, invariants=sound)
+    with suppress(Full):
+        _judge(resource, kind, profiles, exam)
+    said = {(issue.code, issue.expression) for issue in found}
+    return found + [issue for issue in exam.issues if (issue.code, issue.expression) not in said]
+
+
+def _judge(resource: dict[str, Any], kind: str, profiles: Sequence[str], exam: Examination) -> None:
+    place = Place(exam, Node(resource, kind), kind)
+    resources.check_whole(resource, kind, place)
+    for plan in resources.judged(resource, profiles, kind, place):
+        check.check_value(plan, Item(resource, None, kind, kind, plan), place)
