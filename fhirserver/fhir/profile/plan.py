@@ -218,7 +218,8 @@ class ObjectPlan:
         if not value.primitive:
             self.entries[key] = entry
             return
-        if value.checks_value or plan.divided or plan.max is not None or type_ not in plan.by_type:
+        counts = plan.required or plan.divided is not None or plan.max is not None
+        if counts or value.checks_value or type_ not in plan.by_type:
             self.entries[key] = entry
         if not element.attr and type_ != "xhtml":
             self.entries["_" + key] = entry
