@@ -134,9 +134,7 @@ class Settings(BaseSettings):
         "also by plain http. Without, only public addresses are asked, by https.",
     )
     site_name: str = Field("Health record", description="What the sign-in pages call this server.")
-    session_idle_s: int = Field(
-        3_600, ge=60, description="A person who did nothing on the sign-in pages for so long signs in again."
-    )
+    session_idle_s: int = Field(3_600, ge=60, description="Who did nothing for so long signs in again.")
     session_max_s: int = Field(
         43_200, ge=60, description="A person signs in again after so long at the latest."
     )
@@ -168,8 +166,7 @@ class Settings(BaseSettings):
 
     # -- how FHIR is spoken
     time_zone: str = Field(
-        "UTC",
-        description="Zone (IANA name) of dates and times that carry none, in resources and in searches.",
+        "UTC", description="Zone (IANA name) of dates and times that carry none, in resources and searches."
     )
     update_create: bool = Field(True, description="PUT to an unknown id creates the resource under that id.")
     no_op_update: bool = Field(
@@ -182,6 +179,11 @@ class Settings(BaseSettings):
     referential_integrity: bool = Field(
         False,
         description="Refuse references to resources that do not exist, and deletions that would leave one.",
+    )
+    validation: str = Field(
+        "{}",
+        description="What resources must conform to beyond structure, as JSON by type, `*` or claimed profile: "
+        '`{"*": "claimed", "Patient": ["http://…"]}`. See docs/how-to/validate.md.',
     )
     full_text: Literal["none", "narrative", "content"] = Field(
         "narrative",

@@ -76,7 +76,7 @@ async def _write(connection: Connection, call: Call, current: Version | None) ->
         raise Again
     await require_permitted(connection, call, [(made.type, made.id)], "u")
     await define(connection, call, [made])
-    return written(call, version, 200, "patched")
+    return written(call, version, 200, "patched", made.warnings)
 
 
 def patched(call: Call, current: Version) -> Resource:

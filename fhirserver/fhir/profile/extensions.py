@@ -21,6 +21,13 @@ from fhirserver.fhir.profile.model import Profile
 from fhirserver.fhir.profile.plan import ElementPlan, ValuePlan
 from fhirserver.fhir.structure import STRUCTURES, supertypes
 
+_ALSO: Final = {
+    PREFIX + "structuredefinition-fhir-type": frozenset({"ElementDefinition.type"}),
+    PREFIX + "structuredefinition-normative-version": frozenset({"CanonicalResource"}),
+    PREFIX + "valueset-concept-comments": frozenset({"CodeSystem.concept"}),
+}
+"""Where R4's own definitions use these extensions although their contexts leave it out; later editions of the
+contexts have it."""
 _POSITION: Final = re.compile(r"\[\d+\]|\.ofType\(\w+\)")
 
 
@@ -108,6 +115,9 @@ def _check_modifier(profile: Profile, element: ElementPlan, item: Item, place: P
 def _check_context(profile: Profile, host: str, item: Item, place: Place) -> None:
     """Where an extension may stand: https://hl7.org/fhir/R4/defining-extensions.html#context"""
     definition = profile.definition
+    also = _ALSO.get(definition.url)
+    if also is not None and also & _elements(host, _element_path(item, place)):
+        return
     if definition.context and not any(
         _is_context(kind, expression, host, item, place) for kind, expression in definition.context
     ):
@@ -142,12 +152,11 @@ def _element_path(item: Item, place: Place) -> str:
 @lru_cache(maxsize=4_096)
 def _elements(host: str, path: str) -> frozenset[str]:
     """Every name by which a definition can speak of an element of a path and a type."""
-    names = {path, host, "Element"}
+    names = {path, host, "Element"}  # of resources too: R4's own definitions take it to mean anything
     if host in STRUCTURES:
         names |= set(supertypes(host))
-    if "." not in path:  # a resource
-        names |= {"CanonicalResource", "MetadataResource"} if "url" in STRUCTURES[path].elements else set()
-        names.discard("Element")
+    if "." not in path and "url" in STRUCTURES[path].elements:
+        names |= {"CanonicalResource", "MetadataResource"}
     return frozenset(names)
 
 

@@ -41,14 +41,14 @@ def claimed(resource: dict[str, Any]) -> list[str]:
     )
 
 
-def judged(resource: dict[str, Any], asked: Iterable[str], path: str, place: Place) -> Iterator[ValuePlan]:
-    """The plans of the profiles that are asked for and claimed; of the type where there is none.
+def judged(resource: dict[str, Any], wanted: Iterable[str], path: str, place: Place) -> Iterator[ValuePlan]:
+    """The plans of the wanted profiles; of the type where there is none.
 
     A profile demands all that its type does, so that the type need not be judged besides.
     """
     kind = resource["resourceType"]
     found = False
-    for canonical in dict.fromkeys([*asked, *claimed(resource)]):
+    for canonical in dict.fromkeys(wanted):
         plan = plan_at(canonical, path, place)
         if plan is None:
             continue
@@ -82,7 +82,7 @@ def inline(plan: ValuePlan, item: Item, place: Place) -> Iterator[tuple[ValuePla
         place.exam, Node(value, kind), item.path, outer=place if is_contained else None, bundle=bundle
     )
     check_whole(value, item.path, inside)
-    for own in judged(value, plan.profiles, item.path, inside):
+    for own in judged(value, [*plan.profiles, *claimed(value)], item.path, inside):
         yield own, item, inside
 
 

@@ -29,6 +29,10 @@ class Unmade(Exception):
     """A snapshot cannot be made; the text says why and names the element."""
 
 
+class Missing(Unmade):
+    """What a definition builds upon is not held; it may come later."""
+
+
 def with_snapshot(definition: Definition, find: Find, depth: int = 0) -> Definition:
     """The definition with all its elements. Raises Unmade."""
     if not definition.differential:
@@ -37,7 +41,7 @@ def with_snapshot(definition: Definition, find: Find, depth: int = 0) -> Definit
         raise Unmade(f"'{definition.url}' builds upon more than {DEPTH_MAX} definitions, or upon itself")
     base = find(definition.base or "")
     if base is None:
-        raise Unmade(f"'{definition.url}' is based on '{definition.base}', which this server does not hold")
+        raise Missing(f"'{definition.url}' is based on '{definition.base}', which this server does not hold")
     if base.type != definition.type:
         raise Unmade(f"'{definition.url}' is of type {definition.type}, its base of {base.type}")
     base = with_snapshot(base, find, depth + 1)
@@ -161,7 +165,7 @@ class _Merge:
     def _children_of(self, canonical: str, id_: str) -> dict[str, Node]:
         definition = self._find(canonical)
         if definition is None:
-            raise Misplaced(f"'{id_}' lies in '{canonical}', which this server does not hold")
+            raise Missing(f"'{id_}' lies in '{canonical}', which this server does not hold")
         definition = with_snapshot(definition, self._find, 1)
         root = tree(definition.elements)
         _inherit(root, definition.url, definition.type)

@@ -31,10 +31,12 @@ def examine(
     *,
     expected_type: str | None = None,
     advice: bool = True,
+    claims: bool = True,
 ) -> list[Issue]:
     """Every issue of a resource: structure first, then `profiles`, those that it claims, and its type.
 
-    `advice` includes what is merely worth knowing. At most ISSUES_MAX issues of each of the two.
+    `claims` says whether what it claims counts, `advice` whether what is merely worth knowing is said. At
+    most ISSUES_MAX issues of each of the two.
     """
     found: list[Issue] = []
     if not structure.passes(resource, expected_type):
@@ -45,13 +47,16 @@ def examine(
     sound = not any(issue.code in _SHAPE for issue in found)
     exam = Examination(library, terms, advice=advice, invariants=sound)
     with suppress(Full):
-        _judge(resource, kind, profiles, exam)
+        _judge(resource, kind, profiles, exam, claims)
     said = {(issue.code, issue.expression) for issue in found}
     return found + [issue for issue in exam.issues if (issue.code, issue.expression) not in said]
 
 
-def _judge(resource: dict[str, Any], kind: str, profiles: Sequence[str], exam: Examination) -> None:
+def _judge(
+    resource: dict[str, Any], kind: str, profiles: Sequence[str], exam: Examination, claims: bool
+) -> None:
     place = Place(exam, Node(resource, kind), kind)
     resources.check_whole(resource, kind, place)
-    for plan in resources.judged(resource, profiles, kind, place):
+    wanted = [*profiles, *resources.claimed(resource)] if claims else profiles
+    for plan in resources.judged(resource, wanted, kind, place):
         check.check_value(plan, Item(resource, None, kind, kind, plan), place)

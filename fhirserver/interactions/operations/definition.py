@@ -29,7 +29,7 @@ class Operation:
 
     `id` is unique and the end of its canonical URL; `defined` that URL where others defined it. `types` are
     those at whose `type` or `instance` level it stands, none meaning all. `open`: other parameters are
-    those of a search of the type.
+    those of a search of the type. `raw`: the body is read by the operation itself, valid or not.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Operation:
     instance: bool = False
     affects_state: bool = False
     open: bool = False
+    raw: bool = False
     defined: str | None = None
 
     @property

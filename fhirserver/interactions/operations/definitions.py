@@ -73,7 +73,29 @@ STATUS: Final = Operation(
     instance=True,
 )
 
-OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS)
+VALIDATE: Final = Operation(
+    id="Resource-validate",
+    code="validate",
+    title="Validate a resource",
+    description="Everything that is wrong with a resource: its structure, invariants, codes, extensions and"
+    " references, by the profiles asked for and those that it claims.",
+    inputs=(
+        Parameter(
+            "resource", "Resource", 0, 1, "What is validated; without it, the instance as it is stored."
+        ),
+        Parameter(
+            "mode", "code", 0, 1, "create, update, delete or profile: what is meant to be done with it."
+        ),
+        Parameter("profile", "uri", 0, None, "The canonical URL of a profile, with or without version."),
+    ),
+    outputs=(Parameter("return", "OperationOutcome", 1, 1, "The issues; at least one of information."),),
+    type=True,
+    instance=True,
+    raw=True,
+    defined=f"{OFFICIAL}Resource-validate",
+)
+
+OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, VALIDATE)
 
 
 @cache

@@ -60,7 +60,7 @@ def inputs_of(call: Call, operation: Operation) -> Inputs:
         known = _known(call, operation, name)
         if known is not None:
             values.setdefault(name, []).append(_of_text(known, text))
-    for name, value in _of_body(call, operation):
+    for name, value in () if operation.raw else _of_body(call, operation):
         values.setdefault(name, []).append(value)
     for known in operation.inputs:
         _require_cardinality(operation, known, len(values.get(known.name, ())))

@@ -15,6 +15,7 @@ from fhirserver.interactions.operations.definition import Operation
 from fhirserver.interactions.operations.explain import explain
 from fhirserver.interactions.operations.inputs import Inputs, inputs_of
 from fhirserver.interactions.operations.status import status
+from fhirserver.interactions.operations.validate import validate
 from fhirserver.interactions.operations.versions import versions
 
 Handler = Callable[[Connection, Call, Inputs], Awaitable[Answer]]
@@ -23,6 +24,7 @@ HANDLERS: Final[dict[Operation, Handler]] = {
     definitions.STATUS: status,
     definitions.VERSIONS: versions,
     definitions.EXPLAIN: explain,
+    definitions.VALIDATE: validate,
 }
 
 
