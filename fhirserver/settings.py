@@ -182,7 +182,7 @@ class Settings(BaseSettings):
     )
     validation: str = Field(
         "{}",
-        description="What resources must conform to beyond structure, as JSON by type, `*` or claimed profile: "
+        description="What resources must conform to beyond structure, as JSON by type, `*` or profile: "
         '`{"*": "claimed", "Patient": ["http://…"]}`. See docs/how-to/validate.md.',
     )
     full_text: Literal["none", "narrative", "content"] = Field(

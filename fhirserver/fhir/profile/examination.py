@@ -27,15 +27,33 @@ class Examination:
 
     `advice` says whether what is merely worth knowing is said too: must-support elements that are absent,
     rules that could not be evaluated, preferred codes. `invariants` is off for resources whose structure is
-    broken, on which expressions have no meaning.
+    broken, on which expressions have no meaning. `questionnaires` are those at hand, by canonical URL as
+    responses name them.
     """
 
-    __slots__ = ("_seen", "advice", "depth", "invariants", "issues", "judging", "library", "terms")
+    __slots__ = (
+        "_seen",
+        "advice",
+        "depth",
+        "invariants",
+        "issues",
+        "judging",
+        "library",
+        "questionnaires",
+        "terms",
+    )
 
     def __init__(
-        self, library: Library, terms: Terms, *, advice: bool = True, invariants: bool = True
+        self,
+        library: Library,
+        terms: Terms,
+        *,
+        advice: bool = True,
+        invariants: bool = True,
+        questionnaires: Mapping[str, Any] | None = None,
     ) -> None:
         self.library = library
+        self.questionnaires = questionnaires or {}
         self.terms = terms
         self.advice = advice
         self.invariants = invariants
@@ -59,7 +77,13 @@ class Examination:
 
     def apart(self) -> Examination:
         """An examination whose issues are its own, for asking whether something conforms."""
-        other = Examination(self.library, self.terms, advice=False, invariants=self.invariants)
+        other = Examination(
+            self.library,
+            self.terms,
+            advice=False,
+            invariants=self.invariants,
+            questionnaires=self.questionnaires,
+        )
         other.judging = self.judging
         other.depth = self.depth
         return other

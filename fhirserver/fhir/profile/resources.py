@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fhirserver.fhir.fhirpath import Node
-from fhirserver.fhir.profile import bundles
+from fhirserver.fhir.profile import bundles, questionnaires
 from fhirserver.fhir.profile.examination import Place
 from fhirserver.fhir.profile.item import Item
 from fhirserver.fhir.profile.library import Unusable
@@ -88,5 +88,12 @@ def inline(plan: ValuePlan, item: Item, place: Place) -> Iterator[tuple[ValuePla
 
 def check_whole(resource: dict[str, Any], path: str, place: Place) -> None:
     """What no definition can say of a resource."""
-    if resource["resourceType"] == "Bundle":
-        bundles.check(resource, path, place)
+    match resource["resourceType"]:
+        case "Bundle":
+            bundles.check(resource, path, place)
+        case "Questionnaire":
+            questionnaires.check_questionnaire(resource, path, place)
+        case "QuestionnaireResponse":
+            questionnaires.check_response(resource, path, place)
+        case _:
+            pass

@@ -5,14 +5,14 @@ https://hl7.org/fhir/R4/validation.html
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 from fhirserver.errors import Issue
 from fhirserver.fhir import validate as structure
 from fhirserver.fhir.fhirpath import Node
-from fhirserver.fhir.profile import check, resources
+from fhirserver.fhir.profile import check, resources, support
 from fhirserver.fhir.profile.examination import ISSUES_MAX, Examination, Full, Place
 from fhirserver.fhir.profile.item import Item
 from fhirserver.fhir.profile.library import Library
@@ -32,11 +32,12 @@ def examine(
     expected_type: str | None = None,
     advice: bool = True,
     claims: bool = True,
+    questionnaires: Mapping[str, Any] | None = None,
 ) -> list[Issue]:
     """Every issue of a resource: structure first, then `profiles`, those that it claims, and its type.
 
-    `claims` says whether what it claims counts, `advice` whether what is merely worth knowing is said. At
-    most ISSUES_MAX issues of each of the two.
+    `claims` says whether what it claims counts, `advice` whether what is merely worth knowing is said.
+    `questionnaires` are those that responses may name. At most ISSUES_MAX issues of each of the two.
     """
     found: list[Issue] = []
     if not structure.passes(resource, expected_type):
@@ -45,7 +46,7 @@ def examine(
     if kind not in RESOURCE_TYPES or (expected_type is not None and kind != expected_type):
         return found
     sound = not any(issue.code in _SHAPE for issue in found)
-    exam = Examination(library, terms, advice=advice, invariants=sound)
+    exam = Examination(library, terms, advice=advice, invariants=sound, questionnaires=questionnaires)
     with suppress(Full):
         _judge(resource, kind, profiles, exam, claims)
     said = {(issue.code, issue.expression) for issue in found}
@@ -60,3 +61,5 @@ def _judge(
     wanted = [*profiles, *resources.claimed(resource)] if claims else profiles
     for plan in resources.judged(resource, wanted, kind, place):
         check.check_value(plan, Item(resource, None, kind, kind, plan), place)
+        if exam.advice:
+            support.advise(plan, resource, place)

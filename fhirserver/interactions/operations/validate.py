@@ -21,12 +21,16 @@ from fhirserver.interactions.body import worked
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.integrity import verify_unreferenced
 from fhirserver.interactions.operations.inputs import Inputs
-from fhirserver.interactions.searching import allowed
+from fhirserver.interactions.searching import allowed, context_of
+from fhirserver.interactions.stored import Stored
 from fhirserver.store import read
 from fhirserver.store.version import Version
 
 MODES: Final = ("create", "update", "delete", "profile")
 """https://hl7.org/fhir/R4/valueset-resource-validation-mode.html"""
+RESPONSE: Final = "QuestionnaireResponse"
+QUESTIONNAIRES_MAX: Final = 100
+"""Different questionnaires whose responses in one Bundle are judged."""
 _TEXTS: Final = ("valueUri", "valueCanonical", "valueUrl", "valueString", "valueCode")
 _ORDER: Final = {"fatal": 0, "error": 1, "warning": 2, "information": 3}
 
@@ -55,18 +59,48 @@ async def validate(connection: Connection, call: Call, inputs: Inputs) -> Answer
     if asked.resource is not None:
         await call.services.definitions.is_current(connection, call.services.definitions.known)
         found += _mismatch(call, asked)
-        found += await worked(call, lambda: _examined(call, asked))
+        questionnaires = await _questionnaires(connection, call, asked.resource)
+        found += await worked(call, lambda: _examined(call, asked, questionnaires))
     elif asked.mode != "delete":
         raise Invalid("$validate needs a resource: in the body, or in the parameter 'resource'")
     found = found[:ISSUES_MAX] or [Issue("information", "informational", "no issues were found")]
     return Answer(200, outcome(*sorted(found, key=lambda issue: _ORDER[issue.severity])))
 
 
-def _examined(call: Call, asked: Asked) -> list[Issue]:
+def _examined(call: Call, asked: Asked, questionnaires: dict[str, Any]) -> list[Issue]:
     services = call.services
-    library = services.definitions.known.library
-    found = examine(asked.resource, library, services.terms, asked.profiles, expected_type=call.type)
+    found = examine(
+        asked.resource,
+        services.definitions.known.library,
+        services.terms,
+        asked.profiles,
+        expected_type=call.type,
+        questionnaires=questionnaires,
+    )
     return _located(call, asked, found)
+
+
+async def _questionnaires(connection: Connection, call: Call, resource: Any) -> dict[str, Any]:
+    """The questionnaires that responses name, of those that the caller may see, by what they are named."""
+    stored = Stored(connection, context_of(call), call.services.terminology)
+    found: dict[str, Any] = {}
+    for canonical in _named(resource):
+        url, _, version = canonical.partition("|")
+        if len(found) < QUESTIONNAIRES_MAX and (known := await stored.questionnaire(url, version or None)):
+            found[canonical] = known
+    return found
+
+
+def _named(resource: Any) -> list[str]:
+    """The questionnaires of a response, or of those in a Bundle."""
+    if not isinstance(resource, dict):
+        return []
+    entries = resource.get("entry") if resource.get("resourceType") == "Bundle" else None
+    if isinstance(entries, list):
+        inner = [name for one in entries if isinstance(one, dict) for name in _named(one.get("resource"))]
+        return list(dict.fromkeys(inner))
+    name = resource.get("questionnaire") if resource.get("resourceType") == RESPONSE else None
+    return [name] if isinstance(name, str) and not name.startswith("#") else []
 
 
 # -- what is asked for
