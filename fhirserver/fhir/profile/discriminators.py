@@ -101,6 +101,10 @@ def _down(rule: Rule, kind: str, argument: str, find: Find) -> Iterator[Rule]:
                         yield one
                         return
         case _:
+            url = _url_of(rule) if argument == "url" and not rule.children else None
+            if url is not None:
+                yield url
+                return
             for holder in _with_children(rule, find):
                 child = holder.child(argument)
                 if child is not None:
@@ -108,11 +112,24 @@ def _down(rule: Rule, kind: str, argument: str, find: Find) -> Iterator[Rule]:
                     return
 
 
+def _url_of(rule: Rule) -> Rule | None:
+    """The rule for the URL of an extension of a profile, whether that is held or not: it is the profile's."""
+    profiles = [profile for one in rule.types if one.code == "Extension" for profile in one.profiles]
+    if len(profiles) != 1:
+        return None
+    return _made("url", (TypeRef("uri"),), (profiles[0].partition("|")[0],))
+
+
 def _pointing(rule: Rule, targets: list[str]) -> Rule:
     """A rule for what references of another rule lead to: a resource of the targets' types and profiles."""
     types = tuple(TypeRef("Resource", (target,)) for target in targets)
+    return _made(rule.name, types)
+
+
+def _made(name: str, types: tuple[TypeRef, ...], fixed: tuple[Any] | None = None) -> Rule:
+    """A rule that no definition states."""
     return Rule(
-        rule.id, rule.name, rule.min, rule.max, types, None, None, None, None, None, None, (),
+        name, name, 0, None, types, fixed, None, None, None, None, None, (),
         False, False, None, None, None, (), (),
     )  # fmt: skip
 

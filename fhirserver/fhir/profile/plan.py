@@ -164,8 +164,8 @@ class ElementPlan:
             ref = refs.get(type_)
             if ref is None and ("." in type_ or self.rule.content is not None or not refs):
                 ref = TypeRef(type_)  # a backbone element: the definition says BackboneElement
-            if ref is None and type_ == "id":
-                ref = refs.get("string")
+            if ref is None and (type_ == "id" or self.element.attr):
+                ref = next(iter(self.rule.types), None)  # definitions call ids and URLs strings
             if ref is None and type_ in _RESOURCES:
                 ref = next(iter(self.rule.types), None)
             if ref is not None:

@@ -47,6 +47,9 @@ def examine(
         return found
     sound = not any(issue.code in _SHAPE for issue in found)
     exam = Examination(library, terms, advice=advice, invariants=sound, questionnaires=questionnaires)
+    if not sound:
+        text = "invariants were not evaluated: they mean nothing where the structure is at fault"
+        exam.say("information", "informational", text, kind)
     with suppress(Full):
         _judge(resource, kind, profiles, exam, claims)
     said = {(issue.code, issue.expression) for issue in found}

@@ -138,9 +138,11 @@ def _parts(body: dict[str, Any]) -> Iterable[dict[str, Any]]:
 def _text(part: dict[str, Any], type_: str, index: int) -> str:
     """The text of a parameter, in whichever textual type it is written."""
     value = next((part[key] for key in _TEXTS if key in part), None)
-    if not isinstance(value, str) or (wrong := fault(type_, value)) is not None:
-        wrong = f"needs a value of type {type_}" if not isinstance(value, str) else fault(type_, value)
-        raise Invalid(f"'{part.get('name')}' {wrong}", f"Parameters.parameter[{index}]")
+    where = f"Parameters.parameter[{index}]"
+    if not isinstance(value, str):
+        raise Invalid(f"'{part.get('name')}' needs a value of type {type_}", where)
+    if (wrong := fault(type_, value)) is not None:
+        raise Invalid(f"'{part.get('name')}' {wrong}", where)
     return value
 
 

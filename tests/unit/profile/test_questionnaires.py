@@ -133,7 +133,7 @@ def test_value_sets() -> None:
     assert errors(questions, [item("1", {"valueCoding": {"system": system, "code": "x"}})]) == [
         f"{ANSWER}(Coding)"
     ]
-    listed = {"resourceType": "ValueSet", "id": "v", "status": "active"}
+    listed: Json = {"resourceType": "ValueSet", "id": "v", "status": "active"}
     listed["compose"] = {"include": [{"system": "urn:s", "concept": [{"code": "a"}]}]}
     questions = [question("1", "choice", answerValueSet="#v")]
     for code, count in (("a", 0), ("b", 1)):
