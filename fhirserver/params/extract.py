@@ -82,7 +82,7 @@ def _is_union(expression: str) -> bool:
 
 def _check(expression: str, url: str, resource_type: str) -> None:
     try:
-        compile_expression(expression, resource_type)
+        compile_expression(expression, resource_type, indexed=True)
     except FHIRPathError as error:
         raise FHIRPathError(f"{url}: {error}") from None
 
