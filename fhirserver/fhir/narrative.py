@@ -14,14 +14,20 @@ from fhirserver.fhir.xml_common import XHTML, local_name
 
 _PARTS_MAX: Final = 100_000
 _ELEMENTS: Final = frozenset(
-    "p br div h1 h2 h3 h4 h5 h6 a span b em i strong small big tt dfn q var abbr acronym cite blockquote hr "
-    "address bdo kbd sub sup ul ol li dl dt dd pre table caption colgroup col thead tr tfoot tbody th td code "
-    "samp img map area ins del".split()
-)
+    {
+        "p", "br", "div", "h1", "h2", "h3", "h4", "h5", "h6", "a", "span", "b", "em", "i", "strong",
+        "small", "big", "tt", "dfn", "q", "var", "abbr", "acronym", "cite", "blockquote", "hr", "address",
+        "bdo", "kbd", "sub", "sup", "ul", "ol", "li", "dl", "dt", "dd", "pre", "table", "caption",
+        "colgroup", "col", "thead", "tr", "tfoot", "tbody", "th", "td", "code", "samp", "img", "map",
+        "area", "ins", "del",
+    }
+)  # fmt: skip
 _ATTRIBUTES: Final = frozenset(
-    "title style class id lang dir space accesskey tabindex span width align valign char charoff abbr axis "
-    "headers scope rowspan colspan".split()
-)
+    {
+        "title", "style", "class", "id", "lang", "dir", "space", "accesskey", "tabindex", "span", "width",
+        "align", "valign", "char", "charoff", "abbr", "axis", "headers", "scope", "rowspan", "colspan",
+    }
+)  # fmt: skip
 _OF_ELEMENTS: Final = {
     "a": frozenset(("href", "name", "target", "rel", "type", "charset", "shape", "coords")),
     "area": frozenset(("href", "shape", "coords", "alt", "nohref")),

@@ -9,4 +9,13 @@ from fhirserver.fhir.fhirpath.parser import parse
 from fhirserver.fhir.fhirpath.tree import FHIRPathError, TooCostly
 from fhirserver.fhir.fhirpath.types import Node
 
-__all__ = ["Environment", "FHIRPathError", "Limits", "Node", "Program", "TooCostly", "compile_expression", "parse"]
+__all__ = [
+    "Environment",
+    "FHIRPathError",
+    "Limits",
+    "Node",
+    "Program",
+    "TooCostly",
+    "compile_expression",
+    "parse",
+]

@@ -33,7 +33,7 @@ from fhirserver.fhir.fhirpath.tree import (
     Unary,
     Variable,
 )
-from fhirserver.fhir.fhirpath.types import Node, is_resource, node_of, type_name
+from fhirserver.fhir.fhirpath.types import Node, node_of, type_name
 from fhirserver.fhir.fhirpath.values import INTEGER, INTEGER_MAX, TEMPORAL, one
 from fhirserver.fhir.structure import STRUCTURES
 from fhirserver.fhir.suggest import nearest
@@ -45,7 +45,10 @@ _CONSTANTS: Final = {
     "sct": "http://snomed.info/sct",
     "loinc": "http://loinc.org",
 }
-_PREFIXES: Final = {"vs-": "http://hl7.org/fhir/ValueSet/", "ext-": "http://hl7.org/fhir/StructureDefinition/"}
+_PREFIXES: Final = {
+    "vs-": "http://hl7.org/fhir/ValueSet/",
+    "ext-": "http://hl7.org/fhir/StructureDefinition/",
+}
 """https://hl7.org/fhir/R4/fhirpath.html#vars"""
 
 

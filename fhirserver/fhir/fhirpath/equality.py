@@ -5,7 +5,7 @@ http://hl7.org/fhirpath/N1/#equality. A FHIR value without a value of its own (e
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from fhirserver.fhir.fhirpath.types import Node
 from fhirserver.fhir.fhirpath.values import CONTEXT, KINDS, QUANTITY, TEMPORAL, Spend
 
 _FEW: Final = 8
+_SPACES: Final = str.maketrans("\t\n\r", "   ")
 
 
 def same(left: Any, right: Any) -> bool:
@@ -49,13 +50,20 @@ def equal_nodes(left: Node, right: Node) -> bool | None:
         return _equal_quantities(left, right)
     if kind != other and (kind in TEMPORAL or other in TEMPORAL):
         return False
+    return _same(left, right)
+
+
+def _same(left: Node, right: Node) -> bool:
+    """Whether the values are equal; of two without value, what they say instead."""
+    if left.value is None and right.value is None:
+        return left.companion == right.companion
     return same(left.value, right.value)
 
 
 def _equal_moments(left: Node, right: Node) -> bool | None:
     first, second = moment_of(left), moment_of(right)
     if first is None or second is None:
-        return same(left.value, right.value)
+        return _same(left, right)
     if (first.kind == temporal.TIME) is not (second.kind == temporal.TIME):
         return False
     found = temporal.compare(first, second)
@@ -87,12 +95,10 @@ def key(node: Node) -> Hashable:
     kind, value = KINDS.get(node.type), node.value
     if kind in TEMPORAL:
         moment = moment_of(node)
-        return value if moment is None else temporal.key(moment)
+        return _plain_key(node) if moment is None else temporal.key(moment)
     if isinstance(value, quantity.Quantity):
         return quantity.key(value)
-    if isinstance(value, (dict, list)):
-        return _frozen(value)
-    return (isinstance(value, bool), value)
+    return _plain_key(node)
 
 
 def _frozen(value: Any) -> Hashable:
@@ -110,16 +116,31 @@ def distinct(nodes: list[Node]) -> list[Node]:
     """The nodes without those equal to an earlier one, in linear time for long lists."""
     if len(nodes) < 2:
         return nodes
-    if len(nodes) <= _FEW and not any(KINDS.get(node.type) in _KEYED for node in nodes):
-        kept: list[Node] = []
-        for node in nodes:
-            if not any(same(node.value, other.value) for other in kept):
-                kept.append(node)
-        return kept
+    if any(KINDS.get(node.type) in _KEYED for node in nodes):
+        return _first_of(nodes, key)
+    return unlike(nodes)
+
+
+def unlike(nodes: list[Node]) -> list[Node]:
+    """The nodes without those whose JSON value is that of an earlier one."""
+    if len(nodes) > _FEW:
+        return _first_of(nodes, _plain_key)
+    kept: list[Node] = []
+    for node in nodes:
+        if not any(_same(node, other) for other in kept):
+            kept.append(node)
+    return kept
+
+
+def _first_of(nodes: list[Node], identity: Callable[[Node], Hashable]) -> list[Node]:
     seen: dict[Hashable, Node] = {}
     for node in nodes:
-        seen.setdefault(key(node), node)
+        seen.setdefault(identity(node), node)
     return list(seen.values())
+
+
+def _plain_key(node: Node) -> Hashable:
+    return (isinstance(node.value, bool), _frozen(node.companion if node.value is None else node.value))
 
 
 _KEYED: Final = frozenset({*TEMPORAL, QUANTITY})
@@ -186,8 +207,8 @@ def _alike(left: Any, right: Any, spend: Spend) -> bool:
         return left is right
     match left, right:
         case str(), str():
-            return " ".join(left.casefold().split()) == " ".join(right.casefold().split())
-        case (int() | Decimal()), (int() | Decimal()):
+            return _loose(left) == _loose(right)
+        case ((int() | Decimal()), (int() | Decimal())):
             return _close(CONTEXT.create_decimal(left), CONTEXT.create_decimal(right))
         case dict(), dict():
             return left.keys() == right.keys() and all(
@@ -199,6 +220,11 @@ def _alike(left: Any, right: Any, spend: Spend) -> bool:
             return left == right
 
 
+def _loose(text: str) -> str:
+    """http://hl7.org/fhirpath/N1/#string-equivalence: all white space is equivalent, as are cases."""
+    return text.translate(_SPACES).casefold()
+
+
 def _alike_lists(left: list[Any], right: list[Any], spend: Spend) -> bool:
     rest = list(right)
     for one in left:
@@ -207,5 +233,3 @@ def _alike_lists(left: list[Any], right: list[Any], spend: Spend) -> bool:
             return False
         del rest[at]
     return not rest
-
-

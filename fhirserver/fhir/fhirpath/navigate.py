@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import NoneType
 from typing import Any, Final
 
 from fhirserver.fhir.fhirpath.place import below, located
@@ -89,7 +90,7 @@ def _collect(found: list[Node], holder: dict[str, Any], child: Child, parent: No
     extra = holder.get(child.companion_key) if child.companion_key is not None else None
     if value is None and extra is None:
         return
-    if not child.many:
+    if not child.many or not isinstance(value, (list, NoneType)):
         found.append(node_of(value, child.type, extra))
         return
     values, extras = value or [], extra or []
@@ -106,7 +107,7 @@ def _collect_located(
     """The same, each node with its place."""
     plain: list[Node] = []
     _collect(plain, holder, child, parent, name)
-    if not child.many:
+    if not child.many or not isinstance(holder.get(child.key), (list, NoneType)):
         found.extend(located(node, below(parent, child, name, None)) for node in plain)
         return
     values, extras = holder.get(child.key) or [], holder.get(child.companion_key or "") or []

@@ -11,7 +11,7 @@ from fhirserver.fhir.fhirpath.types import Child, ExtendedNode, Node
 
 
 class Place(NamedTuple):
-    """An element of what `parent` holds: the JSON property, the element's name, and the index in a list.
+    """An element of what `parent` holds: the JSON property, the element's name, and its number in a list.
 
     The root has no parent; its `name` is that of its type.
     """
@@ -19,7 +19,7 @@ class Place(NamedTuple):
     parent: Place | None
     key: str
     name: str
-    index: int | None = None
+    number: int | None = None
 
     @property
     def path(self) -> str:
@@ -27,7 +27,7 @@ class Place(NamedTuple):
         steps: list[str] = []
         place: Place | None = self
         while place is not None:
-            steps.append(place.name if place.index is None else f"{place.name}[{place.index}]")
+            steps.append(place.name if place.number is None else f"{place.name}[{place.number}]")
             place = place.parent
         return ".".join(reversed(steps))
 
@@ -63,6 +63,6 @@ def holder_of(resource: Any, place: Place) -> Any:
         return resource
     holder = holder_of(resource, place.parent)
     value = holder.get(place.key) if isinstance(holder, dict) else None
-    if place.index is None:
+    if place.number is None:
         return value
-    return value[place.index] if isinstance(value, list) and place.index < len(value) else None
+    return value[place.number] if isinstance(value, list) and place.number < len(value) else None

@@ -149,7 +149,10 @@ def key(quantity: Quantity) -> tuple[object, ...]:
     months = _months(quantity)
     if months is not None:
         return ("months", months)
-    return ("quantity", ucum.canonical(quantity.value, quantity.ucum) or (quantity.value, quantity.unit, None))
+    return (
+        "quantity",
+        ucum.canonical(quantity.value, quantity.ucum) or (quantity.value, quantity.unit, None),
+    )
 
 
 def comparable(left: Quantity, right: Quantity) -> bool:
@@ -178,7 +181,9 @@ def added(left: Quantity, right: Quantity, sign: int) -> Quantity | None:
     """The sum or difference in the finer of the two units; None for units that do not go together."""
     left, right = _alike(left, right)
     if left.unit == right.unit and left.calendar == right.calendar:
-        return left._replace(value=CONTEXT.add(left.value, sign * right.value), either=left.either and right.either)
+        return left._replace(
+            value=CONTEXT.add(left.value, sign * right.value), either=left.either and right.either
+        )
     finer, other = (left, right) if _is_finer(left, right) else (right, left)
     moved = converted(other, finer.unit)
     if moved is None:

@@ -32,6 +32,8 @@ DAY: Final = 24 * HOUR
 _EAST_MAX: Final = 14 * 60
 _WEST_MAX: Final = -12 * 60
 """Offsets from UTC, in minutes: where the day begins first and last."""
+_NONE: Final = 99 * 60
+"""Stands for an offset that there is nowhere."""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
@@ -81,7 +83,7 @@ def _offset_text(offset: int | None) -> str:
 
 @lru_cache(maxsize=8_192)
 def moment(text: str, kind: str) -> Moment | None:
-    """The Date, DateTime or Time that a text means; None when it is none. A Date's text is a DateTime's too."""
+    """The Date, DateTime or Time that a text means; None for one that means none."""
     found = _FORMS[kind].fullmatch(text) if len(text) <= 40 else None
     if found is None:
         return None
@@ -91,9 +93,10 @@ def moment(text: str, kind: str) -> Moment | None:
     if kind != TIME and (parts[0] == 0 or not _exists(parts[:3])):
         return None
     fraction = groups.get("fraction") or ""
-    return Moment(
-        kind, parts, int(fraction[:6].ljust(6, "0")), min(len(fraction), 6), _offset(groups.get("offset"))
-    )
+    offset = _offset(groups.get("offset"))
+    if offset == _NONE:
+        return None
+    return Moment(kind, parts, int(fraction[:6].ljust(6, "0")), min(len(fraction), 6), offset)
 
 
 def _exists(parts: tuple[int, ...]) -> bool:
@@ -106,6 +109,8 @@ def _offset(text: str | None) -> int | None:
     if text == "Z":
         return 0
     minutes = int(text[1:3]) * 60 + int(text[4:6])
+    if minutes > _EAST_MAX:
+        return _NONE
     return -minutes if text[0] == "-" else minutes
 
 
@@ -191,7 +196,9 @@ def _cut(amount: int, by: int) -> int:
 
 def _later_months(value: Moment, months: int) -> Moment | None:
     """The same day of another month, or the last one there is."""
-    year, month = divmod(value.parts[0] * 12 + (value.parts[1] - 1 if len(value.parts) > 1 else 0) + months, 12)
+    year, month = divmod(
+        value.parts[0] * 12 + (value.parts[1] - 1 if len(value.parts) > 1 else 0) + months, 12
+    )
     if not 1 <= year <= 9999:
         return None
     parts: tuple[int, ...] = (year, month + 1)[: len(value.parts)]
@@ -203,11 +210,15 @@ def _later_months(value: Moment, months: int) -> Moment | None:
 def _later(value: Moment, micros: int) -> Moment | None:
     filled = (*value.parts, 0, 0, 0)[:6]
     try:
-        then = datetime(*filled[:5], min(filled[5], 59), value.micros) + timedelta(microseconds=micros)
+        year, month, day, hour, minute, second = filled
+        start = datetime(year, month, day, hour, minute, min(second, 59), value.micros)
+        then = start + timedelta(microseconds=micros)
     except OverflowError:
         return None
     parts = (then.year, then.month, then.day, then.hour, then.minute, then.second)[: len(value.parts)]
-    return value._replace(parts=parts, micros=then.microsecond, digits=_digits(value.digits, then.microsecond))
+    return value._replace(
+        parts=parts, micros=then.microsecond, digits=_digits(value.digits, then.microsecond)
+    )
 
 
 def _later_time(value: Moment, micros: int) -> Moment:
@@ -242,9 +253,7 @@ _PRECISIONS: Final = {
 }
 
 
-def _boundary(
-    value: Moment, digits: int, fill: tuple[int, ...], millis: int, offset: int
-) -> Moment | None:
+def _boundary(value: Moment, digits: int, fill: tuple[int, ...], millis: int, offset: int) -> Moment | None:
     count = _PRECISIONS[value.kind].get(digits)
     if count is None:
         return None
@@ -257,5 +266,9 @@ def _boundary(
         micros, written = (value.micros, 3) if value.digits else (millis * 1_000, 3)
     has_clock = value.kind == DATETIME and count > 3
     return Moment(
-        value.kind, parts, micros, written, (offset if value.offset is None else value.offset) if has_clock else None
+        value.kind,
+        parts,
+        micros,
+        written,
+        (offset if value.offset is None else value.offset) if has_clock else None,
     )

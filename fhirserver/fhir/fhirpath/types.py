@@ -76,8 +76,8 @@ def is_a(type_: str, wanted: str) -> bool:
     """Whether a node's type is the wanted one or specialises it: Age is a Quantity, code a string."""
     if type_ == wanted:
         return True
-    if wanted == "System.Any":
-        return type_.startswith("System.")
+    if type_.startswith("System."):
+        return wanted == "System.Any" or (wanted == "Quantity" and type_ == "System.Quantity")
     return type_ in STRUCTURES and wanted in supertypes(type_)
 
 
@@ -99,7 +99,9 @@ def all_children(type_: str) -> dict[str, tuple[str, Child]]:
     """Every JSON property of a type, `_x` companions apart, with its element's name."""
     found = STRUCTURES.get(type_)
     if found is None:
-        return {name: (name, Child(name, inner, False, None)) for name, inner in _MEMBERS.get(type_, {}).items()}
+        return {
+            name: (name, Child(name, inner, False, None)) for name, inner in _MEMBERS.get(type_, {}).items()
+        }
     return {
         key: (element.name, _child(key, inner, element.many)) for key, (element, inner) in found.keys.items()
     }

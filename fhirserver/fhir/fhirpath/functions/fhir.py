@@ -10,9 +10,19 @@ from fhirserver.fhir.fhirpath.functions.filtering import where
 from fhirserver.fhir.fhirpath.functions.site import Builder, Entry, Site
 from fhirserver.fhir.fhirpath.navigate import member
 from fhirserver.fhir.fhirpath.runtime import Compiled, Frame
-from fhirserver.fhir.fhirpath.tree import Binary, FHIRPathError, Member
-from fhirserver.fhir.fhirpath.types import Node, is_a, is_resource
-from fhirserver.fhir.fhirpath.values import DECIMAL, KINDS, QUANTITY, STRING, TRUE, boolean, decimal_of, one, single
+from fhirserver.fhir.fhirpath.tree import Binary, Member
+from fhirserver.fhir.fhirpath.types import Node, is_a
+from fhirserver.fhir.fhirpath.values import (
+    DECIMAL,
+    KINDS,
+    QUANTITY,
+    STRING,
+    TRUE,
+    boolean,
+    decimal_of,
+    one,
+    single,
+)
 from fhirserver.fhir.structure import STRUCTURES
 
 _R4: Final = "http://hl7.org/fhir/StructureDefinition/"
@@ -22,8 +32,13 @@ def _extension(site: Site) -> Compiled:
     """`extension(url)` is `extension.where(url = …)`"""
     holders = site.source
     condition = Binary("=", Member(None, "url"), site.arguments[0], at=site.at)
-    inner = Site(site.name, member(holders, "extension", site.at, located=site.scope.located), (condition,),
-                 site.scope, site.at)
+    inner = Site(
+        site.name,
+        member(holders, "extension", site.at, located=site.scope.located),
+        (condition,),
+        site.scope,
+        site.at,
+    )
     return where(inner)
 
 
@@ -39,7 +54,7 @@ def _has_value(site: Site) -> Compiled:
 
 
 def _primitive(node: Node) -> bool:
-    return node.value is not None and not isinstance(node.value, dict)
+    return node.value is not None and KINDS.get(node.type) != QUANTITY
 
 
 def _get_value(site: Site) -> Compiled:
@@ -172,7 +187,9 @@ def _check_modifiers(site: Site) -> Compiled:
             extensions = node.value.get("modifierExtension", ()) if isinstance(node.value, dict) else ()
             for extension in extensions:
                 if extension.get("url") not in known:
-                    raise site.error(f"the modifier extension {extension.get('url')} is not among those known")
+                    raise site.error(
+                        f"the modifier extension {extension.get('url')} is not among those known"
+                    )
         return nodes
 
     return site.keeps(run)

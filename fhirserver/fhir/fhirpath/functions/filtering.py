@@ -84,7 +84,9 @@ def _keys(nodes: list[Node]) -> dict[Hashable, None]:
     return dict.fromkeys(map(key, nodes))
 
 
-def _with_other(work: Callable[[list[Node], list[Node]], list[Node]], *types: str) -> Callable[[Site], Compiled]:
+def _with_other(
+    work: Callable[[list[Node], list[Node]], list[Node]], *types: str
+) -> Callable[[Site], Compiled]:
     """A function of the source and another collection; of the source's types unless they are given."""
 
     def build(site: Site) -> Compiled:

@@ -84,9 +84,13 @@ def _rounded(value: Decimal, places: Decimal | None) -> Decimal | int:
 
 def _trimmed(value: Decimal) -> Decimal:
     """A result of a series to 28 digits, so that 16.log(2) is 4."""
-    return CONTEXT.plus(value) if value == 0 else value.quantize(
-        Decimal(1).scaleb(max(-_PLACES_MAX, value.adjusted() - 27)), ROUND_HALF_UP, CONTEXT
-    ).normalize(CONTEXT)
+    return (
+        CONTEXT.plus(value)
+        if value == 0
+        else value.quantize(
+            Decimal(1).scaleb(max(-_PLACES_MAX, value.adjusted() - 27)), ROUND_HALF_UP, CONTEXT
+        ).normalize(CONTEXT)
+    )
 
 
 def _log(value: Decimal, base: Decimal | None) -> Decimal:

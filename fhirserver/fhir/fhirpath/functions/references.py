@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fhirserver.fhir import reference
 from fhirserver.fhir.fhirpath.functions.site import Entry, Site
-from fhirserver.fhir.fhirpath.runtime import Compiled, Frame, Root
+from fhirserver.fhir.fhirpath.runtime import Compiled, Root
 from fhirserver.fhir.fhirpath.tree import Call, Expr, TypeTest
 from fhirserver.fhir.fhirpath.types import Node, is_a, type_name
 

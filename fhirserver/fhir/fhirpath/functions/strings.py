@@ -29,11 +29,11 @@ def _substring_entry(site: Site) -> Compiled:
 
     def run(frame: Frame) -> list[Node]:
         text = one(run_source(frame), STRING, what, at)
-        numbers = [one(argument(frame), INTEGER, what, at) for argument in runs]
-        if text is None or numbers[0] is None:
+        start, *rest = [one(argument(frame), INTEGER, what, at) for argument in runs]
+        if text is None or start is None:
             return []
         frame.root.require_length(len(text))
-        found = _substring(text, *numbers)
+        found = _substring(text, start, *rest)
         return [] if found is None else [string(found)]
 
     return site.gives(run, "System.String")
@@ -133,7 +133,11 @@ _TARGETS: Final = ("html", "json")
 
 
 def _escape(text: str, target: str) -> str:
-    return html.escape(text) if _known(target, _TARGETS) == "html" else json.dumps(text, ensure_ascii=False)[1:-1]
+    return (
+        html.escape(text)
+        if _known(target, _TARGETS) == "html"
+        else json.dumps(text, ensure_ascii=False)[1:-1]
+    )
 
 
 def _unescape(text: str, target: str) -> str | None:

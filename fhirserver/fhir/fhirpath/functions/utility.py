@@ -79,9 +79,7 @@ def _sort(site: Site) -> Compiled:
     signs, runs = [1], [None]
     if site.arguments:
         trees = [tree.operand if isinstance(tree, Unary) else tree for tree in site.arguments]
-        signs = [
-            -1 if isinstance(tree, Unary) and tree.operator == "-" else 1 for tree in site.arguments
-        ]
+        signs = [-1 if isinstance(tree, Unary) and tree.operator == "-" else 1 for tree in site.arguments]
         keyed = replace(site, arguments=tuple(trees))
         runs = [keyed.criterion(index, site.source.types).run for index in range(len(trees))]
 
@@ -166,7 +164,9 @@ def _trace(site: Site) -> Compiled:
 def _clock(text: Callable[[datetime], str], type_: str) -> Builder:
     def build(site: Site) -> Compiled:
         if site.scope.indexed:
-            raise site.error(f"{site.what} has no place in what is indexed: it changes while the resource does not")
+            raise site.error(
+                f"{site.what} has no place in what is indexed: it changes while the resource does not"
+            )
         return site.gives(lambda frame: [Node(text(frame.root.now), type_)], type_)
 
     return build
