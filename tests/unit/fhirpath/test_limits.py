@@ -27,7 +27,7 @@ TEN = "(1|2|3|4|5|6|7|8|9|10)"
     [
         f"{TEN}.select({TEN}).select({TEN}).select({TEN}).select({TEN}).select({TEN})",
         f"{TEN}.select({TEN}.select({TEN}.select({TEN}.select({TEN}.select({TEN}.count())))))",
-        f"{TEN}.aggregate(iif($total.empty(), 'xxxxxxxxxx', $total & $total & $total & $total & $total), {{}})",
+        f"{TEN}.aggregate(iif($total.empty(), 'xxxxxxxxxx', $total & $total & $total & $total), {{}})",
         f"{TEN}.aggregate($total.combine($total).combine($total).combine($total), 1)",
         "1.repeat($this + 1)",
         "''.replace('', 'x')" + ".replace('x', 'xxxxxxxxxxxxxxxx')" * 6,
