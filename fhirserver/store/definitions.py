@@ -190,7 +190,7 @@ def _param(row: Any) -> SearchParam | None:
     param = restored(json.loads(row["definition"].encode()))
     try:
         for of in concrete_types(param):
-            compile_expression(param.expression or "{}", of)
+            compile_expression(param.expression or "{}", of, indexed=True)
     except FHIRPathError as error:
         _logger.error("unusable", parameter=param.url, error=str(error))
         return None
