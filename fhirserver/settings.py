@@ -183,8 +183,7 @@ class Settings(BaseSettings):
     )
     validation: str = Field(
         "{}",
-        description="What resources must conform to beyond structure, as JSON by type, `*` or profile: "
-        '`{"*": "claimed", "Patient": ["http://…"]}`. See docs/how-to/validate.md.',
+        description="What resources must conform to beyond structure, as JSON: see docs/how-to/validate.md.",
     )
     full_text: Literal["none", "narrative", "content"] = Field(
         "narrative",

@@ -132,7 +132,7 @@ def _check_content(plan: ValuePlan, item: Item, place: Place) -> None:
     if plan.profiles:
         _check_profiles(plan, item, place)
     if exam.invariants and plan.invariants:
-        invariants.check(plan, value, path, place)
+        invariants.check(plan, value, path, place, conforms)
 
 
 def _check_profiles(plan: ValuePlan, item: Item, place: Place) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fhirserver.errors import Issue
-from fhirserver.fhir.fhirpath import Node
+from fhirserver.fhir.fhirpath import Environment, Node
 from fhirserver.fhir.profile.library import Library
 from fhirserver.fhir.profile.terms import Terms
 
@@ -96,11 +96,12 @@ class Examination:
 class Place:
     """The resource that a walk is in, with what its references may mean.
 
-    `contained` are the resources within the outermost one by id, `bundle` those of the Bundle around it by
-    full URL and by `Type/id`.
+    `environment` is what expressions may ask there, made when the first is evaluated. `contained` are the
+    resources within the outermost one by id, `bundle` those of the Bundle around it by full URL and by
+    `Type/id`.
     """
 
-    __slots__ = ("bundle", "contained", "exam", "is_contained", "outer", "path", "resource")
+    __slots__ = ("bundle", "contained", "environment", "exam", "is_contained", "outer", "path", "resource")
 
     def __init__(
         self,
@@ -114,6 +115,7 @@ class Place:
         self.exam = exam
         self.resource = resource
         self.path = path
+        self.environment: Environment | None = None
         self.outer = outer
         self.is_contained = outer is not None
         self.bundle: Mapping[str, Any] = (bundle if outer is None else outer.bundle) or {}
@@ -137,6 +139,7 @@ class Place:
         other = object.__new__(Place)
         for name in ("bundle", "contained", "is_contained", "outer", "path", "resource"):
             setattr(other, name, getattr(self, name))
+        other.environment = None
         other.exam = self.exam.apart()
         return other
 

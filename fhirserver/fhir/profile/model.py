@@ -46,7 +46,7 @@ class Constraint:
     severity: str
     human: str
     expression: str | None
-    source: str | None
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +134,10 @@ class Profile:
 def compiled(definition: Definition) -> Profile:
     """The profile of a definition that has a snapshot. Raises Misplaced."""
     root = tree(definition.elements)
-    return Profile(definition, _rule(root, root.name))
+    return Profile(definition, _rule(root, root.name, definition.url))
 
 
-def _rule(node: Node, id_: str) -> Rule:
+def _rule(node: Node, id_: str, url: str) -> Rule:
     row = node.row
     stem = id_ if node.slice_name is None else id_.rpartition(":")[0]
     content = row.get("contentReference")
@@ -153,14 +153,14 @@ def _rule(node: Node, id_: str) -> Rule:
         maximum=_typed(row, "maxValue"),
         length_max=row.get("maxLength"),
         binding=_binding(row.get("binding")),
-        constraints=tuple(_constraint(one) for one in row.get("constraint", ())),
+        constraints=tuple(_constraint(one, url) for one in row.get("constraint", ())),
         must_support=row.get("mustSupport", False),
         modifier=row.get("isModifier", False),
         content=None if content is None else content.rpartition("#")[2],
         slice_name=node.slice_name,
         slicing=_slicing(row.get("slicing")),
-        slices=tuple(_rule(one, f"{stem}:{one.slice_name}") for one in node.slices),
-        children=tuple(_rule(child, f"{id_}.{name}") for name, child in node.children.items()),
+        slices=tuple(_rule(one, f"{stem}:{one.slice_name}", url) for one in node.slices),
+        children=tuple(_rule(child, f"{id_}.{name}", url) for name, child in node.children.items()),
     )
 
 
@@ -193,9 +193,9 @@ def _binding(row: Row | None) -> Binding | None:
     return Binding(row["strength"], row.get("valueSet"), row.get("maxValueSet"))
 
 
-def _constraint(row: Row) -> Constraint:
+def _constraint(row: Row, url: str) -> Constraint:
     return Constraint(
-        row["key"], row["severity"], row.get("human", ""), row.get("expression"), row.get("source")
+        row["key"], row["severity"], row.get("human", ""), row.get("expression"), row.get("source", url)
     )
 
 

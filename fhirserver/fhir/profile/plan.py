@@ -8,6 +8,7 @@ needed, since types are made of each other.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -81,7 +82,9 @@ class ValuePlan:
         self.binding = _binding(rule.binding, bound)
         self.targets = _targets(type_ref, bound)
         self.invariants = tuple(
-            Invariant(one, type_, scope.resource_type) for one in _constraints(rule, type_) if one.expression
+            Invariant(said, type_, scope.resource_type)
+            for one in _constraints(rule, type_)
+            if (said := _said(one, type_)) is not None
         )
         self._nested: ObjectPlan | None = None
 
@@ -301,6 +304,22 @@ def _targets(type_ref: TypeRef, bound: Element | None) -> tuple[str, ...]:
     names = tuple(one.removeprefix(PREFIX) for one in type_ref.targets)
     same = bound is not None and (names == bound.targets or (not bound.targets and "Resource" in names))
     return () if same else type_ref.targets
+
+
+_OF_TYPE: Final = {"ras-1": "Range", "sqty-1": "Quantity"}
+"""Invariants of R4 on a choice that are about one of its types."""
+_SENSELESS: Final = frozenset({"cid-0"})
+"""Invariants of R4 that speak of elements that there are not."""
+_MEANT: Final = {"que-7": "operator = 'exists' implies (answer is boolean)"}
+"""Invariants of R4 that ask for a type of FHIRPath where the value has one of FHIR."""
+
+
+def _said(constraint: Constraint, type_: str) -> Constraint | None:
+    """An invariant as it can be evaluated for values of a type; None where it is not for them."""
+    key = constraint.key
+    if constraint.expression is None or key in _SENSELESS or _OF_TYPE.get(key, type_) != type_:
+        return None
+    return replace(constraint, expression=_MEANT.get(key, constraint.expression))
 
 
 def needs_contained(key: str) -> bool:

@@ -62,7 +62,7 @@ def tree(elements: Iterable[Row]) -> Node:
         for name, slice_name in steps[1:-1]:
             node = _down(node, name, slice_name, id_)
         name, slice_name = steps[-1]
-        _place(node, Node(name, dict(row)), slice_name, id_)
+        _place(node, Node(name, dict(row)), slice_name)
     if root is None:
         raise Misplaced("the definition has no elements")
     return root
@@ -70,20 +70,21 @@ def tree(elements: Iterable[Row]) -> Node:
 
 def _down(node: Node, name: str, slice_name: str | None, id_: str) -> Node:
     child = node.children.get(name)
-    found = child if child is None or slice_name is None else child.slice(slice_name)
-    if found is None:
+    if child is None:
         raise Misplaced(f"'{id_}' stands before what it is part of")
-    return found
+    return (child.slice(slice_name) if slice_name is not None else None) or child
 
 
-def _place(parent: Node, made: Node, slice_name: str | None, id_: str) -> None:
+def _place(parent: Node, made: Node, slice_name: str | None) -> None:
     if slice_name is None:
         parent.children[made.name] = made
         return
-    made.row["sliceName"] = slice_name
     sliced = parent.children.get(made.name)
-    if sliced is None:
-        raise Misplaced(f"the slice '{id_}' stands before the element that is sliced")
+    if sliced is None:  # R4 names a slice of an element that it does not slice
+        made.row.pop("sliceName", None)
+        parent.children[made.name] = made
+        return
+    made.row["sliceName"] = slice_name
     add_slice(sliced, made, slice_name)
 
 

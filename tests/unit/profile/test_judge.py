@@ -255,7 +255,7 @@ class TestExtensions:
         eye = extension("urn:eye", "Patient.contact")
         patient = {
             "resourceType": "Patient",
-            "contact": [{"extension": [extended("urn:eye")], "gender": "male"}],
+            "contact": [{"extension": [extended("urn:eye")], "name": {"text": "a"}}],
         }
         assert errors(patient, eye, asked=CORE + "Patient") == []
         patient = {"resourceType": "Patient", "extension": [extended("urn:eye")]}
