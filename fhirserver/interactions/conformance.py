@@ -23,7 +23,7 @@ MODES: Final = frozenset({"structure", "claimed", "warn"})
 _ALL: Final = "*"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Policy:
     """What is demanded, by resource type (`*` for all others) and by URL of a profile that is claimed.
 

@@ -143,7 +143,7 @@ class Violations:
         through: tuple[Rule, ...],
     ) -> Iterator[Violation]:
         where = f"{path}.{element.name}"
-        if rule.min > 0 and spots and not self._tells_apart(rule, spots[0].through):
+        if rule.min > 0 and spots and (rule.slice_name or not self._tells_apart(rule, spots[0].through)):
             kind = "slice below its minimum" if rule.slice_name else "required element removed"
             yield self._without(kind, rule, [spot.steps for spot in spots], where)
         if rule.max is not None and spots and isinstance(spots[0].steps[-1], int) and rule.max >= 1:
@@ -210,9 +210,9 @@ class Violations:
     def _tells_apart(self, rule: Rule, through: tuple[Rule, ...]) -> bool:
         """Whether a value only says which slice it is in: changed, it is in none, which is no defect unless
         the slice must be there."""
-        if all(one.min for one in through) or rule.slice_name is not None:
+        if all(one.min for one in through):
             return False
-        return any(
+        return rule.id == "Extension.url" or any(
             rule.id == way or rule.id.startswith(f"{way}.") or way.startswith(f"{rule.id}.")
             for way in self._told_by
         )
@@ -276,8 +276,15 @@ class Violations:
         for steps in sorted(ways, key=lambda one: str(one[-1]).rjust(9), reverse=True):
             holder = _at(made, steps[:-1])
             del holder[steps[-1]]
-            if isinstance(steps[-1], int) and not holder:
-                del _at(made, steps[:-2])[steps[-2]]
+            if isinstance(steps[-1], str):
+                holder.pop(f"_{steps[-1]}", None)
+            elif not holder:
+                outer = _at(made, steps[:-2])
+                del outer[steps[-2]]
+                outer.pop(f"_{steps[-2]}", None)
+        around = _at(made, ways[0][:-2] if isinstance(ways[0][-1], int) else ways[0][:-1])
+        if not around:  # so that it does not go as well
+            around["extension"] = [{"url": "http://example.org/kept", "valueBoolean": True}]
         _tidy(made)
         return Violation(kind, rule.id, where, made)
 

@@ -44,7 +44,9 @@ def judged(resource: Json, *definitions: Json, asked: str = MINE) -> list[tuple[
     return [
         (one.severity, one.expression or "")
         for one in found
-        if one.severity != "information" and "dom-6" not in one.diagnostics and one.code != "not-found"
+        if one.severity != "information"
+        and "dom-6" not in one.diagnostics
+        and (one.severity, one.code) != ("warning", "not-found")
     ]
 
 
