@@ -6,10 +6,9 @@ parent does. Only texts that have been read without fault are looked at.
 
 from __future__ import annotations
 
-import bisect
 import re
 from collections.abc import Iterable
-from json.decoder import scanstring  # pyright: ignore[reportAttributeAccessIssue]
+from json.decoder import JSONDecoder, scanstring  # pyright: ignore[reportAttributeAccessIssue]
 from typing import Any, Final, NamedTuple
 
 from fhirserver.fhir.xml_common import local_name, parse
@@ -19,9 +18,8 @@ Steps = tuple[str | int, ...]
 
 _STEP: Final = re.compile(r"(\w+)(?:\.ofType\((\w+)\))?(?:\[(\d+)\])?(?:\.|$)")
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
-_SCALAR: Final = re.compile(r"[^,\]}\s]+")
-_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
-_LINE: Final = re.compile("\n")
+_skipped: Final = JSONDecoder().raw_decode
+"""Reads a value that is not looked into; its second result is the offset behind it."""
 
 
 class Position(NamedTuple):
@@ -48,13 +46,11 @@ def in_json(data: bytes, wanted: Iterable[Steps]) -> dict[Steps, Position]:
     text = data.decode("utf-8-sig")
     scan = _Scan(text, _tried(wanted))
     scan.value(0, scan.tree)
-    lines = [0, *(match.end() for match in _LINE.finditer(text))]
-    return {steps: _position(lines, scan.nearest(steps)) for steps in wanted}
+    return {steps: _position(text, scan.nearest(steps)) for steps in wanted}
 
 
-def _position(lines: list[int], offset: int) -> Position:
-    number = bisect.bisect_right(lines, offset)
-    return Position(number, offset - lines[number - 1] + 1)
+def _position(text: str, offset: int) -> Position:
+    return Position(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
 
 
 class _Wanted(dict[str | int, "_Wanted"]):
@@ -98,24 +94,25 @@ class _Scan:
             return self._object(at, wanted)
         if wanted and self.text[at] == "[":
             return self._array(at, wanted)
-        return self._skipped(at)
+        return _skipped(self.text, at)[1]
 
     def _object(self, at: int, wanted: _Wanted) -> int:
+        text = self.text
         at = self._space(at + 1)
-        while self.text[at] != "}":
+        while text[at] != "}":
             start = at
-            key, at = scanstring(self.text, at + 1, True)
+            key, at = scanstring(text, at + 1, True)
             at = self._space(at) + 1  # the colon
             node = wanted.get(key)
-            if node is None and key.startswith("_"):
+            if node is None and key[:1] == "_":
                 node = wanted.get(key[1:])  # ids and extensions of a primitive, beside its value
             if node is None:
-                at = self._skipped(self._space(at))
+                at = _skipped(text, self._space(at))[1]
             else:
                 node.offset = start if node.offset is None else node.offset
                 at = self.value(at, node)
             at = self._space(at)
-            if self.text[at] == ",":
+            if text[at] == ",":
                 at = self._space(at + 1)
         return at + 1
 
@@ -123,32 +120,15 @@ class _Scan:
         at, index = self._space(at + 1), 0
         while self.text[at] != "]":
             node = wanted.get(index)
-            at = self._skipped(at) if node is None else self.value(at, node)
+            at = _skipped(self.text, at)[1] if node is None else self.value(at, node)
             at, index = self._space(at), index + 1
             if self.text[at] == ",":
                 at = self._space(at + 1)
         return at + 1
 
-    def _skipped(self, at: int) -> int:
-        """The offset behind a value that is not looked into."""
-        first = self.text[at]
-        if first == '"':
-            return scanstring(self.text, at + 1, True)[1]
-        if first not in "{[":
-            match = _SCALAR.match(self.text, at)
-            return match.end() if match else at + 1
-        depth = 0
-        for match in _TOKEN.finditer(self.text, at):
-            token = match[0]
-            if token in "{[":
-                depth += 1
-            elif token in "}]":
-                depth -= 1
-                if not depth:
-                    return match.end()
-        return len(self.text)
-
     def _space(self, at: int) -> int:
+        if self.text[at : at + 1] > " ":
+            return at
         match = _SPACE.match(self.text, at)
         return match.end() if match else at
 

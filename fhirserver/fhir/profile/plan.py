@@ -52,7 +52,8 @@ class Invariant:
 class ValuePlan:
     """What a value of one type is checked for under one rule.
 
-    `nested` is what is inside of it. `profiles` are those of which it must meet one.
+    `nested` is what is inside of it. `profiles` are those of which it must meet one. `support` is what is
+    must-support, once somebody asked.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class ValuePlan:
         "profiles",
         "rule",
         "scope",
+        "support",
         "targets",
         "type",
         "type_ref",
@@ -86,6 +88,7 @@ class ValuePlan:
             for one in _constraints(rule, type_)
             if (said := _said(one, type_)) is not None
         )
+        self.support: tuple[Any, ...] | None = None
         self._nested: ObjectPlan | None = None
 
     @property

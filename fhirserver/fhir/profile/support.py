@@ -5,8 +5,8 @@ https://hl7.org/fhir/R4/profiling.html#mustsupport
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from fhirserver.fhir.profile.examination import Place
 from fhirserver.fhir.profile.model import Rule
@@ -14,31 +14,46 @@ from fhirserver.fhir.profile.plan import ValuePlan
 from fhirserver.fhir.structure import STRUCTURES, Structure
 
 
+class Wanted(NamedTuple):
+    """An element that is must-support, or has such within: its id, its JSON properties, and those within."""
+
+    id: str
+    keys: tuple[str, ...]
+    named: bool
+    inner: tuple[Wanted, ...]
+
+
 def advise(plan: ValuePlan, resource: dict[str, Any], place: Place) -> None:
     """Name in one issue the must-support elements that a profile has and the resource has not."""
-    missing = list(_missing(plan.rule, STRUCTURES[plan.type], [resource]))
+    if plan.support is None:
+        plan.support = tuple(_wanted(plan.rule, STRUCTURES[plan.type]))
+    missing = list(_missing(plan.support, [resource]))
     if missing:
         text = f"must-support elements that are not there: {', '.join(missing)}"
         place.exam.say("information", "informational", text, place.path, plan.label)
 
 
-def _missing(rule: Rule, structure: Structure, holders: list[dict[str, Any]]) -> Iterator[str]:
-    """The ids of elements that none of the holders has; what lies in an absent element is not named."""
+def _wanted(rule: Rule, structure: Structure) -> Iterator[Wanted]:
     for child in rule.children:
         element = structure.elements.get(child.name)
         if element is None or child.max == 0:
             continue
-        values: list[Any] = []
-        for type_ in element.types:
-            key = element.key(type_)
-            for holder in holders:
-                held = holder.get(key, holder.get("_" + key))
-                values += held if isinstance(held, list) else [] if held is None else [held]
-        if not values:
-            if child.must_support:
-                yield child.id
-            continue
-        inner = STRUCTURES.get(element.types[0])
-        objects = [one for one in values if isinstance(one, dict)]
-        if child.children and objects and len(element.types) == 1 and inner is not None:
-            yield from _missing(child, inner, objects)
+        holder = STRUCTURES.get(element.types[0]) if len(element.types) == 1 else None
+        inner = tuple(_wanted(child, holder)) if holder is not None else ()
+        if child.must_support or inner:
+            keys = tuple(element.key(type_) for type_ in element.types)
+            yield Wanted(child.id, keys + tuple(f"_{key}" for key in keys), child.must_support, inner)
+
+
+def _missing(wanted: Sequence[Wanted], holders: Sequence[Any]) -> Iterator[str]:
+    """The ids of elements that none of the holders has; what lies in an absent element is not named."""
+    for one in wanted:
+        found = [holder[key] for holder in holders for key in one.keys if key in holder]
+        if not found:
+            if one.named:
+                yield one.id
+        elif one.inner:
+            values = [value for held in found for value in (held if isinstance(held, list) else (held,))]
+            objects = [value for value in values if isinstance(value, dict)]
+            if objects:
+                yield from _missing(one.inner, objects)
