@@ -90,8 +90,8 @@ def member(folder: Path, package: Package, name: str) -> Any:
 
 
 def languages(registry: list[dict[str, Any]], version: str) -> dict[str, Any]:
-    """``{version: {date: ""}, type: {subtag: description}}``; of extlangs and variants with prefixes too."""
-    found: dict[str, Any] = {"version": {version: ""}} | {type_: {} for type_ in TYPES}
+    """``{registry: {date}, type: {subtag: description}}``, one for each type."""
+    found: dict[str, Any] = {"registry": {"date": version}} | {type_: {} for type_ in TYPES}
     for row in registry:
         if row["Type"] in TYPES:
             name = row.get("Subtag") or row["Tag"]

@@ -7,7 +7,7 @@ value sets are composed of. `fhirserver/terminology/official.py` reads the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 Json = dict[str, Any]
@@ -27,7 +27,9 @@ def code_systems(resources: Iterable[Json]) -> dict[str, Json]:
 
 def value_sets(resources: Iterable[Json]) -> dict[str, Json]:
     """``{url: {version, name, status, include: [part], exclude?: [part], inactive?}}`` by URL."""
-    found = {r["url"]: _value_set(r) for r in resources if r["resourceType"] == "ValueSet"}
+    every = list(resources)
+    defined = {r["url"] for r in every if r["resourceType"] == "CodeSystem" and r["content"] == "complete"}
+    found = {r["url"]: _value_set(r, defined) for r in every if r["resourceType"] == "ValueSet"}
     return dict(sorted(found.items()))
 
 
@@ -92,19 +94,21 @@ def _displays(concept: Json) -> Row:
     ]
 
 
-def _value_set(resource: Json) -> Json:
+def _value_set(resource: Json, defined: Collection[str]) -> Json:
     row = _pick(resource, SET_FIELDS)
     compose = resource["compose"]
     if compose.get("inactive") is False:
         row["inactive"] = False
     for side in ("include", "exclude"):
         if side in compose:
-            row[side] = [_part(part) for part in compose[side]]
+            row[side] = [_part(part, defined) for part in compose[side]]
     return row
 
 
-def _part(part: Json) -> Json:
-    row = _pick(part, ("system", "version", "valueSet"))
+def _part(part: Json, defined: Collection[str]) -> Json:
+    """A system that is defined beside it is meant in the version that it has: one that is named is older."""
+    names = ("system", "valueSet") if part.get("system") in defined else ("system", "version", "valueSet")
+    row = _pick(part, names)
     if "filter" in part:
         row["filter"] = [[one["property"], one["op"], one["value"]] for one in part["filter"]]
     if "concept" in part:
