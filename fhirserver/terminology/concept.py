@@ -39,6 +39,10 @@ class Designation(NamedTuple):
     language: str | None
     use: Mapping[str, Any] | None
 
+    def element(self) -> dict[str, Any]:
+        """CodeSystem.concept.designation as JSON."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Concept:

@@ -201,10 +201,7 @@ def _listed(concept: Concept) -> dict[str, Any]:
     if concept.display is not None:
         found["display"] = concept.display
     if concept.designations:
-        found["designation"] = [
-            {key: value for key, value in one._asdict().items() if value is not None}
-            for one in concept.designations
-        ]
+        found["designation"] = [one.element() for one in concept.designations]
     return found
 
 

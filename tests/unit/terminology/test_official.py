@@ -46,7 +46,10 @@ async def test_required_value_sets(examples: dict[str, list[dict[str, Any]]]) ->
         for system in expected.keys() | found.codes.keys():
             held = shelf.systems.get(system)
             abstract = {code for code in found.of(system) if held is not None and is_abstract(held, code)}
-            assert set(found.of(system)) - abstract == expected.get(system, frozenset()) - abstract, (url, system)
+            assert set(found.of(system)) - abstract == expected.get(system, frozenset()) - abstract, (
+                url,
+                system,
+            )
             compared += 1
     assert compared > 200
 
