@@ -15,7 +15,7 @@ from time import perf_counter
 import psutil
 from rich.console import Console
 
-from benchmarks import data, database, processes, searches
+from benchmarks import data, database, processes, searches, terms
 from benchmarks.client import fetch, request, send, send_for
 from benchmarks.report import Results, Row, timed
 
@@ -74,6 +74,7 @@ async def run(plan: Plan, console: Console) -> Results:
         await creates(bench)
         await reads(bench)
         await find(bench)
+        await terminology(bench)
         await memory(bench)
         results.facts["database"] = await database.size(dsn)
     return results
@@ -199,6 +200,18 @@ async def find(bench: Bench) -> None:
         paths = [search.path(sample) for sample in chosen]
         within = await database.statements(bench.dsn, paths[:20] + paths)
         row.database_ms = median(within[20:])
+
+
+async def terminology(bench: Bench) -> None:
+    """Value sets and codes, one client."""
+    bench.console.print("Terminology")
+    await terms.define(bench.port)
+    for question in terms.QUESTIONS:
+        async with bench.watched("Terminology, one client") as rows:
+            measured = await terms.measure(bench.port, question, bench.plan.searches)
+            row = timed(question.name, measured)
+            row.beyond_hello_ms = measured.percentile(0.5) - bench.results.facts["hello_p50_ms"]
+            rows.append(row)
 
 
 async def memory(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from fhirserver.db.pool import TenantPool
 from fhirserver.fhir.keys import Keys
 from fhirserver.interactions.headers import Prefer
 from fhirserver.interactions.operations.definition import Operation
+from fhirserver.interactions.views import Views
 from fhirserver.params.registry import Registry
 from fhirserver.policy.principal import OPEN, Principal
 from fhirserver.policy.rates import Rates
@@ -43,6 +44,7 @@ class Services:
     own_bases_bytes: tuple[bytes, ...]
     rates: Rates
     terminology: Cache = field(default_factory=Cache)
+    views: Views = field(default_factory=Views)
 
     @property
     def tenant(self) -> int:

@@ -58,12 +58,23 @@ def value_set(url: str, version: str | None) -> ValueSet | None:
     return ValueSet.of(resource) if version in (None, resource.get("version"), VERSION) else None
 
 
-def systems() -> Iterator[str]:
-    """The URLs of all code systems that are held with their codes, or whose codes are made by rules."""
-    yield from grammars()
-    yield _ZONES
+def value_set_urls() -> Iterator[str]:
+    """The URLs of all value sets that every server knows."""
+    yield from _sets()
+
+
+def versions() -> Iterator[tuple[str, str | None]]:
+    """URL and version of all code systems that are held with their codes, or whose codes are made by rules.
+
+    Reads them without keeping them.
+    """
+    yield from ((url, one.version) for url, one in grammars().items())
+    yield _ZONES, None
     for rows in (_iso(), _systems()):
-        yield from (url for url in rows if code_system(url, None) is not None)
+        for url, row in rows.items():
+            found = msgspec.json.decode(row)
+            if found.get("content") != "not-present":
+                yield url, found.get("version")
 
 
 # -- the tables
