@@ -387,7 +387,7 @@ async def test_look_ups_in_what_every_server_knows(http: Http) -> None:
         ({"system": "urn:nothing", "code": "x"}, 404, "no code system 'urn:nothing'"),
         ({"system": TREE, "code": "heart", "version": "1"}, 404, f"{TREE}|1"),
         ({"code": "heart"}, 400, "'code' and 'system'"),
-        ({"system": TREE, "code": "heart", "coding": "x"}, 400, "Parameters resource"),
+        ({"system": TREE, "code": "heart", "coding": f"{TREE}|x"}, 400, "not both"),
     ],
 )
 async def test_look_ups_that_are_refused(http: Http, params: dict[str, str], status: int, text: str) -> None:

@@ -144,7 +144,7 @@ LOOKUP: Final = Operation(
             0,
             None,
             "Another text.",
-            (
+            parts=(
                 Parameter("language", "code", 0, 1, "Its language."),
                 Parameter("use", "Coding", 0, 1, "What it is for."),
                 Parameter("value", "string", 1, 1, "The text."),
@@ -156,7 +156,7 @@ LOOKUP: Final = Operation(
             0,
             None,
             "A property, or a code above or below.",
-            (
+            parts=(
                 Parameter("code", "code", 1, 1, "Which property it is."),
                 Parameter("value", "Element", 0, 1, "Its value."),
                 Parameter("description", "string", 0, 1, "What a value that is a code is displayed as."),
