@@ -15,6 +15,8 @@ Row = list[Any]
 
 KEPT_PROPERTIES = ("status", "inactive", "notSelectable", "abstract", "parent", "child", "partOf")
 """Properties of concepts that mean something to filters, subsumption or selection."""
+ADDED_CODES = {("http://hl7.org/fhir/questionnaire-item-control", "multi-select")}
+"""(code system, code) pairs that the definitions package adds to the official systems."""
 SYSTEM_FIELDS = ("version", "name", "title", "caseSensitive", "hierarchyMeaning", "supplements")
 SET_FIELDS = ("version", "name", "title", "status")
 
@@ -53,7 +55,8 @@ def _code_system(resource: Json) -> Json:
     kept = [name for name in KEPT_PROPERTIES if name in used]
     if kept:
         row["property"] = [_property(name, declared.get(name, {})) for name in kept]
-    row["concept"] = [_concept(concept) for concept in resource.get("concept", [])]
+    added = frozenset(code for url, code in ADDED_CODES if url == resource["url"])
+    row["concept"] = _concepts(resource.get("concept", []), added)
     return row
 
 
@@ -68,7 +71,11 @@ def _property(name: str, declared: Json) -> Row:
     return [name, declared.get("uri"), "boolean" if boolean else "code"]
 
 
-def _concept(concept: Json) -> Row:
+def _concepts(found: Iterable[Json], added: Collection[str] = ()) -> list[Row]:
+    return [_concept(concept, added) for concept in found if concept["code"] not in added]
+
+
+def _concept(concept: Json, added: Collection[str] = ()) -> Row:
     """``[code, display, {property: values, "": [[language, text]]}?, [children]?]``."""
     row: Row = [concept["code"], concept.get("display")]
     more: dict[str, Row] = {}
@@ -81,7 +88,7 @@ def _concept(concept: Json) -> Row:
     if more:
         row.append(more)
     if "concept" in concept:
-        row.append([_concept(child) for child in concept["concept"]])
+        row.append(_concepts(concept["concept"], added))
     return row
 
 

@@ -24,7 +24,7 @@ LOOK_S: Final = 1.0
 """How long a process goes by what it knows before it looks whether definitions changed."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Views:
     """The view of one tenant in one process, and the state of the database that it stands for."""
 
