@@ -5,19 +5,18 @@ https://hl7.org/fhir/R4/codesystem.html, https://hl7.org/fhir/R4/codesystem-conc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
 from fhirserver.errors import TooCostly
 from fhirserver.terminology import filters
-from fhirserver.terminology.concept import NOT_IN_USE, Concept, Property
+from fhirserver.terminology.concept import Concept
 from fhirserver.terminology.errors import NotEnumerable
 from fhirserver.terminology.hierarchy import Hierarchy
+from fhirserver.terminology.reading import read
 from fhirserver.terminology.system import Filter, Matching, Questions
 
-_PROPERTIES: Final = "http://hl7.org/fhir/concept-properties#"
-_SUBSUMES: Final = "http://hl7.org/fhir/StructureDefinition/codesystem-subsumes"
 _ENUMERABLE: Final = frozenset({"complete", "fragment"})
 """https://hl7.org/fhir/R4/valueset-codesystem-content-mode.html"""
 _IS_A: Final = frozenset({None, "is-a", "classified-with"})
@@ -26,7 +25,6 @@ _EVERYWHERE: Final = frozenset({"code", "concept", "display", "definition", "par
 """What filters can be on in any system."""
 _MEANINGLESS: Final = "grouped-by"
 """https://hl7.org/fhir/R4/valueset-codesystem-hierarchy-meaning.html"""
-_ABSTRACT: Final = ("notSelectable", "abstract")
 PATTERNS_MAX: Final = 200
 """Regular expressions whose matches in a system are kept; value sets have few, and anybody can send one."""
 
@@ -42,15 +40,14 @@ class CodeSystem:
         self.content: str = resource.get("content", "not-present")
         self.meaning: str | None = resource.get("hierarchyMeaning")
         self.case_sensitive = resource.get("caseSensitive") is True
-        self.concepts: dict[str, Concept] = {}
         self.matched: dict[tuple[str, str], frozenset[str]] = {}
         """Property and regular expression -> the property's values that it matches."""
-        self._properties = {one["code"] for one in resource.get("property", ()) if "code" in one}
-        self._roles = _roles(resource.get("property", ()))
-        self._nested: list[tuple[str, str]] = []
-        self._stated: list[tuple[str, str]] = []
-        self._marked = _Marks()
-        self._read(resource.get("concept", ()))
+        found = read(resource)
+        self.concepts = found.concepts
+        self._roles, self._properties = found.roles, found.properties
+        self._inactive, self._abstract = frozenset(found.inactive), frozenset(found.abstract)
+        self._structure = Hierarchy(found.edges())
+        self._stated = tuple(found.stated)
 
     @property
     def name(self) -> str:
@@ -63,51 +60,6 @@ class CodeSystem:
     @property
     def total(self) -> int:
         return len(self.concepts)
-
-    # -- reading
-
-    def _read(self, concepts: Iterable[Mapping[str, Any]]) -> None:
-        """In the order of the resource, however deep."""
-        pending: list[tuple[Iterator[Mapping[str, Any]], str | None]] = [(iter(concepts), None)]
-        while pending:
-            element = next(pending[-1][0], None)
-            if element is None:
-                pending.pop()
-                continue
-            parent = pending[-1][1]
-            # Without a code an extension says why; what stands below it still counts.
-            code = self._take(element, parent) if "code" in element else parent
-            if "concept" in element:
-                pending.append((iter(element["concept"]), code))
-
-    def _take(self, element: Mapping[str, Any], parent: str | None) -> str:
-        concept = Concept.of(element)
-        code = concept.code
-        if parent is not None:
-            self._nested.append((code, parent))
-        self.concepts[code] = concept
-        for one in concept.properties:
-            self._properties.add(one.name)
-            self._relate(code, self._roles.get(one.name, one.name), one)
-        for extension in element.get("extension", ()):
-            if extension.get("url") == _SUBSUMES and "valueCode" in extension:
-                self._stated.append((extension["valueCode"], code))
-        return code
-
-    def _relate(self, code: str, role: str, property_: Property) -> None:
-        match role:
-            case "parent":
-                self._nested.append((code, property_.text))
-            case "child":
-                self._nested.append((property_.text, code))
-            case "subsumedBy":
-                self._stated.append((code, property_.text))
-            case "inactive" if property_.text == "true":
-                self._marked.inactive.add(code)
-            case "status" if property_.text in NOT_IN_USE:
-                self._marked.inactive.add(code)
-            case _ if role in _ABSTRACT and property_.text == "true":
-                self._marked.abstract.add(code)
 
     # -- answering
 
@@ -165,10 +117,10 @@ class CodeSystem:
 
     def is_inactive(self, code: str) -> bool:
         """https://hl7.org/fhir/R4/codesystem-concept-properties.html; unless it says so, a code is active."""
-        return code in self._marked.inactive
+        return code in self._inactive
 
     def is_abstract(self, code: str) -> bool:
-        return code in self._marked.abstract
+        return code in self._abstract
 
     @property
     def hierarchy(self) -> Hierarchy:
@@ -197,21 +149,17 @@ class CodeSystem:
     @property
     def structure(self) -> Hierarchy:
         """What the resource puts below what, whatever that means: the properties `parent` and `child`."""
-        return self._placed
-
-    @cached_property
-    def _placed(self) -> Hierarchy:
-        return Hierarchy(self._nested)
+        return self._structure
 
     def _related(self, nested_counts: bool) -> Hierarchy:
-        if not nested_counts and self._nested and not self._stated:
+        if not nested_counts and self._structure and not self._stated:
             raise NotEnumerable(
                 f"the hierarchy of the code system '{self.name}' is '{self.meaning}':"
                 " it does not say which code subsumes which"
             )
         if not self._stated:
-            return self._placed
-        return Hierarchy([*self._stated, *(self._nested if nested_counts else ())])
+            return self._structure
+        return Hierarchy([*self._stated, *(self._structure.edges() if nested_counts else ())])
 
     def has_property(self, name: str) -> bool:
         """Whether the system says anything by that name; filters of its own need more than data."""
@@ -229,27 +177,8 @@ class CodeSystem:
                 return () if concept.definition is None else (concept.definition,)
         role = self._roles.get(name, name)
         if role == "parent":
-            return self.structure.parents(code)
+            return self._structure.parents(code)
         if role == "child":
-            return self.structure.children(code)
+            return self._structure.children(code)
         found = tuple(one.text for one in concept.properties if one.name == name)
         return ("false",) if role == "inactive" and not found else found
-
-
-class _Marks:
-    """Codes that are not in use, and those that only group others."""
-
-    __slots__ = ("abstract", "inactive")
-
-    def __init__(self) -> None:
-        self.inactive: set[str] = set()
-        self.abstract: set[str] = set()
-
-
-def _roles(properties: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Code of a property -> its name among those that R4 gives a meaning, where its URI says so."""
-    return {
-        one["code"]: one["uri"].removeprefix(_PROPERTIES)
-        for one in properties
-        if "code" in one and one.get("uri", "").startswith(_PROPERTIES)
-    }

@@ -56,7 +56,7 @@ class Concept:
 
     @classmethod
     def of(cls, element: Mapping[str, Any]) -> Concept:
-        """From CodeSystem.concept or ValueSet.compose.include.concept."""
+        """From CodeSystem.concept or ValueSet.compose.include.concept, with all its properties."""
         return cls(
             element["code"],
             element.get("display"),
@@ -96,12 +96,7 @@ def _properties(found: Iterable[Resource]) -> Iterable[Property]:
     for one in found:
         key = next((key for key in one if key.startswith("value")), None)
         if key is not None and "code" in one and one[key] is not None:
-            value = one[key]
-            yield Property(
-                sys.intern(one["code"]),
-                sys.intern(key),
-                sys.intern(value) if isinstance(value, str) else value,
-            )
+            yield Property(sys.intern(one["code"]), sys.intern(key), one[key])
 
 
 def _designations(found: Iterable[Resource]) -> Iterable[Designation]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 
 class Hierarchy:
@@ -26,6 +26,10 @@ class Hierarchy:
 
     def children(self, code: str) -> tuple[str, ...]:
         return self._down.get(code, ())
+
+    def edges(self) -> Iterator[tuple[str, str]]:
+        """Pairs of a code and one directly above it."""
+        return ((lower, upper) for lower, uppers in self._up.items() for upper in uppers)
 
     def below(self, code: str) -> frozenset[str]:
         """The code and all that stand below it."""
