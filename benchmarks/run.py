@@ -15,7 +15,7 @@ from time import perf_counter
 import psutil
 from rich.console import Console
 
-from benchmarks import data, database, processes, searches, validation
+from benchmarks import data, database, processes, searches, terms, validation
 from benchmarks.client import fetch, request, send, send_for
 from benchmarks.report import Results, Row, timed
 
@@ -75,6 +75,7 @@ async def run(plan: Plan, console: Console) -> Results:
         await reads(bench)
         await find(bench)
         await judge(bench)
+        await terminology(bench)
         await memory(bench)
         results.facts["database"] = await database.size(dsn)
     return results
@@ -215,6 +216,18 @@ async def judge(bench: Bench) -> None:
         clients = 2 * plan.workers
         measured = await send_for(bench.port, requests, clients, plan.seconds)
         rows.append(timed(f"POST Observation/$validate, {clients} clients", measured))
+
+
+async def terminology(bench: Bench) -> None:
+    """Value sets and codes, one client."""
+    bench.console.print("Terminology")
+    await terms.define(bench.port)
+    for question in terms.QUESTIONS:
+        async with bench.watched("Terminology, one client") as rows:
+            measured = await terms.measure(bench.port, question, bench.plan.searches)
+            row = timed(question.name, measured)
+            row.beyond_hello_ms = measured.percentile(0.5) - bench.results.facts["hello_p50_ms"]
+            rows.append(row)
 
 
 async def memory(bench: Bench) -> None:

@@ -181,10 +181,7 @@ class Settings(BaseSettings):
         False,
         description="Refuse references to resources that do not exist, and deletions that would leave one.",
     )
-    validation: str = Field(
-        "{}",
-        description="What resources must conform to beyond structure, as JSON: see docs/how-to/validate.md.",
-    )
+    validation: str = Field("{}", description="What is demanded beyond structure: docs/how-to/validate.md.")
     full_text: Literal["none", "narrative", "content"] = Field(
         "narrative",
         description="What is searched for words: nothing, narratives (`_text`), or all text (`_content`), "
@@ -204,7 +201,10 @@ class Settings(BaseSettings):
     or_values_max: int = Field(500, ge=1, description="Comma-separated values of one search parameter.")
     chain_depth_max: int = Field(3, ge=0, le=8, description="Hops in a chained parameter or `_has`.")
     terminology_codes_max: int = Field(
-        10_000, ge=1, description="Codes that `:in`, `:not-in`, `:above` and `:below` may stand for."
+        10_000,
+        ge=1,
+        description="Codes that `:in`, `:not-in`, `:above` and `:below` may stand for, and that `$expand` "
+        "shows at once.",
     )
     includes_max: int = Field(10, ge=0, description="`_include` and `_revinclude` parameters in a request.")
     include_iterate_max: int = Field(5, ge=1, le=100, description="Rounds of `_include:iterate` for a page.")

@@ -15,6 +15,7 @@ from fhirserver.fhir.profile.terms import BuiltIn, Terms
 from fhirserver.interactions.conformance import Policy
 from fhirserver.interactions.headers import Prefer
 from fhirserver.interactions.operations.definition import Operation
+from fhirserver.interactions.views import Views
 from fhirserver.params.registry import Registry
 from fhirserver.policy.principal import OPEN, Principal
 from fhirserver.policy.rates import Rates
@@ -47,6 +48,7 @@ class Services:
     terminology: Cache = field(default_factory=Cache)
     terms: Terms = field(default_factory=BuiltIn)
     validation: Policy | None = None
+    views: Views = field(default_factory=Views)
 
     @property
     def tenant(self) -> int:

@@ -63,8 +63,13 @@ class Stored:
         rid = await self._by_url("Questionnaire", url, version)
         return None if rid is None else await self._read("Questionnaire", rid, _questionnaire)
 
+    async def code_system_at(self, id_: str) -> CodeSystem | None:
+        """The code system with an id, where the caller may see one."""
+        rows = await self._rows("CodeSystem", Ids((id_,)), 1)
+        return await self._read("CodeSystem", rows[0]["rid"], _code_system) if rows else None
+
     async def value_set_at(self, id_: str) -> ValueSet | None:
-        """The value set with an id, where the caller may see one."""
+        """As `code_system_at`."""
         rows = await self._rows("ValueSet", Ids((id_,)), 1)
         return await self._read("ValueSet", rows[0]["rid"], _value_set) if rows else None
 
@@ -122,8 +127,7 @@ def _questionnaire(version: Version) -> tuple[Resource, int]:
 
 def _value_set(version: Version) -> tuple[ValueSet, int]:
     found = ValueSet.of(version.resource())
-    listed = sum(len(part.concepts or ()) for part in found.parts)
-    return found, listed + (found.expansion.total if found.expansion else 0) + 1
+    return found, found.listed + 1
 
 
 def _preference(row: Any) -> tuple[int, list[tuple[bool, int, str]], str, int]:

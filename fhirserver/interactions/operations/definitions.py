@@ -7,6 +7,7 @@ from typing import Final
 
 from fhirserver.fhir import json
 from fhirserver.interactions.operations.definition import OFFICIAL, Operation, Parameter
+from fhirserver.interactions.operations.terminology import TERMINOLOGY
 
 VERSIONS: Final = Operation(
     id="CapabilityStatement-versions",
@@ -122,14 +123,11 @@ DOCREF: Final = Operation(
     defined="http://hl7.org/fhir/us/core/OperationDefinition/docref",
 )
 
-OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, DOCREF, VALIDATE)
+OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, DOCREF, VALIDATE, *TERMINOLOGY)
 
 
 @cache
 def definition(id_: str, version: str) -> bytes | None:
-    """The OperationDefinition of this id as JSON; None when it is none of the server's own.
-
-    Those that others defined are read where they are published.
-    """
-    found = next((one for one in OPERATIONS if one.id == id_ and one.defined is None), None)
+    """The OperationDefinition of this id as JSON; None when this server has no such operation."""
+    found = next((one for one in OPERATIONS if one.id == id_), None)
     return None if found is None else json.dumps(found.resource(version))
