@@ -11,7 +11,6 @@ from typing import Any
 
 from fhirserver.db.pool import TenantPool
 from fhirserver.fhir.keys import Keys
-from fhirserver.fhir.profile.terms import BuiltIn, Terms
 from fhirserver.interactions.conformance import Policy
 from fhirserver.interactions.headers import Prefer
 from fhirserver.interactions.operations.definition import Operation
@@ -46,7 +45,6 @@ class Services:
     own_bases_bytes: tuple[bytes, ...]
     rates: Rates
     terminology: Cache = field(default_factory=Cache)
-    terms: Terms = field(default_factory=BuiltIn)
     validation: Policy | None = None
     views: Views = field(default_factory=Views)
 

@@ -18,9 +18,10 @@ from fhirserver.store.version import Version
 
 def is_plain(call: Call) -> bool:
     """Whether it depends on nothing that is stored and nothing on it, and nobody has to look at it."""
+    services = call.services
     if call.if_none_exist is not None or is_definition(call.type) or is_restricted(call):
         return False
-    return not call.services.settings.referential_integrity
+    return not services.settings.referential_integrity and services.validation is None
 
 
 async def create_shared(call: Call) -> Answer:

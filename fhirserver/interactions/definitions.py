@@ -20,6 +20,7 @@ from fhirserver.fhir.structure import Resource
 from fhirserver.interactions import shapes
 from fhirserver.interactions.call import Call, Services
 from fhirserver.interactions.headers import Handling
+from fhirserver.interactions.terms import Lacking, learned
 from fhirserver.params import definition
 from fhirserver.params.registry import SearchParam, r4
 from fhirserver.search.clauses import Incomplete, UnknownParameter
@@ -80,9 +81,11 @@ async def require_current(connection: Connection, services: Services, known: Kno
 
 
 async def renewed(connection: Connection | None, call: Call, error: BaseException) -> None:
-    """Load the definitions where a write failed because they changed."""
+    """Load the definitions where a write failed because they changed, or had not been read."""
     if isinstance(error, Outdated):
         await call.services.definitions.refresh(connection)
+    elif isinstance(error, Lacking) and connection is not None:
+        await learned(connection, call)
 
 
 async def _with_progress(connection: Connection, services: Services, error: Incomplete) -> Incomplete:

@@ -32,6 +32,11 @@ class Views:
     _state: tuple[int, int] | None = None
     _looked: datetime | None = None
 
+    @property
+    def view(self) -> View:
+        """The view as it was last looked for."""
+        return self._view
+
     async def current(
         self, connection: Connection, tenant: int, now: datetime, *, exactly: bool = False
     ) -> View:

@@ -23,7 +23,8 @@ from fhirserver.terminology.verdict import Asked, Membership, Verdict, judge
 
 VERDICTS_MAX: Final = 20_000
 """Verdicts that are remembered, some 10 MB."""
-_LACKING: Final = "the definitions have not been read yet"
+LACKING: Final = "the definitions have not been read yet"
+"""The reason of a verdict that another one will follow, once the view has learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class View:
         known = self._sets.get(value_set_url)
         if known is None or (known.elsewhere and (value_set_url, code) not in self._asked):
             self._lacking[value_set_url, code] = None
-            return Verdict(Membership.UNKNOWN, system, code, reason=_LACKING, unknown=value_set_url)
+            return Verdict(Membership.UNKNOWN, system, code, reason=LACKING, unknown=value_set_url)
         if len(self._verdicts) >= VERDICTS_MAX:
             self._verdicts.clear()
         found = self._verdicts[key] = self._judged(value_set_url, known, asked)

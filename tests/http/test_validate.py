@@ -10,6 +10,7 @@ import pytest_asyncio
 from fhirserver.fhir import xml
 from tests.http.support import Http, created, entry, observation, put, send
 from tests.support.server import serving
+from tests.support.terminology import code_system, concept, value_set
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -206,6 +207,60 @@ class TestDefinitions:
             http, f"/Patient/$validate?profile={outer}", {"resourceType": "Patient", "id": "a"}
         )
         assert errors(found) == ["Patient.name"]
+
+
+CODES = "http://example.org/codes"
+
+
+def coded(code: str, system: str = CODES, **more: Any) -> Resource:
+    coding = {"system": system, "code": code, **more}
+    return claiming({"resourceType": "Basic", "code": {"coding": [coding]}}, f"{NAMED}-coded")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def terms(http: Http) -> str:
+    """The id of a value set to which a profile binds."""
+    await created(http, code_system(concept("a"), concept("b"), url=CODES))
+    made = await created(http, value_set({"system": CODES, "concept": [{"code": "a"}]}, url=f"{CODES}/vs"))
+    binding = {"strength": "required", "valueSet": f"{CODES}/vs"}
+    element = {"id": "Basic.code", "path": "Basic.code", "binding": binding}
+    await created(http, profile(f"{NAMED}-coded", "Basic", element))
+    return made["id"]
+
+
+class TestTerminology:
+    async def test_codes_of_a_stored_value_set(self, http: Http, terms: str) -> None:
+        assert errors(await issues(http, "/Basic/$validate", coded("a"))) == []
+        assert errors(await issues(http, "/Basic/$validate", coded("b"))) == ["Basic.code"]
+        assert errors(await issues(http, "/Basic/$validate", coded("c"))) == [
+            "Basic.code.coding[0].code",
+            "Basic.code",
+        ]
+
+    async def test_displays(self, http: Http, terms: str) -> None:
+        found = await issues(http, "/Basic/$validate", coded("a", display="otherwise"))
+        where = [one["expression"][0] for one in found if one["severity"] == "warning"]
+        assert "Basic.code.coding[0].display" in where
+
+    async def test_a_system_that_is_not_held(self, http: Http, terms: str) -> None:
+        body = claiming(
+            coded("x", "http://example.org/unknown"), "http://hl7.org/fhir/StructureDefinition/Basic"
+        )
+        found = await issues(http, "/Basic/$validate", body)
+        assert errors(found) == []
+        assert any("http://example.org/unknown" in one["diagnostics"] for one in found)
+
+    async def test_a_value_set_that_changes(self, http: Http, terms: str) -> None:
+        other = value_set({"system": CODES, "concept": [{"code": "b"}]}, url=f"{CODES}/vs", id=terms)
+        await put(http, other)
+        assert errors(await issues(http, "/Basic/$validate", coded("b"))) == []
+        assert errors(await issues(http, "/Basic/$validate", coded("a"))) == ["Basic.code"]
+
+    async def test_what_may_be_stored(self, http: Http, database: str, terms: str) -> None:
+        await put(http, value_set({"system": CODES, "concept": [{"code": "b"}]}, url=f"{CODES}/vs", id=terms))
+        async with serving(database, validation='{"Basic": "claimed"}') as client:
+            await created(client, coded("b"))
+            assert (await client.post("/Basic", json=coded("a"))).status_code == 422
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -15,6 +15,7 @@ from fhirserver.errors import FhirError, Gone, Invalid, Issue, NotFound
 from fhirserver.fhir import positions
 from fhirserver.fhir.primitives import fault
 from fhirserver.fhir.profile.examination import ISSUES_MAX
+from fhirserver.fhir.profile.terms import Terms
 from fhirserver.fhir.profile.validate import examine
 from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.body import worked
@@ -23,6 +24,7 @@ from fhirserver.interactions.integrity import verify_unreferenced
 from fhirserver.interactions.operations.inputs import Inputs
 from fhirserver.interactions.searching import allowed, context_of
 from fhirserver.interactions.stored import Stored
+from fhirserver.interactions.terms import judged
 from fhirserver.store import read
 from fhirserver.store.version import Version
 
@@ -60,19 +62,23 @@ async def validate(connection: Connection, call: Call, inputs: Inputs) -> Answer
         await call.services.definitions.is_current(connection, call.services.definitions.known)
         found += _mismatch(call, asked)
         questionnaires = await _questionnaires(connection, call, asked.resource)
-        found += await worked(call, lambda: _examined(call, asked, questionnaires))
+        found += await judged(
+            connection,
+            call,
+            lambda terms: worked(call, lambda: _examined(call, asked, questionnaires, terms)),
+        )
     elif asked.mode != "delete":
         raise Invalid("$validate needs a resource: in the body, or in the parameter 'resource'")
     found = found[:ISSUES_MAX] or [Issue("information", "informational", "no issues were found")]
     return Answer(200, outcome(*sorted(found, key=lambda issue: _ORDER[issue.severity])))
 
 
-def _examined(call: Call, asked: Asked, questionnaires: dict[str, Any]) -> list[Issue]:
+def _examined(call: Call, asked: Asked, questionnaires: dict[str, Any], terms: Terms) -> list[Issue]:
     services = call.services
     found = examine(
         asked.resource,
         services.definitions.known.library,
-        services.terms,
+        terms,
         asked.profiles,
         expected_type=call.type,
         questionnaires=questionnaires,
