@@ -201,10 +201,7 @@ class Settings(BaseSettings):
     or_values_max: int = Field(500, ge=1, description="Comma-separated values of one search parameter.")
     chain_depth_max: int = Field(3, ge=0, le=8, description="Hops in a chained parameter or `_has`.")
     terminology_codes_max: int = Field(
-        10_000,
-        ge=1,
-        description="Codes that `:in`, `:not-in`, `:above` and `:below` may stand for, and that `$expand` "
-        "shows at once.",
+        10_000, ge=1, description="Codes that `:in`, `:below` and the like stand for, or `$expand` shows."
     )
     includes_max: int = Field(10, ge=0, description="`_include` and `_revinclude` parameters in a request.")
     include_iterate_max: int = Field(5, ge=1, le=100, description="Rounds of `_include:iterate` for a page.")
