@@ -265,7 +265,7 @@ def _delete(document: Resource, operation: _Operation, deadline: float) -> None:
 
 
 def _replace(document: Resource, operation: _Operation, deadline: float) -> None:
-    node, place = _one(_found(document, operation, operation.path, deadline), "replacing")
+    _node, place = _one(_found(document, operation, operation.path, deadline), "replacing")
     if place.parent is None:
         raise Misfit("a resource cannot be replaced by a patch")
     holder = holder_at(document, place.parent)

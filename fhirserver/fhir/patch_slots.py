@@ -116,7 +116,7 @@ def holder_at(document: Resource, place: Place) -> dict[str, Any]:
             above["_" + place.key] = companion
         else:
             padded = list(extras or [])
-            padded += [None] * (len(value) - len(padded))
+            padded += [None] * (place.number + 1 - len(padded))
             padded[place.number] = companion
             above["_" + place.key] = padded
     return companion

@@ -75,7 +75,8 @@ async def test_a_resource_is_patched(http: Http) -> None:
          "Patient.gender"),
         (patch(operation("replace", "Patient.id", value={"valueId": "else"})), 400, "Patient.id"),
         ({"resourceType": "Patient"}, 400, "Patient"),
-        ({"resourceType": "Parameters", "parameter": [{"valueString": "x"}]}, 400, "Parameters.parameter[0].name"),
+        ({"resourceType": "Parameters", "parameter": [{"valueString": "x"}]}, 400,
+         "Parameters.parameter[0].name"),
     ],
 )  # fmt: skip
 async def test_what_does_not_fit_changes_nothing(

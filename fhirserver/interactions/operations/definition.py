@@ -14,7 +14,8 @@ from fhirserver.fhir.structure import Resource, is_primitive
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """OperationDefinition.parameter. `type` is a FHIR type, or `Resource`; `max` None is `*`.
+    """OperationDefinition.parameter. `type` is a FHIR type, `Resource`, or `part` for one made of `parts`;
+    `max` None is `*`.
 
     `also` are types that other versions of the definition have, which a body may carry as well.
     """
@@ -25,11 +26,23 @@ class Parameter:
     max: int | None = 1
     documentation: str = ""
     also: tuple[str, ...] = ()
+    parts: tuple[Parameter, ...] = ()
 
     @property
     def fits_url(self) -> bool:
         """Whether a URL can carry it: a primitive, or a Coding as `system|code`."""
         return is_primitive(self.type) or self.type == "Coding"
+
+    def element(self, use: str) -> dict[str, Any]:
+        """OperationDefinition.parameter as JSON."""
+        return {
+            "name": self.name,
+            "use": use,
+            "min": self.min,
+            "max": "*" if self.max is None else str(self.max),
+            **({"documentation": self.documentation} if self.documentation else {}),
+            **({"part": [one.element(use) for one in self.parts]} if self.parts else {"type": self.type}),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +114,7 @@ class Operation:
 
     def _parameters(self) -> list[dict[str, Any]]:
         both = [("in", one) for one in self.inputs] + [("out", one) for one in self.outputs]
-        return [
-            {
-                "name": one.name,
-                "use": use,
-                "min": one.min,
-                "max": "*" if one.max is None else str(one.max),
-                **({"documentation": one.documentation} if one.documentation else {}),
-                "type": one.type,
-            }
-            for use, one in both
-        ]
+        return [one.element(use) for use, one in both]
 
 
 OFFICIAL: Final = "http://hl7.org/fhir/OperationDefinition/"

@@ -14,6 +14,7 @@ from fhirserver.interactions.operations import definitions
 from fhirserver.interactions.operations.definition import Operation
 from fhirserver.interactions.operations.docref import docref
 from fhirserver.interactions.operations.explain import explain
+from fhirserver.interactions.operations.fhirpath import fhirpath
 from fhirserver.interactions.operations.inputs import Inputs, inputs_of
 from fhirserver.interactions.operations.status import status
 from fhirserver.interactions.operations.versions import versions
@@ -25,6 +26,7 @@ HANDLERS: Final[dict[Operation, Handler]] = {
     definitions.DOCREF: docref,
     definitions.VERSIONS: versions,
     definitions.EXPLAIN: explain,
+    definitions.FHIRPATH: fhirpath,
 }
 
 

@@ -92,11 +92,14 @@ ADDED = operation("add", "Patient", name=name("gender"), value={"valueCode": "ot
          {"given": [None, "Bea"], "_given": [{"extension": [{"url": "u", "valueCode": "n"}]}, None]}),
         ((operation("delete", "name.given.where(extension.exists())"),), "name.0", {"given": ["Ann", "Bea"]}),
         ((operation("move", "name[0].given", source=number(1), destination=number(0)),), "name.0",
-         {"given": [None, "Ann", "Bea"], "_given": [{"extension": [{"url": "u", "valueCode": "n"}]}, None, None]}),
+         {"given": [None, "Ann", "Bea"], "_given": [{"extension": [{"url": "u", "valueCode": "n"}]},
+          None, None]}),
         ((operation("insert", "Patient.name.where(family = 'Smith').given", index=number(0),
                     value={"valueString": "Al"}),), "name.1", {"family": "Smith", "given": ["Al"]}),
-        ((operation("replace", "Patient.deceased", value={"valueDateTime": "2020"}),), "deceasedDateTime", "2020"),
-        ((operation("replace", "Patient.deceased", value={"valueDateTime": "2020"}),), "deceasedBoolean", None),
+        ((operation("replace", "Patient.deceased", value={"valueDateTime": "2020"}),),
+         "deceasedDateTime", "2020"),
+        ((operation("replace", "Patient.deceased", value={"valueDateTime": "2020"}),), "deceasedBoolean",
+         None),
         ((operation("replace", "Patient.birthDate", value={"valueDate": "1971"}),), "_birthDate", None),
         ((operation("delete", "Patient.birthDate.extension"),), "_birthDate", None),
         ((operation("delete", "Patient.birthDate.extension"),), "birthDate", "1970-01-01"),
@@ -142,16 +145,21 @@ def test_operations(operations: tuple[dict[str, Any], ...], key: str, expected: 
         (operation("add", "Patient"), errors.Invalid, "'add' needs 'name'"),
         (operation("delete", "Patient.name", index=number(1)), errors.Invalid, "has no 'index'"),
         (operation("insert", "Patient.name", index=name("1"), value={}), errors.Invalid, "valueInteger"),
-        (operation("delete", "Patient.nam"), errors.Invalid, r"no element 'nam'; did you mean name.*character 9"),
+        (operation("delete", "Patient.nam"), errors.Invalid,
+         r"no element 'nam'; did you mean name.*character 9"),
         (operation("delete", "Patient.("), errors.Invalid, "character"),
         (operation("delete", "%x"), errors.Invalid, "not defined"),
-        (operation("delete", "Patient.name"), errors.Unprocessable, "finds 2 elements, not one, when deleting"),
+        (operation("delete", "Patient.name"), errors.Unprocessable,
+         "finds 2 elements, not one, when deleting"),
         (operation("delete", "Patient"), errors.Unprocessable, "cannot be deleted"),
-        (operation("replace", "Patient", value={"valueString": "x"}), errors.Unprocessable, "cannot be replaced"),
-        (operation("replace", "Patient.photo", value={"valueString": "x"}), errors.Unprocessable, "no elements"),
+        (operation("replace", "Patient", value={"valueString": "x"}), errors.Unprocessable,
+         "cannot be replaced"),
+        (operation("replace", "Patient.photo", value={"valueString": "x"}), errors.Unprocessable,
+         "no elements"),
         (operation("replace", "'a'", value={"valueString": "x"}), errors.Unprocessable, "no element of the"),
         (operation("replace", "Patient.active", value={"valueString": "x"}), errors.Invalid, "takes boolean"),
-        (operation("replace", "Patient.name[0]", value={"valueString": "x"}), errors.Invalid, "takes HumanName"),
+        (operation("replace", "Patient.name[0]", value={"valueString": "x"}), errors.Invalid,
+         "takes HumanName"),
         (operation("replace", "Patient.deceased", value={"valueString": "x"}), errors.Invalid,
          "takes boolean or dateTime"),
         (operation("replace", "Patient.active", value={}), errors.Invalid, "the value is empty"),
@@ -181,7 +189,7 @@ def test_refused(bad: dict[str, Any], error: type[errors.FhirError], message: st
     before = copy.deepcopy(PATIENT)
     with pytest.raises(error, match=message) as caught:
         apply(PATIENT, patch(ADDED, bad))
-    assert PATIENT == before
+    assert before == PATIENT
     if error is not errors.TooCostly:
         assert (caught.value.issues[0].expression or "").startswith("Parameters.parameter[1]")
 
@@ -194,13 +202,17 @@ def test_limits() -> None:
 
 
 PATHS = st.sampled_from(
-    ["Patient", "Patient.name", "Patient.name[0]", "Patient.name[0].given", "Patient.name.given[1]", "Patient.active",
+    ["Patient", "Patient.name", "Patient.name[0]", "Patient.name[0].given", "Patient.name.given[1]",
+     "Patient.active",
      "Patient.name[1].family", "Patient.birthDate", "Patient.birthDate.extension", "Patient.deceased",
-     "Patient.managingOrganization", "Patient.contained", "Patient.contained[0].name", "descendants()", "id", "1"]
+     "Patient.managingOrganization", "Patient.contained", "Patient.contained[0].name", "descendants()",
+      "id", "1"]
 )  # fmt: skip
 VALUES = st.sampled_from(
-    [{"valueString": "x"}, {"valueBoolean": True}, {"valueDateTime": "2020"}, {"valueHumanName": {"text": "x"}},
-     {"_valueString": {"extension": [{"url": "u", "valueCode": "x"}]}}, {"part": [{"name": "text", "valueString": "y"}]},
+    [{"valueString": "x"}, {"valueBoolean": True}, {"valueDateTime": "2020"},
+     {"valueHumanName": {"text": "x"}},
+     {"_valueString": {"extension": [{"url": "u", "valueCode": "x"}]}}, {"part": [{"name": "text",
+      "valueString": "y"}]},
      {"resource": {"resourceType": "Group"}}, {"valueInteger": 1}]
 )  # fmt: skip
 SMALL = st.integers(-1, 3).map(number)
@@ -229,7 +241,7 @@ def test_whatever_is_sent_is_applied_or_refused(operations: list[dict[str, Any]]
         aligned(found)
     except errors.FhirError as error:
         assert error.status in (400, 422)
-    assert PATIENT == before
+    assert before == PATIENT
 
 
 def aligned(value: Any) -> None:
