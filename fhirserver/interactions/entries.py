@@ -125,7 +125,7 @@ def patch_document(resource: Any, depth_max: int) -> tuple[str | None, Any]:
         return _FHIR_JSON, resource
     if kind != "Binary":
         raise Invalid(
-            "a PATCH entry carries its patch as Parameters (FHIRPath Patch) or in a Binary (contentType, data)"
+            "a PATCH entry carries Parameters (FHIRPath Patch), or its patch in a Binary (contentType, data)"
         )
     try:
         data = base64.b64decode("".join(str(resource.get("data", "")).split()), validate=True)
