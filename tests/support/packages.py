@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,7 +14,11 @@ from typing import Any
 from fhirserver.fhir import json
 from fhirserver.fhir.profile.definition import read
 from fhirserver.fhir.profile.library import Library
-from fhirserver.fhir.profile.terms import MEMBER, NOT_MEMBER, BuiltIn, Verdict
+from fhirserver.fhir.profile.terms import Verdict
+from fhirserver.interactions.terms import ViewTerms
+from fhirserver.terminology.builtin import WithBuiltIn
+from fhirserver.terminology.view import View
+from tests.unit.terminology.library import Shelf
 
 Resource = dict[str, Any]
 
@@ -31,7 +37,7 @@ class Package:
         return Library(read(one) for one in self.of("StructureDefinition"))
 
     def terms(self) -> Codes:
-        return Codes(self.of("ValueSet"), self.of("CodeSystem"))
+        return Codes([*self.of("ValueSet"), *self.of("CodeSystem")])
 
 
 @cache
@@ -57,55 +63,22 @@ def package(archive: Path) -> Package:
 
 
 class Codes:
-    """Value sets and code systems in memory, worked out as their definitions say; else what is built in."""
+    """What a server knows that holds these value sets and code systems; it learns while it is asked."""
 
-    def __init__(self, value_sets: list[Resource], code_systems: list[Resource]) -> None:
-        self._sets = {one["url"]: one for one in value_sets}
-        self._systems = {
-            one["url"]: dict(_concepts(one.get("concept", ())))
-            for one in code_systems
-            if one.get("content") == "complete"
-        }
-        self._verdicts: dict[tuple[str | None, str | None, str], Verdict] = {}
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self._view = View()
+        self._library = WithBuiltIn(Shelf(resources))
+        self._verdicts: dict[tuple[str | None, str | None, str, str | None], Verdict] = {}
 
     def validate(
         self, value_set: str | None, system: str | None, code: str, display: str | None = None
     ) -> Verdict:
-        key = value_set, system, code
-        found = self._verdicts.get(key)
-        if found is None:
-            found = self._verdicts[key] = self._judged(*key)
-        return found
-
-    def _judged(self, value_set: str | None, system: str | None, code: str) -> Verdict:
-        if value_set is None:
-            codes = self._systems.get(system or "")
-            if codes is None:
-                return BuiltIn().validate(None, system, code)
-            return Verdict("member", codes[code]) if code in codes else NOT_MEMBER
-        found = self._sets.get(value_set.partition("|")[0])
-        if found is None:
-            return BuiltIn().validate(value_set, system, code)
-        parts = [self._part(one, system, code) for one in found.get("compose", {}).get("include", ())]
-        return MEMBER if True in parts else Verdict("unknown") if None in parts else NOT_MEMBER
-
-    def _part(self, part: Resource, system: str | None, code: str) -> bool | None:
-        tests: list[bool | None] = []
-        if "system" in part:
-            tests.append(system in (None, part["system"]))
-            if "concept" in part:
-                tests.append(code in [one["code"] for one in part["concept"]])
-            elif "filter" in part or part["system"] not in self._systems:
-                tests.append(None)
+        key = value_set, system, code, display
+        while (found := self._verdicts.get(key)) is None:
+            terms = ViewTerms(self._view)
+            verdict = terms.validate(*key)
+            if terms.lacked:
+                asyncio.run(self._view.learn(self._library))
             else:
-                tests.append(code in self._systems[part["system"]])
-        for canonical in part.get("valueSet", ()):
-            verdict = self.validate(canonical, system, code).membership
-            tests.append({"member": True, "not-member": False, "unknown": None}[verdict])
-        return False if False in tests else None if None in tests else True
-
-
-def _concepts(concepts: Any) -> Any:
-    for one in concepts:
-        yield one["code"], one.get("display")
-        yield from _concepts(one.get("concept", ()))
+                self._verdicts[key] = verdict
+        return found

@@ -41,7 +41,8 @@ _STRENGTH: Final = {
     "implies": 2,
 }  # fmt: skip
 _NAMES_OF_OPERATORS: Final = frozenset({"as", "contains", "in", "is"})
-"""Operators that the grammar lets stand as identifiers too."""
+"""Operators that the grammar lets stand as identifiers too. After a dot all are taken for one, as
+`Patient.text.div` is in wide use."""
 CALENDAR: Final = frozenset({"year", "month", "week", "day", "hour", "minute", "second", "millisecond"})
 """Units of calendar durations, in the singular: http://hl7.org/fhirpath/N1/#time-valued-quantities"""
 _DIGITS_MAX: Final = 64
@@ -195,7 +196,8 @@ class _Parser:
             if source is not None:
                 raise FHIRPathError(f"'${token.text}' cannot follow a '.'", token.position)
             return Special(token.text, at=token.position)
-        if token.kind == "name" and token.text in _STRENGTH and token.text not in _NAMES_OF_OPERATORS:
+        is_operator = token.kind == "name" and token.text in _STRENGTH
+        if is_operator and source is None and token.text not in _NAMES_OF_OPERATORS:
             raise FHIRPathError(f"unexpected '{token.text}'", token.position)
         if token.kind not in ("name", "delimited"):
             self._at -= 1

@@ -22,6 +22,8 @@ VERSIONS: Final = Operation(
     defined=f"{OFFICIAL}CapabilityStatement-versions",
 )
 
+_RESULT: Final = Parameter("[type]", "Element", 0, None, "A value, named by its type.")
+
 EXPLAIN: Final = Operation(
     id="explain",
     code="explain",
@@ -123,7 +125,65 @@ DOCREF: Final = Operation(
     defined="http://hl7.org/fhir/us/core/OperationDefinition/docref",
 )
 
-OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, DOCREF, VALIDATE, *TERMINOLOGY)
+FHIRPATH: Final = Operation(
+    id="fhirpath",
+    code="fhirpath",
+    title="Try a FHIRPath expression",
+    description="What an expression gives for a resource: the one in the request, or the instance as it is"
+    " stored. resolve() finds what the caller may see on this server. Parameters and answer are those of the"
+    " FHIRPath Lab.",
+    inputs=(
+        Parameter("expression", "string", 1, 1, "The expression."),
+        Parameter("context", "string", 0, 1, "An expression: the other one runs for each of its results."),
+        Parameter("resource", "Resource", 0, 1, "The resource; not for an instance."),
+        Parameter(
+            "variables",
+            "part",
+            0,
+            None,
+            "Variables, a part for each: its name without %, and its value.",
+            parts=(Parameter("[name]", "Element", 0, None, "The value of the variable of this name."),),
+        ),
+        Parameter("validate", "boolean", 0, 1, "Is taken for true: an expression that does not fit fails."),
+        Parameter("terminologyserver", "string", 0, 1, "Is not asked: this server is."),
+        Parameter(
+            "debug_trace", "boolean", 0, 1, "Is not offered: what trace() tells is always in the result."
+        ),
+    ),
+    outputs=(
+        Parameter(
+            "parameters",
+            "part",
+            1,
+            1,
+            "What was evaluated, by what.",
+            parts=(
+                Parameter("evaluator", "string", 1, 1, "Name, version, and version of FHIR."),
+                Parameter("expression", "string", 1, 1),
+                Parameter("context", "string", 0, 1),
+                Parameter("resource", "Resource", 0, 1),
+                Parameter("expectedReturnType", "string", 0, 1, "The types of the results, where known."),
+            ),
+        ),
+        Parameter(
+            "result",
+            "part",
+            0,
+            None,
+            "The results for one context, whose place is its value; a part for each, named by its type, and"
+            " one named trace for each call of trace().",
+            parts=(
+                _RESULT,
+                Parameter("trace", "part", 0, None, "What trace() told.", parts=(_RESULT,)),
+            ),
+        ),
+    ),
+    system=True,
+    type=True,
+    instance=True,
+)
+
+OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, DOCREF, FHIRPATH, VALIDATE, *TERMINOLOGY)
 
 
 @cache

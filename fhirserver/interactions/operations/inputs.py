@@ -147,6 +147,8 @@ def _of_part(call: Call, operation: Operation, part: dict[str, Any], where: str)
         if resource is None or known.type not in ("Resource", resource["resourceType"]):
             raise Invalid(f"'{known.name}' is a {known.type} in 'resource'", where)
         return resource
+    if known.type == "part":
+        return part
     key = next((key for key in part if key.startswith("value")), None)
     if key is None:
         raise Invalid(f"'{known.name}' has no value[x]; it is a {known.type}", where)

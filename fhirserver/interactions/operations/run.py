@@ -15,6 +15,7 @@ from fhirserver.interactions.operations.definition import Operation
 from fhirserver.interactions.operations.docref import docref
 from fhirserver.interactions.operations.expand import expand
 from fhirserver.interactions.operations.explain import explain
+from fhirserver.interactions.operations.fhirpath import fhirpath
 from fhirserver.interactions.operations.inputs import Inputs, inputs_of
 from fhirserver.interactions.operations.lookup import lookup
 from fhirserver.interactions.operations.status import status
@@ -39,6 +40,7 @@ HANDLERS: Final[dict[Operation, Handler]] = {
     terminology.LOOKUP: lookup,
     terminology.VALIDATE_IN_SYSTEM: validate_code_in_system,
     terminology.SUBSUMES: subsumes,
+    definitions.FHIRPATH: fhirpath,
 }
 
 
