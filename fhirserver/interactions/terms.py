@@ -47,7 +47,10 @@ class ViewTerms:
     def validate(
         self, value_set: str | None, system: str | None, code: str, display: str | None = None
     ) -> Verdict:
-        found = self.view.validate(value_set or f"{system}{_EVERYTHING}", system, code, display)
+        if value_set is None:
+            found = self.view.validate(f"{system}{_EVERYTHING}", system, code, display, abstract=True)
+        else:
+            found = self.view.validate(value_set, system, code, display)
         match found.membership:
             case terminology.Membership.MEMBER:
                 return Verdict("member", found.display) if found.display_right is False else MEMBER

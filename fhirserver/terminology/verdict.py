@@ -69,9 +69,18 @@ def judge(value_set: ValueSet, held: Holdings, asked: Asked) -> Verdict:
     """
     if asked.system is not None:
         return _Judge(held, asked, asked.system).verdict(value_set)
-    return _any_of(
-        [_Judge(held, asked, one).verdict(value_set) for one in _systems(value_set, held)], value_set, asked
-    )
+    found = [_Judge(held, asked, one).verdict(value_set) for one in _systems(value_set, held)]
+    return _any_of(found, value_set, asked) if found else _of_no_system(value_set, held, asked)
+
+
+def _of_no_system(value_set: ValueSet, held: Holdings, asked: Asked) -> Verdict:
+    """A value set that names no system of its own is all that the others are, which may not be held."""
+    names = [name for part in held.parts(value_set) for name in part.value_sets]
+    lacking = next((name for name in names if held.value_sets.get(name) is None), None)
+    if lacking is None:
+        return _any_of([], value_set, asked)
+    reason = f"whether '{asked.code}' is in '{value_set.name}' is unknown: '{lacking}' is not held"
+    return Verdict(Membership.UNKNOWN, None, asked.code, reason=reason, unknown=lacking)
 
 
 def judge_system(system: System, asked: Asked) -> Verdict:

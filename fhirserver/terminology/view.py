@@ -48,14 +48,21 @@ class View:
     _verdicts: dict[tuple[str, Asked], Verdict] = field(default_factory=dict)
 
     def validate(
-        self, value_set_url: str, system: str | None, code: str, display: str | None = None
+        self,
+        value_set_url: str,
+        system: str | None,
+        code: str,
+        display: str | None = None,
+        *,
+        abstract: bool = False,
     ) -> Verdict:
         """Of a code in a value set by its canonical `url` or `url|version`; `system` None is that of the
-        only system which has the code there, as for elements of type `code`.
+        only system which has the code there, as for elements of type `code`. With `abstract` codes count that
+        only group others.
 
         UNKNOWN, with the reason, for a value set that is not held or makes no sense; raises nothing.
         """
-        asked = Asked(system, code, display)
+        asked = Asked(system, code, display, abstract=abstract)
         key = value_set_url, asked
         found = self._verdicts.get(key)
         if found is not None:

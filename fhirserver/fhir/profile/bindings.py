@@ -15,6 +15,9 @@ from fhirserver.fhir.profile.terms import Verdict
 CODED: Final = frozenset({"Coding", "CodeableConcept"})
 """Types whose codes say which system they are of; they are checked without a binding too."""
 
+_MEDIA_TYPES: Final = "http://hl7.org/fhir/ValueSet/mimetypes"
+_FORMATS: Final = ("xml", "json", "ttl")
+"""Short for media types: https://hl7.org/fhir/R4/http.html#mime-type, capabilitystatement-definitions.html"""
 _SEVERITY: Final = {"required": "error", "extensible": "warning", "preferred": "information"}
 
 
@@ -33,6 +36,8 @@ def check(plan: ValuePlan, value: Any, path: str, place: Place) -> None:
             _check_system(one, place)
     binding = plan.binding
     if binding is None or binding.value_set is None or binding.strength == "example":
+        return
+    if value in _FORMATS and binding.value_set.partition("|")[0] == _MEDIA_TYPES:
         return
     if not codes:
         _say_no_code(plan, value, path, place)
