@@ -15,7 +15,7 @@ from time import perf_counter
 import psutil
 from rich.console import Console
 
-from benchmarks import data, database, processes, searches, tokens
+from benchmarks import data, database, processes, searches, terms, tokens, validation
 from benchmarks.client import fetch, request, send, send_for
 from benchmarks.report import Results, Row, timed
 
@@ -75,6 +75,8 @@ async def run(plan: Plan, console: Console) -> Results:
         await reads(bench)
         await find(bench)
         await tokens.run(results, console, process, port, dsn, plan.seconds, plan.seed)
+        await judge(bench)
+        await terminology(bench)
         await memory(bench)
         results.facts["database"] = await database.size(dsn)
     return results
@@ -200,6 +202,33 @@ async def find(bench: Bench) -> None:
         paths = [search.path(sample) for sample in chosen]
         within = await database.statements(bench.dsn, paths[:20] + paths)
         row.database_ms = median(within[20:])
+
+
+async def judge(bench: Bench) -> None:
+    """$validate of Observations by the profiles of US Core, which are stored first."""
+    if not validation.ARCHIVE.exists():
+        return
+    plan, section = bench.plan, "Validation (US Core 7.0.0)"
+    bench.console.print("Validation")
+    await send(bench.port, validation.definitions(), 1)
+    requests = validation.observations()
+    await send_for(bench.port, requests, plan.workers, plan.seconds / 4)
+    async with bench.watched(section) as rows:
+        clients = 2 * plan.workers
+        measured = await send_for(bench.port, requests, clients, plan.seconds)
+        rows.append(timed(f"POST Observation/$validate, {clients} clients", measured))
+
+
+async def terminology(bench: Bench) -> None:
+    """Value sets and codes, one client."""
+    bench.console.print("Terminology")
+    await terms.define(bench.port)
+    for question in terms.QUESTIONS:
+        async with bench.watched("Terminology, one client") as rows:
+            measured = await terms.measure(bench.port, question, bench.plan.searches)
+            row = timed(question.name, measured)
+            row.beyond_hello_ms = measured.percentile(0.5) - bench.results.facts["hello_p50_ms"]
+            rows.append(row)
 
 
 async def memory(bench: Bench) -> None:

@@ -53,6 +53,7 @@ def write(tables: list[Table]) -> int:
     for table in tables:
         path = ROOT / table.path
         if _committed(table) != table.text:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(table.text, encoding="utf-8")
             print(f"wrote    {table.path}")
     return 0

@@ -30,6 +30,7 @@ from fhirserver.http.pipeline import Pipeline, error_response
 from fhirserver.http.remembered import Remembered
 from fhirserver.http.tenants import TENANTS, Tenants, within
 from fhirserver.interactions.call import Services
+from fhirserver.interactions.conformance import policy_of
 from fhirserver.issuers.trust import Trust
 from fhirserver.jobs import janitor, rebuild
 from fhirserver.oauth import elsewhere
@@ -261,6 +262,7 @@ async def services_of(common: Common, settings: Settings) -> Services:
         own_bases=own_bases,
         own_bases_bytes=tuple(base.encode() for base in own_bases),
         rates=common.rates,
+        validation=policy_of(settings.validation),
     )
 
 

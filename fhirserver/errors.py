@@ -15,13 +15,16 @@ from typing import ClassVar
 class Issue:
     """One OperationOutcome.issue: https://hl7.org/fhir/R4/operationoutcome.html.
 
-    `expression` is the FHIRPath of the element at fault, or None when no element is.
+    `expression` is the FHIRPath of the element at fault, or None when no element is. `line` and `column`,
+    from 1, are where that stands in what was sent, where it is known.
     """
 
     severity: str
     code: str
     diagnostics: str
     expression: str | None = None
+    line: int | None = None
+    column: int | None = None
 
 
 class FhirError(Exception):

@@ -144,9 +144,7 @@ class Settings(BaseSettings):
         "by http, too. Without, only public addresses are asked, by https.",
     )
     site_name: str = Field("Health record", description="What the sign-in pages call this server.")
-    session_idle_s: int = Field(
-        3_600, ge=60, description="A person who did nothing on the sign-in pages for so long signs in again."
-    )
+    session_idle_s: int = Field(3_600, ge=60, description="Who did nothing for so long signs in again.")
     session_max_s: int = Field(
         43_200, ge=60, description="A person signs in again after so long at the latest."
     )
@@ -178,8 +176,7 @@ class Settings(BaseSettings):
 
     # -- how FHIR is spoken
     time_zone: str = Field(
-        "UTC",
-        description="Zone (IANA name) of dates and times that carry none, in resources and in searches.",
+        "UTC", description="Zone (IANA name) of dates and times that carry none, in resources and searches."
     )
     update_create: bool = Field(True, description="PUT to an unknown id creates the resource under that id.")
     no_op_update: bool = Field(
@@ -193,6 +190,7 @@ class Settings(BaseSettings):
         False,
         description="Refuse references to resources that do not exist, and deletions that would leave one.",
     )
+    validation: str = Field("{}", description="What is demanded beyond structure: docs/how-to/validate.md.")
     full_text: Literal["none", "narrative", "content"] = Field(
         "narrative",
         description="What is searched for words: nothing, narratives (`_text`), or all text (`_content`), "
@@ -212,7 +210,7 @@ class Settings(BaseSettings):
     or_values_max: int = Field(500, ge=1, description="Comma-separated values of one search parameter.")
     chain_depth_max: int = Field(3, ge=0, le=8, description="Hops in a chained parameter or `_has`.")
     terminology_codes_max: int = Field(
-        10_000, ge=1, description="Codes that `:in`, `:not-in`, `:above` and `:below` may stand for."
+        10_000, ge=1, description="Codes that `:in`, `:below` and the like stand for, or `$expand` shows."
     )
     includes_max: int = Field(10, ge=0, description="`_include` and `_revinclude` parameters in a request.")
     include_iterate_max: int = Field(5, ge=1, le=100, description="Rounds of `_include:iterate` for a page.")

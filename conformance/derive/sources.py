@@ -119,6 +119,8 @@ class Sources:
 
 
 WANTED = (
+    "extension-definitions.json",
+    "profiles-others.json",
     "profiles-resources.json",
     "search-parameters.json",
     "valuesets.json",

@@ -13,12 +13,16 @@ from .corrections import corrected, defects
 from .invariants import invariants
 from .operations import operations
 from .search_parameters import pairs, search_parameters
+from .snapshots import Snapshots
 from .sources import Sources
 from .structures import structures
+from .terminology import code_systems, concepts
+from .terminology import value_sets as composed
 from .valuesets import required, value_sets
 
 ROOT = Path(__file__).resolve().parents[2]
 CORRECTIONS = ROOT / "search_params" / "corrections.json"
+PROFILES = ("profiles-others.json", "extension-definitions.json")
 TERMINOLOGY = ("valuesets.json", "v3-codesystems.json", "v2-tables.json")
 DEFECTS_SHOWN_MAX = 20
 
@@ -70,8 +74,13 @@ def derive(sources: Sources, progress: Callable[[Table], None]) -> list[Table]:
     parameters = search_parameters(sources.bundle("search-parameters.json"))
     done(Table("search_params/r4.json", parameters, _check_parameters(parameters, types)))
 
-    sets = value_sets(required(types), [r for name in TERMINOLOGY for r in sources.bundle(name)])
+    codes = [r for name in TERMINOLOGY for r in sources.bundle(name)]
+    sets = value_sets(required(types), codes)
     done(Table("conformance/valuesets.json", sets, _check_value_sets(sets)))
+    systems = code_systems(codes)
+    done(Table("conformance/terminology/codesystems.json", systems, _check_code_systems(systems)))
+    made = composed(codes)
+    done(Table("conformance/terminology/valuesets.json", made, _check_composed(made)))
 
     resources = sources.bundle("profiles-resources.json")
     members = compartments(resources)
@@ -79,6 +88,12 @@ def derive(sources: Sources, progress: Callable[[Table], None]) -> list[Table]:
     done(Table("conformance/compartments.json", members, summary, depth=2))
     calls = operations(resources)
     done(Table("conformance/operations.json", calls, f"{len(calls)} operations"))
+
+    snapshots = Snapshots()
+    for found_in in (definitions, *(sources.bundle(name) for name in PROFILES)):
+        snapshots.add(found_in)
+    shapes = snapshots.table()
+    done(Table("conformance/snapshots.json", shapes, _check_snapshots(shapes), depth=2))
     return found
 
 
@@ -119,6 +134,26 @@ def _check_value_sets(sets: dict[str, Any]) -> str:
     if unlisted != NOT_ENUMERABLE:
         raise TableError(f"not enumerable: {sorted(unlisted)}, expected {sorted(NOT_ENUMERABLE)}")
     return f"{len(sets)} value sets, {len(unlisted)} of them not enumerable"
+
+
+def _check_snapshots(found: dict[str, Any]) -> str:
+    """All types, the 44 profiles and the 393 extensions that R4 itself defines."""
+    definitions = found["definitions"]
+    _expect("definitions with a snapshot", len(definitions), 211 + 44 + 393)
+    return f"{len(definitions)} definitions, {len(found['constraints'])} constraints"
+
+
+def _check_code_systems(systems: dict[str, Any]) -> str:
+    """https://hl7.org/fhir/R4/terminologies-systems.html: HL7's own, those of version 2 and version 3 too."""
+    _expect("code systems", len(systems), 1063)
+    total = sum(len(list(concepts(row["concept"]))) for row in systems.values())
+    return f"{len(systems)} code systems, {total} concepts"
+
+
+def _check_composed(sets: dict[str, Any]) -> str:
+    """https://hl7.org/fhir/R4/terminologies-valuesets.html"""
+    _expect("value sets", len(sets), 1317)
+    return f"{len(sets)} value sets"
 
 
 def _check_compartments(found: dict[str, Any], parameters: list[dict[str, Any]]) -> str:

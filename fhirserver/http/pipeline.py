@@ -19,7 +19,7 @@ from fhirserver.http.request import Headers, call_of, path_of, query_of
 from fhirserver.http.wanted import verify, wanted_of
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.failures import translated
-from fhirserver.interactions.patch import JSON_PATCH
+from fhirserver.interactions.patch import PATCHES
 from fhirserver.interactions.run import run_alone
 from fhirserver.interactions.table import offers, resolve
 from fhirserver.policy.principal import OPEN
@@ -82,7 +82,7 @@ def _options(path: str) -> Response:
     methods = offers(path)
     headers = {"Allow": ", ".join(methods)}
     if "PATCH" in methods:
-        headers["Accept-Patch"] = JSON_PATCH
+        headers["Accept-Patch"] = ", ".join(PATCHES)
     return Response(204, None, headers.items())
 
 

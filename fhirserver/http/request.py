@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope
 from fhirserver.errors import UriTooLong
 from fhirserver.http import content, negotiate
 from fhirserver.http.base import PATH, public_base
-from fhirserver.interactions.call import Call, Params, Services
+from fhirserver.interactions.call import Call, Params, Services, Source
 from fhirserver.interactions.query import decoded
 from fhirserver.interactions.table import Target
 from fhirserver.policy.principal import Principal
@@ -80,7 +80,7 @@ async def call_of(
     interaction = target.interaction
     state = scope.setdefault("state", {})
     state["fhir_type"], state["fhir_interaction"] = target.type or "", interaction.name
-    resource, patch_type, large = None, None, False
+    resource, patch_type, large, source = None, None, False, None
     if scope["method"] in _BODY_METHODS:
         settings = services.settings
         content_type = headers.get(b"content-type")
@@ -88,6 +88,8 @@ async def call_of(
         large = len(body) > content.THREAD_BYTES
         if interaction.operation is not None:
             query, resource = await content.inputs(content_type, body, query, settings)
+            if interaction.operation.raw and resource is not None:
+                source = Source(body, negotiate.request_format(content_type) is negotiate.Format.XML)
         elif interaction.name == "search":
             query += content.search_form(content_type, body, settings.params_max)
         elif interaction.method == "PATCH":
@@ -116,4 +118,5 @@ async def call_of(
         principal=principal,
         path=path_of(scope),
         operation=interaction.operation,
+        source=source,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
@@ -13,6 +14,8 @@ from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Return
 from fhirserver.store.version import Version
 
+_PLACE = "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-"
+"""With `line` and `col`: where an issue stands, in the words of HL7's own validator."""
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -41,6 +44,10 @@ def issue_element(issue: Issue) -> dict[str, object]:
     }
     if issue.expression:
         element["expression"] = [_text(issue.expression)]
+    if issue.line is not None:
+        places = [("line", issue.line), ("col", issue.column)]
+        extensions = [{"url": _PLACE + name, "valueInteger": at} for name, at in places if at is not None]
+        return {"extension": extensions, **element}
     return element
 
 
@@ -52,8 +59,9 @@ def _text(echoing: str) -> str:
     return _FORBIDDEN.sub("\ufffd", echoing)
 
 
-def written(call: Call, version: Version, status: int, done: str) -> Answer:
-    """After a write: 201 with Location or 200, and by Prefer nothing, the resource or an outcome."""
+def written(call: Call, version: Version, status: int, done: str, warnings: Sequence[Issue] = ()) -> Answer:
+    """After a write: 201 with Location or 200, and by Prefer nothing, the resource or an outcome, which also
+    has the warnings."""
     headers = version_headers(version)
     location = f"{call.base}/{version.versioned_path}"
     headers["Location" if status == 201 else "Content-Location"] = location
@@ -61,7 +69,8 @@ def written(call: Call, version: Version, status: int, done: str) -> Answer:
         case Return.MINIMAL:
             body = None
         case Return.OPERATION_OUTCOME:
-            body = outcome(Issue("information", "informational", f"{version.versioned_path} {done}"))
+            said = Issue("information", "informational", f"{version.versioned_path} {done}")
+            body = outcome(said, *warnings)
         case _:
             body = version.json()
     return Answer(status, body, headers, version)

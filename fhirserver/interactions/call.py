@@ -11,8 +11,10 @@ from typing import Any
 
 from fhirserver.db.pool import TenantPool
 from fhirserver.fhir.keys import Keys
+from fhirserver.interactions.conformance import Policy
 from fhirserver.interactions.headers import Prefer
 from fhirserver.interactions.operations.definition import Operation
+from fhirserver.interactions.views import Views
 from fhirserver.params.registry import Registry
 from fhirserver.policy.principal import OPEN, Principal
 from fhirserver.policy.rates import Rates
@@ -43,6 +45,8 @@ class Services:
     own_bases_bytes: tuple[bytes, ...]
     rates: Rates
     terminology: Cache = field(default_factory=Cache)
+    validation: Policy | None = None
+    views: Views = field(default_factory=Views)
 
     @property
     def tenant(self) -> int:
@@ -54,6 +58,14 @@ class Services:
         return self.definitions.known.registry
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text that a resource was sent as."""
+
+    text: bytes
+    is_xml: bool
+
+
 @dataclass(slots=True)
 class Call:
     """One interaction to run.
@@ -61,7 +73,8 @@ class Call:
     `base` is the public FHIR base without a slash at its end, `now` the instant of the request in
     UTC. `resource` is the decoded body (for patch the patch document, with its media type in
     `patch_type`); `query` are the parameters of the URL and of a form body.
-    `operation` is set when the interaction is `operation`; `resource` is what its body holds then.
+    `operation` is set when the interaction is `operation`; `resource` is what its body holds then, and
+    `source` the body itself where the operation reads that.
     `principal` asks, under `restriction`, which `run` sets. `large` says that work on the resource is long
     enough to be done in a thread.
     """
@@ -87,6 +100,7 @@ class Call:
     restriction: Restriction = EVERYTHING
     path: str = ""
     operation: Operation | None = None
+    source: Source | None = None
 
     @property
     def resource_type(self) -> str:

@@ -18,9 +18,10 @@ from fhirserver.store.version import Version
 
 def is_plain(call: Call) -> bool:
     """Whether it depends on nothing that is stored and nothing on it, and nobody has to look at it."""
+    services = call.services
     if call.if_none_exist is not None or is_definition(call.type) or is_restricted(call):
         return False
-    return not call.services.settings.referential_integrity
+    return not services.settings.referential_integrity and services.validation is None
 
 
 async def create_shared(call: Call) -> Answer:
@@ -31,7 +32,7 @@ async def create_shared(call: Call) -> Answer:
     async def once() -> Answer:
         made = await worked(call, lambda: draft(call.services, resource, id_, "POST"))
         require_resolved(call, made)
-        return written(call, await call.services.creates.insert(made), 201, "created")
+        return written(call, await call.services.creates.insert(made), 201, "created", made.warnings)
 
     return await retrying(once, lambda error: renewed(None, call, error))
 
@@ -45,7 +46,8 @@ async def create(connection: Connection, call: Call) -> Answer:
         made = await worked(call, lambda: draft(call.services, resource, id_, "POST"))
         require_resolved(call, made)
         if is_plain(call):
-            return written(call, await store.insert(connection, call.services.tenant, made), 201, "created")
+            version = await store.insert(connection, call.services.tenant, made)
+            return written(call, version, 201, "created", made.warnings)
         async with connection.transaction():
             if call.if_none_exist is not None:
                 searched = criteria(call, call.resource_type, call.if_none_exist)
@@ -57,7 +59,7 @@ async def create(connection: Connection, call: Call) -> Answer:
             version = await store.insert(connection, call.services.tenant, made)
             await require_permitted(connection, call, [(made.type, made.id)], "c")
             await define(connection, call, [made])
-        return written(call, version, 201, "created")
+        return written(call, version, 201, "created", made.warnings)
 
     return await retrying(once, lambda error: renewed(connection, call, error))
 

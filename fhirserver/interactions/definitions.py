@@ -1,6 +1,8 @@
-"""SearchParameter resources that take effect, and interactions that go by the definitions in force.
+"""SearchParameter and StructureDefinition resources that take effect, and interactions that go by what is in
+force.
 
-https://hl7.org/fhir/R4/searchparameter.html, docs/adr/0009-search-parameters-at-run-time.md
+https://hl7.org/fhir/R4/searchparameter.html, https://hl7.org/fhir/R4/structuredefinition.html,
+docs/adr/0009-search-parameters-at-run-time.md
 """
 
 from __future__ import annotations
@@ -13,9 +15,12 @@ from fhirserver.db.pool import Connection, unavailable
 from fhirserver.db.retry import Outdated
 from fhirserver.errors import Issue, Unprocessable
 from fhirserver.fhir import json
+from fhirserver.fhir.profile import definition as profiles
 from fhirserver.fhir.structure import Resource
+from fhirserver.interactions import shapes
 from fhirserver.interactions.call import Call, Services
 from fhirserver.interactions.headers import Handling
+from fhirserver.interactions.terms import Lacking, learned
 from fhirserver.params import definition
 from fhirserver.params.registry import SearchParam, r4
 from fhirserver.search.clauses import Incomplete, UnknownParameter
@@ -76,9 +81,11 @@ async def require_current(connection: Connection, services: Services, known: Kno
 
 
 async def renewed(connection: Connection | None, call: Call, error: BaseException) -> None:
-    """Load the definitions where a write failed because they changed."""
+    """Load the definitions where a write failed because they changed, or had not been read."""
     if isinstance(error, Outdated):
         await call.services.definitions.refresh(connection)
+    elif isinstance(error, Lacking) and connection is not None:
+        await learned(connection, call)
 
 
 async def _with_progress(connection: Connection, services: Services, error: Incomplete) -> Incomplete:
@@ -90,14 +97,16 @@ async def _with_progress(connection: Connection, services: Services, error: Inco
 
 
 def is_definition(resource_type: str | None) -> bool:
-    """Whether resources of the type change what can be searched; they are written in a transaction."""
-    return resource_type == definition.TYPE
+    """Whether resources of the type change what can be searched, or what others are judged by; they are
+    written in a transaction."""
+    return resource_type in (definition.TYPE, profiles.TYPE)
 
 
 async def define(connection: Connection, call: Call, drafts: Sequence[Draft]) -> None:
-    """Let the SearchParameters that were just written take effect with the transaction.
+    """Let the definitions that were just written take effect with the transaction.
 
-    Raises Unprocessable, naming the element, for an active one that cannot be searched by.
+    Raises Unprocessable, naming the element, for an active SearchParameter that cannot be searched by, and
+    for a StructureDefinition that contradicts what it constrains.
     """
     issues = [issue for found in await faults(connection, call, drafts) for issue in found]
     if issues:
@@ -106,16 +115,26 @@ async def define(connection: Connection, call: Call, drafts: Sequence[Draft]) ->
 
 async def faults(connection: Connection, call: Call, drafts: Sequence[Draft]) -> list[tuple[Issue, ...]]:
     """The same for several at once: for each draft what is wrong with it."""
-    written = {draft.id: draft.stored(call.now).resource() for draft in drafts if is_definition(draft.type)}
-    found = await _change(connection, call.services, written) if written else {}
-    return [found.get(draft.id, ()) if is_definition(draft.type) else () for draft in drafts]
+    written: dict[str, dict[str, Resource]] = {}
+    for draft in drafts:
+        if is_definition(draft.type):
+            written.setdefault(draft.type, {})[draft.id] = draft.stored(call.now).resource()
+    found: dict[tuple[str, str], tuple[Issue, ...]] = {}
+    for type_, resources in written.items():
+        change = _change if type_ == definition.TYPE else shapes.change
+        wrong = await change(connection, call.services, resources)
+        found |= {(type_, id_): issues for id_, issues in wrong.items()}
+    return [found.get((draft.type, draft.id), ()) for draft in drafts]
 
 
 async def undefine(connection: Connection, call: Call, deleted: Iterable[tuple[str, str]]) -> None:
-    """Let the SearchParameters that were just deleted cease to be searched by."""
-    gone: dict[str, Resource | None] = {id_: None for type_, id_ in deleted if is_definition(type_)}
-    if gone:
-        await _change(connection, call.services, gone)
+    """Let the definitions that were just deleted cease to be searched and judged by."""
+    gone = [one for one in deleted if is_definition(one[0])]
+    params: dict[str, Resource | None] = {id_: None for type_, id_ in gone if type_ == definition.TYPE}
+    if params:
+        await _change(connection, call.services, params)
+    if len(params) < len(gone):
+        await shapes.change(connection, call.services, {})
 
 
 @dataclass(slots=True)

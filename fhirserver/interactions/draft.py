@@ -16,6 +16,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.links import localize
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Services
+from fhirserver.interactions.terms import conform
 from fhirserver.store.contained import inners
 from fhirserver.store.version import Draft, Version
 
@@ -50,8 +51,8 @@ def draft(
 ) -> Draft:
     """`resource` as the version of `id_` that follows `after`, or as its first.
 
-    The resource has been validated and belongs to the caller. Its meta keeps tags, profiles, security
-    labels and source as they came (docs/adr/0004-meta-and-identical-updates.md).
+    The structure of the resource has been validated, and it belongs to the caller. Its meta keeps tags,
+    profiles, security labels and source as they came (docs/adr/0004-meta-and-identical-updates.md).
     """
     return _draft(services, resource, _localized(services, resource), id_, method, after)
 
@@ -77,6 +78,7 @@ def _draft(
     meta = {name: value for name, value in resource.get("meta", {}).items() if name not in _SERVER_META}
     text = content.decode()
     known = services.definitions.known
+    warnings = conform(services, resource, known.library)
     # As it will be read back, so that entries that are made anew are the same.
     indexed = {**resource, "id": id_, "meta": meta}
     return Draft(
@@ -91,6 +93,7 @@ def _draft(
         entries=known.index(resource_type, id_, indexed),
         after=after.updated if after else None,
         known=known.version,
+        warnings=warnings,
         contained=inners(services.keys, known.index, resource_type, id_, resource)
         if "contained" in resource
         else (),

@@ -14,8 +14,9 @@ from typing import Any
 import orjson
 
 from fhirserver.errors import FhirError, Invalid, Issue, TooLarge
-from fhirserver.fhir import json
+from fhirserver.fhir import json, xml
 from fhirserver.fhir.structure import Resource
+from fhirserver.fhir.validate import validate
 from fhirserver.interactions import shape
 from fhirserver.interactions.bundle import Entry
 from fhirserver.interactions.call import Answer, Call, Params
@@ -27,6 +28,8 @@ from fhirserver.store.version import instant
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _BODILESS = frozenset({"search", "operation"})
+_FHIR_JSON = "application/fhir+json"
+_FHIR_XML = "application/fhir+xml"
 _STATUS = {int(status): f"{int(status)} {status.phrase}" for status in HTTPStatus}
 
 
@@ -115,14 +118,25 @@ def split_url(url: str, own_bases: tuple[str, ...], settings: Settings) -> tuple
 
 
 def patch_document(resource: Any, depth_max: int) -> tuple[str | None, Any]:
-    """Media type and document of a patch, which an entry carries in a Binary."""
-    if not isinstance(resource, dict) or resource.get("resourceType") != "Binary":
-        raise Invalid("a PATCH entry carries its JSON Patch in a Binary (contentType, data)")
+    """Media type and document of a patch: a Parameters resource, or any patch in a Binary."""
+    kind = resource.get("resourceType") if isinstance(resource, dict) else None
+    if kind == "Parameters":
+        validate(resource, "Parameters")
+        return _FHIR_JSON, resource
+    if kind != "Binary":
+        raise Invalid(
+            "a PATCH entry carries Parameters (FHIRPath Patch), or its patch in a Binary (contentType, data)"
+        )
     try:
         data = base64.b64decode("".join(str(resource.get("data", "")).split()), validate=True)
     except ValueError:  # binascii.Error is one, and what is not ASCII raises another
         raise Invalid("the data of a Binary is base64", "Binary.data") from None
-    return resource.get("contentType"), json.loads(data, depth_max=depth_max)
+    type_ = str(resource.get("contentType")).partition(";")[0].strip().lower()
+    decode = xml.from_xml if type_ == _FHIR_XML else json.loads
+    document = decode(data, depth_max=depth_max)
+    if type_ in (_FHIR_JSON, _FHIR_XML):
+        validate(document, "Parameters")
+    return type_, document
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from fhirserver.db.pool import Connection
 from fhirserver.db.retry import Again
 from fhirserver.errors import Gone, Invalid, NotFound, UnsupportedMediaType
-from fhirserver.fhir import patch_json
+from fhirserver.fhir import patch_fhirpath, patch_json
 from fhirserver.fhir.structure import Resource
 from fhirserver.fhir.validate import validate
 from fhirserver.interactions.answer import written
@@ -23,7 +25,11 @@ from fhirserver.store import read
 from fhirserver.store import write as store
 from fhirserver.store.version import Version
 
-JSON_PATCH = "application/json-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+FHIRPATH_PATCH: Final = ("application/fhir+json", "application/fhir+xml")
+"""A Parameters resource: https://hl7.org/fhir/R4/fhirpatch.html"""
+PATCHES: Final = (JSON_PATCH, *FHIRPATH_PATCH)
+"""The media types of patches."""
 
 
 async def patch(connection: Connection, call: Call) -> Answer:
@@ -76,14 +82,12 @@ async def _write(connection: Connection, call: Call, current: Version | None) ->
         raise Again
     await require_permitted(connection, call, [(made.type, made.id)], "u")
     await define(connection, call, [made])
-    return written(call, version, 200, "patched")
+    return written(call, version, 200, "patched", made.warnings)
 
 
 def patched(call: Call, current: Version) -> Resource:
     """`current` after the patch document: valid, and still the same resource."""
-    if call.patch_type != JSON_PATCH:
-        raise UnsupportedMediaType(f"a patch is sent as {JSON_PATCH}, not as {call.patch_type}")
-    resource = patch_json.apply(current.resource(), call.resource)
+    resource = _applied(call, current.resource())
     if not isinstance(resource, dict) or resource.get("resourceType") != current.type:
         raise Invalid(f"a patch cannot make something else of a {current.type}", f"{current.type}")
     if resource.get("id") != current.id:
@@ -92,3 +96,13 @@ def patched(call: Call, current: Version) -> Resource:
     require_small(call, resource)
     require_same(call, resource, current.resource())
     return resource
+
+
+def _applied(call: Call, resource: Resource) -> Any:
+    """The resource after the patch, which may have become anything."""
+    if call.patch_type == JSON_PATCH:
+        return patch_json.apply(resource, call.resource)
+    if call.patch_type not in FHIRPATH_PATCH:
+        raise UnsupportedMediaType(f"a patch is sent as {' or '.join(PATCHES)}, not as {call.patch_type}")
+    validate(call.resource, "Parameters")
+    return patch_fhirpath.apply(resource, call.resource)

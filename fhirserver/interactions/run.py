@@ -21,6 +21,7 @@ from fhirserver.interactions.patch import patch, patch_conditional
 from fhirserver.interactions.permission import decided, require_granted, shown, told_apart
 from fhirserver.interactions.read import is_of_now, read, read_shared
 from fhirserver.interactions.search import search
+from fhirserver.interactions.terms import refreshed
 from fhirserver.interactions.update import update, update_conditional
 from fhirserver.interactions.vread import vread
 
@@ -66,6 +67,7 @@ async def run_alone(call: Call) -> Answer:
 
 async def _done(connection: Connection, call: Call) -> Answer:
     """The answer. That a grant is over is asked only where there is none, or one that shows nothing."""
+    await refreshed(connection, call)
     try:
         answer = await by_definitions(connection, call, lambda: HANDLERS[call.interaction](connection, call))
     except FhirError as error:

@@ -17,6 +17,7 @@ import asyncpg
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import sql
 from fhirserver.errors import Invalid
+from fhirserver.fhir.structure import Resource
 from fhirserver.params.uri import UriValue
 from fhirserver.search.compile import versions_statement
 from fhirserver.search.context import Context
@@ -31,6 +32,8 @@ CANDIDATES_MAX: Final = 100
 """Resources with one canonical URL that are looked at, the latest."""
 _LONG: Final = 256 * 1024
 """Characters of a definition beyond which reading it is left to a thread."""
+_CODE_CHARS: Final = 200
+"""Characters of a resource that weigh in the cache as much as a code."""
 _COLUMNS: Final = sql(
     "r.rid, r.content->>'url' AS url, r.content->>'version' AS version, r.content->>'status' AS status,"
     " r.content->>'date' AS date"
@@ -56,8 +59,17 @@ class Stored:
         rid = await self._by_url("ValueSet", url, version)
         return None if rid is None else await self._read("ValueSet", rid, _value_set)
 
+    async def questionnaire(self, url: str, version: str | None) -> Resource | None:
+        rid = await self._by_url("Questionnaire", url, version)
+        return None if rid is None else await self._read("Questionnaire", rid, _questionnaire)
+
+    async def code_system_at(self, id_: str) -> CodeSystem | None:
+        """The code system with an id, where the caller may see one."""
+        rows = await self._rows("CodeSystem", Ids((id_,)), 1)
+        return await self._read("CodeSystem", rows[0]["rid"], _code_system) if rows else None
+
     async def value_set_at(self, id_: str) -> ValueSet | None:
-        """The value set with an id, where the caller may see one."""
+        """As `code_system_at`."""
         rows = await self._rows("ValueSet", Ids((id_,)), 1)
         return await self._read("ValueSet", rows[0]["rid"], _value_set) if rows else None
 
@@ -109,10 +121,13 @@ def _code_system(version: Version) -> tuple[CodeSystem, int]:
     return found, len(found.concepts) + 1
 
 
+def _questionnaire(version: Version) -> tuple[Resource, int]:
+    return version.resource(), len(version.content or "") // _CODE_CHARS
+
+
 def _value_set(version: Version) -> tuple[ValueSet, int]:
     found = ValueSet.of(version.resource())
-    listed = sum(len(part.concepts or ()) for part in found.parts)
-    return found, listed + (found.expansion.total if found.expansion else 0) + 1
+    return found, found.listed + 1
 
 
 def _preference(row: Any) -> tuple[int, list[tuple[bool, int, str]], str, int]:

@@ -105,14 +105,14 @@ async def _put(
             raise Again
         await require_permitted(connection, call, [(made.type, made.id)], "u")
         await define(connection, call, [made])
-        return written(call, version, 200, "updated")
+        return written(call, version, 200, "updated", made.warnings)
     require_free_choice(call, resource, current)
     made = await worked(call, lambda: draft(services, resource, id_, "PUT", current))
     await verify_targets(connection, call, [made])
     version = await store.insert(connection, services.tenant, made)
     await require_permitted(connection, call, [(made.type, made.id)], "c")
     await define(connection, call, [made])
-    return written(call, version, 201, "created")
+    return written(call, version, 201, "created", made.warnings)
 
 
 def require_free_choice(call: Call, resource: Resource, current: object | None) -> None:

@@ -25,7 +25,7 @@ def as_fhirpath(expression: str, type_: str, resource_type: str | None = None) -
 
 def _fits(expression: str, type_: str, resource_type: str | None) -> bool:
     try:
-        compile_expression(expression, type_, resource_type)
+        compile_expression(expression, type_, resource_type, indexed=True)
     except FHIRPathError:
         return False
     return True

@@ -138,7 +138,7 @@ class _Reader:
         if self._expression == other:
             return True
         try:
-            compile_expression(self._expression, of)
+            compile_expression(self._expression, of, indexed=True)
             mine = routes(self._expression, of)
         except FHIRPathError:
             return False
@@ -217,7 +217,7 @@ class _Reader:
         for of in types:
             expression = as_fhirpath(expression, of)
             try:
-                found = compile_expression(expression, of).types
+                found = compile_expression(expression, of, indexed=True).types
             except FHIRPathError as error:
                 self._fault("expression", "not-supported", f"'{self._expression}' on {of}: {error}")
                 return None
@@ -234,7 +234,7 @@ class _Reader:
         if self._expression is None or self._type == "composite":
             return
         for of in types:
-            found = program_types(compile_expression(self._expression, of))
+            found = program_types(compile_expression(self._expression, of, indexed=True))
             fault = _misfit(found, self._type, whole=False)
             if fault is None and _is_servers(routes(self._expression, of)):
                 fault = "gives what the server sets: search by _lastUpdated instead"
@@ -270,7 +270,7 @@ class _Reader:
         assert self._expression is not None
         expression: str = part["expression"]
         for of in types:
-            for end in sorted(compile_expression(self._expression, of).types or ()):
+            for end in sorted(compile_expression(self._expression, of, indexed=True).types or ()):
                 expression = as_fhirpath(expression, end, of)
                 fault = self._component_fault(expression, end, of, known.type)
                 if fault is not None:
@@ -280,7 +280,7 @@ class _Reader:
 
     def _component_fault(self, expression: str, end: str, of: str, type_: str) -> str | None:
         try:
-            found = program_types(compile_expression(expression, end, of))
+            found = program_types(compile_expression(expression, end, of, indexed=True))
         except FHIRPathError as error:
             return f"'{expression}' on {end}: {error}"
         fault = _misfit(found, type_, whole=True)

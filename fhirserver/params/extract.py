@@ -16,7 +16,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from fhirserver.fhir.fhirpath import FHIRPathError, Node, compile_expression, parse
-from fhirserver.fhir.fhirpath.operators import distinct
+from fhirserver.fhir.fhirpath.equality import unlike
 from fhirserver.fhir.fhirpath.tree import Binary
 from fhirserver.params.facts import routes_of
 from fhirserver.params.fits import FITS, fitting
@@ -82,7 +82,7 @@ def _is_union(expression: str) -> bool:
 
 def _check(expression: str, url: str, resource_type: str) -> None:
     try:
-        compile_expression(expression, resource_type)
+        compile_expression(expression, resource_type, indexed=True)
     except FHIRPathError as error:
         raise FHIRPathError(f"{url}: {error}") from None
 
@@ -141,7 +141,7 @@ def _assembled(table: dict[str, Runner], whole: list[Runner], merged: tuple[str,
         for code in merged:
             nodes = found.get(code)
             if nodes is not None and len(nodes) > 1:
-                found[code] = distinct(nodes)
+                found[code] = unlike(nodes)
         return found
 
     return extract

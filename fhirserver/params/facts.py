@@ -91,7 +91,7 @@ def node_types(param: SearchParam, resource_type: str) -> frozenset[str]:
     ways = routes_of(param, resource_type)
     if ways is not None or param.expression is None:
         return frozenset(way[-1].type for way in ways or () if way)
-    types = program_types(compile_expression(param.expression, resource_type)) or frozenset()
+    types = program_types(compile_expression(param.expression, resource_type, indexed=True)) or frozenset()
     return types & FITS[param.type] if param.custom and param.type in FITS else types
 
 

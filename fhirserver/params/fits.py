@@ -41,6 +41,8 @@ SYSTEM_NAMES: Final[Mapping[str, str]] = {
     "System.String": "string",
     "System.Integer": "integer",
     "System.Decimal": "decimal",
+    "System.Date": "date",
+    "System.DateTime": "dateTime",
 }
 """What a computed value counts as when it is indexed: `Patient.deceased` is a boolean either way."""
 

@@ -181,7 +181,7 @@ def composer(components: Iterable[Component], type_: str, resource_type: str) ->
 
 def getter(expression: str, type_: str, resource_type: str) -> Getter:
     """The nodes of an expression, directly where it only names keys. Raises FHIRPathError."""
-    program = compile_expression(expression, type_, resource_type)
+    program = compile_expression(expression, type_, resource_type, indexed=True)
     ways = routes(expression, type_)
     if ways is not None and all(len(way) == 1 and not way[0].criteria and not way[0].many for way in ways):
         return _plain([(way[0].key, way[0].type) for way in ways])

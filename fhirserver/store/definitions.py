@@ -1,4 +1,4 @@
-"""Which search parameters there are right now: those of R4 that are offered, and those defined at run time.
+"""Which search parameters and profiles there are right now: those of R4, and those defined at run time.
 
 Each process keeps what it has loaded and the version that it had then. Every write compares the version in
 the statement that it makes anyway (`queries.sql`), and is made again if it was another: so nothing is
@@ -27,10 +27,12 @@ from fhirserver.errors import FhirError
 from fhirserver.fhir import json
 from fhirserver.fhir.fhirpath import FHIRPathError, compile_expression
 from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.profile.library import R4, Library
 from fhirserver.observe import log
 from fhirserver.params.definition import restored
 from fhirserver.params.index import FORMAT, Index
 from fhirserver.params.registry import Registry, SearchParam, concrete_types
+from fhirserver.store.shapes import Shapes
 
 QUERIES = Queries(Path(__file__).with_name("definitions.sql"))
 LOCK_CLASS: Final = 0x46484450
@@ -46,12 +48,13 @@ _logger: Any = log.get("definitions")
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
     """The definitions of one version. `index` writes for all of them, `registry` has those that can be
-    searched, `codes` are those that are not R4's."""
+    searched, `codes` are those that are not R4's. `library` has the profiles."""
 
     version: int
     registry: Registry
     index: Index
     codes: frozenset[str] = frozenset()
+    library: Library = R4
 
     def concern(self, params: Iterable[tuple[str, str]]) -> bool:
         """Whether a search by these names and values may use more than R4's own parameters.
@@ -75,6 +78,7 @@ class Definitions:
         self._base = base
         self._make_index = index
         self._active: tuple[SearchParam, ...] = ()
+        self._shapes = Shapes(keys.tenant)
         self._loading = asyncio.Lock()
         self.known = Known(0, base, index(base))
         self.rebuilding = asyncio.Event()
@@ -101,11 +105,15 @@ class Definitions:
             if self.known is not before:  # somebody else loaded meanwhile, after this was asked for
                 return True
             if connection is not None:
-                rows = await connection.fetch(QUERIES["load"], self._tenant)
-            else:
-                async with self._pool.acquire() as own:
-                    rows = await own.fetch(QUERIES["load"], self._tenant)
-            return self._take(rows)
+                return await self._load(connection)
+            async with self._pool.acquire() as own:
+                return await self._load(own)
+
+    async def _load(self, connection: Connection) -> bool:
+        rows = await connection.fetch(QUERIES["load"], self._tenant)
+        if rows and rows[0]["version"] != self.known.version:
+            await self._shapes.load(connection)
+        return self._take(rows)
 
     async def is_current(self, connection: Connection, known: Known) -> bool:
         """Whether `known` is in force still; if not, what is has been loaded."""
@@ -173,7 +181,8 @@ class Definitions:
         }
         complete = [param for _, state, param in usable if state == "complete"]
         registry = self._base.with_params(complete, building) if usable else self._base
-        return Known(version, registry, index, frozenset(param.code for param in active))
+        codes = frozenset(param.code for param in active)
+        return Known(version, registry, index, codes, self._shapes.library)
 
 
 def _param(row: Any) -> SearchParam | None:
@@ -181,7 +190,7 @@ def _param(row: Any) -> SearchParam | None:
     param = restored(json.loads(row["definition"].encode()))
     try:
         for of in concrete_types(param):
-            compile_expression(param.expression or "{}", of)
+            compile_expression(param.expression or "{}", of, indexed=True)
     except FHIRPathError as error:
         _logger.error("unusable", parameter=param.url, error=str(error))
         return None

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from fhirserver.db.sql import sql
+from fhirserver.errors import Issue
 from fhirserver.fhir import json
 from fhirserver.fhir.structure import Resource
 from fhirserver.params.entries import Entries
@@ -99,7 +100,7 @@ class Draft:
     """A version that is about to be written; `version` is its number, `after` the instant it follows.
 
     `ends_contained`: its predecessor may contain resources, which end with it.
-    `known` is the version of the definitions by which `entries` were made.
+    `known` is the version of the definitions by which `entries` were made. `warnings` are for the writer.
     """
 
     type: str
@@ -115,6 +116,7 @@ class Draft:
     known: int = 0
     contained: tuple[Inner, ...] = ()
     ends_contained: bool = True
+    warnings: tuple[Issue, ...] = ()
 
     def every_entries(self) -> Iterator[Entries]:
         """The draft's own and those of what it contains."""

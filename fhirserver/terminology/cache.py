@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, Final
 
-CODES_MAX: Final = 200_000
-"""Codes that are kept at most, with all that is said of them: some 200 MB."""
+CODES_MAX: Final = 150_000
+"""Codes that are kept at most, with all that is said of them: some 70 MB."""
 
 
 class Cache:

@@ -1,20 +1,22 @@
-"""A code system as the terms that filters and subsumption look at.
+"""A CodeSystem resource as what filters, subsumption and look-ups ask of it.
 
 https://hl7.org/fhir/R4/codesystem.html, https://hl7.org/fhir/R4/codesystem-concept-properties.html
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
+from fhirserver.errors import TooCostly
+from fhirserver.terminology import filters
+from fhirserver.terminology.concept import Concept
 from fhirserver.terminology.errors import NotEnumerable
+from fhirserver.terminology.hierarchy import Hierarchy
+from fhirserver.terminology.reading import read
+from fhirserver.terminology.system import Filter, Matching, Questions
 
-_PROPERTIES: Final = "http://hl7.org/fhir/concept-properties#"
-_SUBSUMES: Final = "http://hl7.org/fhir/StructureDefinition/codesystem-subsumes"
 _ENUMERABLE: Final = frozenset({"complete", "fragment"})
 """https://hl7.org/fhir/R4/valueset-codesystem-content-mode.html"""
 _IS_A: Final = frozenset({None, "is-a", "classified-with"})
@@ -23,104 +25,62 @@ _EVERYWHERE: Final = frozenset({"code", "concept", "display", "definition", "par
 """What filters can be on in any system."""
 _MEANINGLESS: Final = "grouped-by"
 """https://hl7.org/fhir/R4/valueset-codesystem-hierarchy-meaning.html"""
-
-
-@dataclass(frozen=True, slots=True)
-class Concept:
-    """A concept. `properties` are their values as text, by the property's code."""
-
-    code: str
-    display: str | None
-    definition: str | None
-    properties: Mapping[str, tuple[str, ...]]
-
-
-class Hierarchy:
-    """Which codes stand directly below which; codes without either are not in it."""
-
-    def __init__(self, edges: Iterable[tuple[str, str]]) -> None:
-        """`edges` are pairs of a code and one above it; cycles do no harm."""
-        self._up: dict[str, set[str]] = defaultdict(set)
-        self._down: dict[str, set[str]] = defaultdict(set)
-        for lower, upper in edges:
-            self._up[lower].add(upper)
-            self._down[upper].add(lower)
-
-    def parents(self, code: str) -> frozenset[str]:
-        return frozenset(self._up.get(code, ()))
-
-    def children(self, code: str) -> frozenset[str]:
-        return frozenset(self._down.get(code, ()))
-
-    def below(self, code: str) -> frozenset[str]:
-        """The code and all that stand below it."""
-        return _reached(self._down, code)
-
-    def above(self, code: str) -> frozenset[str]:
-        """The code and all that stand above it."""
-        return _reached(self._up, code)
-
-
-def _reached(edges: Mapping[str, set[str]], start: str) -> frozenset[str]:
-    found = {start}
-    pending = [start]
-    while pending:
-        fresh = edges.get(pending.pop(), set()) - found
-        found |= fresh
-        pending.extend(fresh)
-    return frozenset(found)
+PATTERNS_MAX: Final = 200
+"""Regular expressions whose matches in a system are kept; value sets have few, and anybody can send one."""
 
 
 class CodeSystem:
-    """The concepts of one version of a code system, and how they stand to each other."""
+    """The concepts of one version of a code system, in memory, and how they stand to each other."""
 
     def __init__(self, resource: Mapping[str, Any]) -> None:
         """`resource` is a valid CodeSystem."""
         self.url: str = resource.get("url", "")
         self.version: str | None = resource.get("version")
+        self.title: str = resource.get("title") or resource.get("name") or self.url
         self.content: str = resource.get("content", "not-present")
         self.meaning: str | None = resource.get("hierarchyMeaning")
         self.case_sensitive = resource.get("caseSensitive") is True
-        self.concepts: dict[str, Concept] = {}
-        self._properties = {one["code"] for one in resource.get("property", ()) if "code" in one}
-        self._roles = _roles(resource.get("property", ()))
-        self._nested: list[tuple[str, str]] = []
-        self._stated: list[tuple[str, str]] = []
-        self._read(resource.get("concept", ()))
+        self.matched: dict[tuple[str, str], frozenset[str]] = {}
+        """Property and regular expression -> the property's values that it matches."""
+        found = read(resource)
+        self.concepts = found.concepts
+        self._roles, self._properties = found.roles, found.properties
+        self._inactive, self._abstract = frozenset(found.inactive), frozenset(found.abstract)
+        self._structure = Hierarchy(found.edges())
+        self._stated = tuple(found.stated)
 
     @property
     def name(self) -> str:
-        """For messages."""
         return self.url if self.version is None else f"{self.url}|{self.version}"
 
-    def _read(self, concepts: Iterable[Mapping[str, Any]]) -> None:
-        pending: list[tuple[Mapping[str, Any], str | None]] = [(concept, None) for concept in concepts]
-        while pending:
-            concept, parent = pending.pop()
-            code: str | None = concept.get("code")
-            if code is None:  # an extension says why; what stands below it still counts
-                pending.extend((child, parent) for child in concept.get("concept", ()))
-                continue
-            if parent is not None:
-                self._nested.append((code, parent))
-            properties = _properties(concept)
-            self._properties.update(properties)
-            self.concepts[code] = Concept(code, concept.get("display"), concept.get("definition"), properties)
-            for name, values in properties.items():
-                self._relate(code, self._roles.get(name, name), values)
-            for extension in concept.get("extension", ()):
-                if extension.get("url") == _SUBSUMES and "valueCode" in extension:
-                    self._stated.append((extension["valueCode"], code))
-            pending.extend((child, code) for child in concept.get("concept", ()))
+    @property
+    def in_memory(self) -> bool:
+        return True
 
-    def _relate(self, code: str, role: str, values: Iterable[str]) -> None:
-        match role:
-            case "parent":
-                self._nested.extend((code, value) for value in values)
-            case "child":
-                self._nested.extend((value, code) for value in values)
-            case "subsumedBy":
-                self._stated.extend((code, value) for value in values)
+    @property
+    def total(self) -> int:
+        return len(self.concepts)
+
+    # -- answering
+
+    async def learn(self, questions: Questions, matching: Matching) -> None:
+        """Match regular expressions, each once for as long as the system is kept."""
+        wanted = {one for some in questions.filters for one in some if one.op == "regex"}
+        fresh = [one for one in wanted if (one.property, one.value) not in self.matched]
+        if fresh and len(self.matched) + len(fresh) > PATTERNS_MAX:
+            self.matched.clear()
+        for one in fresh:
+            found = await matching(one.value, filters.texts(self, one.property))
+            self.matched[one.property, one.value] = found
+
+    def matches(self, one: Filter) -> frozenset[str]:
+        """The values that a regular expression matches. Raises TooCostly where there are too many of them."""
+        found = self.matched.get((one.property, one.value))
+        if found is None:
+            raise TooCostly(
+                f"too many regular expressions on '{self.name}' at once, '{one.value}' among them"
+            )
+        return found
 
     def require_enumerable(self) -> None:
         """Raises NotEnumerable when the resource does not list the system's codes; one without any does not.
@@ -146,44 +106,60 @@ class CodeSystem:
     def _folded(self) -> dict[str, str]:
         return {code.casefold(): code for code in self.concepts}
 
-    @cached_property
+    def concept(self, code: str) -> Concept:
+        return self.concepts[code]
+
+    def selected(self, filters_: Sequence[Filter]) -> Collection[str]:
+        return filters.selected(self, filters_)
+
+    def passes(self, code: str, filters_: Sequence[Filter]) -> bool:
+        return filters.passes(self, code, filters_)
+
+    def is_inactive(self, code: str) -> bool:
+        """https://hl7.org/fhir/R4/codesystem-concept-properties.html; unless it says so, a code is active."""
+        return code in self._inactive
+
+    def is_abstract(self, code: str) -> bool:
+        return code in self._abstract
+
+    @property
     def hierarchy(self) -> Hierarchy:
         """Any hierarchy that means something, as search goes by it: is-a, or parts of a whole.
 
         https://hl7.org/fhir/R4/codesystem-search-modifier-code.html. Raises NotEnumerable.
         """
-        return Hierarchy(self._edges(self.meaning != _MEANINGLESS))
+        return self._meaningful
 
     @cached_property
+    def _meaningful(self) -> Hierarchy:
+        return self._related(self.meaning != _MEANINGLESS)
+
+    @property
     def subsumption(self) -> Hierarchy:
         """The is-a relationships, as filters go by them: https://hl7.org/fhir/R4/codesystem.html#subsumption
 
         Raises NotEnumerable.
         """
-        return Hierarchy(self._edges(self.meaning in _IS_A))
+        return self._subsuming
 
     @cached_property
+    def _subsuming(self) -> Hierarchy:
+        return self._related(self.meaning in _IS_A)
+
+    @property
     def structure(self) -> Hierarchy:
         """What the resource puts below what, whatever that means: the properties `parent` and `child`."""
-        return Hierarchy(self._nested)
+        return self._structure
 
-    def _edges(self, nested_counts: bool) -> Iterator[tuple[str, str]]:
-        if not nested_counts and self._nested and not self._stated:
+    def _related(self, nested_counts: bool) -> Hierarchy:
+        if not nested_counts and self._structure and not self._stated:
             raise NotEnumerable(
                 f"the hierarchy of the code system '{self.name}' is '{self.meaning}':"
                 " it does not say which code subsumes which"
             )
-        yield from self._stated
-        if nested_counts:
-            yield from self._nested
-
-    def is_inactive(self, code: str) -> bool:
-        """https://hl7.org/fhir/R4/codesystem-concept-properties.html; unless it says so, a code is active."""
-        concept = self.concepts.get(code)
-        if concept is None:
-            return False
-        names = (name for name in concept.properties if self._roles.get(name, name) == "inactive")
-        return any("true" in concept.properties[name] for name in names)
+        if not self._stated:
+            return self._structure
+        return Hierarchy([*self._stated, *(self._structure.edges() if nested_counts else ())])
 
     def has_property(self, name: str) -> bool:
         """Whether the system says anything by that name; filters of its own need more than data."""
@@ -201,40 +177,8 @@ class CodeSystem:
                 return () if concept.definition is None else (concept.definition,)
         role = self._roles.get(name, name)
         if role == "parent":
-            return tuple(self.structure.parents(code))
+            return self._structure.parents(code)
         if role == "child":
-            return tuple(self.structure.children(code))
-        found = concept.properties.get(name, ())
+            return self._structure.children(code)
+        found = tuple(one.text for one in concept.properties if one.name == name)
         return ("false",) if role == "inactive" and not found else found
-
-
-def _roles(properties: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Code of a property -> its name among those that R4 gives a meaning, where its URI says so."""
-    return {
-        one["code"]: one["uri"].removeprefix(_PROPERTIES)
-        for one in properties
-        if "code" in one and one.get("uri", "").startswith(_PROPERTIES)
-    }
-
-
-def _properties(concept: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for one in concept.get("property", ()):
-        value = next((value for key, value in one.items() if key.startswith("value")), None)
-        text = _text(value)
-        name = one.get("code")
-        if text is not None and name is not None:
-            found[name] = (*found.get(name, ()), text)
-    return found
-
-
-def _text(value: Any) -> str | None:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case dict():
-            return value.get("code")
-        case None:
-            return None
-        case _:
-            return str(value)

@@ -278,7 +278,11 @@ async def test_every_format(http: Http) -> None:
         assert media_type == (name if "/" in name else f"application/fhir+{name}")
         read = json.loads if "json" in name else xml.from_xml
         assert read(by_parameter.content) == statement
-    assert statement["patchFormat"] == ["application/json-patch+json"]
+    assert statement["patchFormat"] == [
+        "application/json-patch+json",
+        "application/fhir+json",
+        "application/fhir+xml",
+    ]
 
 
 @pytest.mark.parametrize("mode", ["full", "normative", "terminology"])

@@ -79,3 +79,30 @@ async def test_hierarchies(http: httpx.AsyncClient, database: str) -> None:
     some = await granted(database, "user/Procedure.rs", **DOCTOR)
     assert await ids(http, some, "/Procedure?location:below=house") == {"house"}
     assert await ids(http, some, "/Procedure?location:above=ward") == {"ward"}
+
+
+async def test_operations(http: httpx.AsyncClient, database: str) -> None:
+    """What is not visible is not there, also by its place; what every server knows is there for everybody."""
+    everything = await granted(database, "user/*.rs", **DOCTOR)
+    sets = await granted(database, "user/ValueSet.rs", **DOCTOR)
+    systems = await granted(database, "user/CodeSystem.rs", **DOCTOR)
+    gender = "http://hl7.org/fhir/ValueSet/administrative-gender"
+
+    async def status(who: Granted, path: str) -> int:
+        return (await http.get(path, headers=who.headers)).status_code
+
+    for path in (f"/ValueSet/$expand?url={HEART}", "/ValueSet/heart/$expand"):
+        assert await status(everything, path) == 200
+        assert await status(sets, path) == 400  # its code system is hidden
+        assert await status(systems, path) == 403
+    assert await status(sets, f"/ValueSet/$expand?url={gender}") == 200
+    for path in (f"/CodeSystem/$lookup?system={TREE}&code=lung", "/CodeSystem/tree/$validate-code?code=lung"):
+        assert await status(systems, path) == 200
+        assert await status(sets, path) == 403
+    code = f"/ValueSet/$validate-code?url={HEART}&system={TREE}&code=valve"
+    told = (await http.get(code, headers=sets.headers)).json()
+    names = {part["name"] for part in told["parameter"]}
+    assert told["parameter"][0]["valueBoolean"] is False and "x-unknown-system" in names
+    assert (await http.get(code, headers=everything.headers)).json()["parameter"][0]["valueBoolean"] is True
+    await revoke(database, everything)
+    assert await status(everything, f"/ValueSet/$expand?url={HEART}") == 401

@@ -4,8 +4,18 @@ http://hl7.org/fhirpath/N1/, https://hl7.org/fhir/R4/fhirpath.html
 """
 
 from fhirserver.fhir.fhirpath.compile import Program, compile_expression
+from fhirserver.fhir.fhirpath.environment import Environment, Limits
 from fhirserver.fhir.fhirpath.parser import parse
-from fhirserver.fhir.fhirpath.tree import FHIRPathError
+from fhirserver.fhir.fhirpath.tree import FHIRPathError, TooCostly
 from fhirserver.fhir.fhirpath.types import Node
 
-__all__ = ["FHIRPathError", "Node", "Program", "compile_expression", "parse"]
+__all__ = [
+    "Environment",
+    "FHIRPathError",
+    "Limits",
+    "Node",
+    "Program",
+    "TooCostly",
+    "compile_expression",
+    "parse",
+]

@@ -82,4 +82,9 @@ def unescaped(text: str, position: int | None = None) -> str:
             return code
         raise FHIRPathError(f"unknown escape '\\{code}'", position)
 
-    return _ESCAPE.sub(character, text) if "\\" in text else text
+    if "\\" not in text:
+        return text
+    try:  # two escapes may make one character
+        return _ESCAPE.sub(character, text).encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise FHIRPathError("half a surrogate pair is no character", position) from None

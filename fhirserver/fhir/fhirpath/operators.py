@@ -1,121 +1,186 @@
-"""Operators over node lists: equality, three-valued logic, removal of duplicates.
-
-http://hl7.org/fhirpath/N1/#operations
-"""
+"""The closures of operators: https://hl7.org/fhirpath/N1/#operations"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
-from fhirserver.fhir.fhirpath.runtime import Evaluate, Frame
+from fhirserver.fhir.fhirpath import equality
+from fhirserver.fhir.fhirpath.arithmetic import COMPARISONS, OPERATIONS, negated, order
+from fhirserver.fhir.fhirpath.equality import distinct, equal, same
+from fhirserver.fhir.fhirpath.runtime import Evaluate, Frame, Root
 from fhirserver.fhir.fhirpath.tree import FHIRPathError
 from fhirserver.fhir.fhirpath.types import Node
+from fhirserver.fhir.fhirpath.values import FALSE, KINDS, STRING, TRUE, boolean, named, single, string, truth
 
-TRUE: Final = [Node(True, "System.Boolean")]
-FALSE: Final = [Node(False, "System.Boolean")]
+__all__ = ["BOOLEAN", "FALSE", "TRUE", "binary", "boolean", "distinct", "equal", "same", "truth", "unary"]
+
 BOOLEAN: Final = frozenset({"System.Boolean"})
-"""The types of what operators and tests give."""
-
-_FEW: Final = 8
-
-
-def boolean(value: bool | None) -> list[Node]:
-    """A truth value as a collection; unknown is the empty one."""
-    if value is None:
-        return []
-    return TRUE if value else FALSE
+"""The types of what tests and comparisons give."""
+_STRING: Final = frozenset({"System.String"})
 
 
-def truth(nodes: list[Node]) -> bool | None:
-    """A collection as a truth value: a single one that is no Boolean counts as true.
-
-    http://hl7.org/fhirpath/N1/#singleton-evaluation-of-collections. Raises FHIRPathError for several.
-    """
-    if not nodes:
-        return None
-    if len(nodes) > 1:
-        raise FHIRPathError("one truth value expected, not several")
-    value = nodes[0].value
-    return value if isinstance(value, bool) else True
+def binary(operator: str, left: Evaluate, right: Evaluate, at: int) -> tuple[Evaluate, frozenset[str] | None]:
+    """The closure of an operator, and the types of its results where they are known."""
+    if operator in OPERATIONS:
+        return _computed(operator, left, right, at), None
+    if operator in COMPARISONS:
+        return _compared(operator, left, right, at), BOOLEAN
+    if operator == "&":
+        return _joined(left, right, at), _STRING
+    return _LOGIC[operator](left, right, at), BOOLEAN
 
 
-def same(left: Any, right: Any) -> bool:
-    """Whether two values are equal; a Boolean equals no number, although Python says so."""
-    if isinstance(left, bool) is not isinstance(right, bool):
-        return False
-    return left == right
+def unary(operator: str, operand: Evaluate, at: int) -> Evaluate:
+    """The closure of a sign."""
+
+    def run(frame: Frame) -> list[Node]:
+        node = single(operand(frame), f"'{operator}'", at)
+        if node is None:
+            return []
+        found = negated(node, at)
+        return found if operator == "-" else [node]
+
+    return run
 
 
-def equal(left: list[Node], right: list[Node]) -> bool | None:
-    """`=`: http://hl7.org/fhirpath/N1/#equals"""
-    if not left or not right:
-        return None
-    if len(left) != len(right):
-        return False
-    return all(same(a.value, b.value) for a, b in zip(left, right, strict=True))
+def _computed(operator: str, left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    work, what = OPERATIONS[operator], f"'{operator}'"
+
+    def run(frame: Frame) -> list[Node]:
+        one, other = single(left(frame), what, at), single(right(frame), what, at)
+        if one is None or other is None or one.value is None or other.value is None:
+            return []
+        return work(one, other, frame.root, at)
+
+    return run
 
 
-def distinct(nodes: list[Node]) -> list[Node]:
-    """The nodes without those equal to an earlier one, in linear time for long lists."""
-    if len(nodes) < 2:
-        return nodes
-    if len(nodes) <= _FEW:
-        kept: list[Node] = []
-        for node in nodes:
-            if not any(same(node.value, other.value) for other in kept):
-                kept.append(node)
-        return kept
-    seen: dict[Any, Node] = {}
-    for node in nodes:
-        seen.setdefault((isinstance(node.value, bool), _frozen(node.value)), node)
-    return list(seen.values())
+def _compared(operator: str, left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    holds, what = COMPARISONS[operator], f"'{operator}'"
+
+    def run(frame: Frame) -> list[Node]:
+        one, other = single(left(frame), what, at), single(right(frame), what, at)
+        if one is None or other is None or one.value is None or other.value is None:
+            return []
+        found = order(operator, one, other, at)
+        return [] if found is None else boolean(holds(found))
+
+    return run
 
 
-def _frozen(value: Any) -> Any:
-    """A hashable value that is equal exactly when the values are, as Python sees it."""
-    match value:
-        case dict():
-            return frozenset((key, _frozen(item)) for key, item in value.items())
-        case list():
-            return tuple(map(_frozen, value))
-        case _:
-            return value
+def _joined(left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    """`&`: nothing counts as the empty string. http://hl7.org/fhirpath/N1/#string-concatenation"""
 
+    def text(nodes: list[Node]) -> str:
+        node = single(nodes, "'&'", at)
+        if node is None or node.value is None:
+            return ""
+        if KINDS.get(node.type) != STRING:
+            raise FHIRPathError(f"'&' takes a String, not a {named(node)}", at)
+        return node.value
 
-def binary(operator: str, left: Evaluate, right: Evaluate) -> Evaluate:
-    """The closure of an operator. Raises FHIRPathError for one that is not supported."""
-    match operator:
-        case "=":
-            return lambda frame: boolean(equal(left(frame), right(frame)))
-        case "!=":
-            return lambda frame: boolean(_negated(equal(left(frame), right(frame))))
-        case "and":
-            return lambda frame: boolean(_both(left, right, frame))
-        case "or":
-            return lambda frame: boolean(_either(left, right, frame))
-        case _:
-            raise FHIRPathError(f"the operator '{operator}' is not supported")
+    def run(frame: Frame) -> list[Node]:
+        first, second = text(left(frame)), text(right(frame))
+        frame.root.require_length(len(first) + len(second))
+        return [string(first + second)]
+
+    return run
 
 
 def _negated(value: bool | None) -> bool | None:
     return None if value is None else not value
 
 
-def _both(left: Evaluate, right: Evaluate, frame: Frame) -> bool | None:
-    first = truth(left(frame))
-    if first is False:
-        return False
-    second = truth(right(frame))
-    if second is False:
-        return False
-    return None if first is None or second is None else True
+def _equals(left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    return lambda frame: boolean(equal(left(frame), right(frame)))
 
 
-def _either(left: Evaluate, right: Evaluate, frame: Frame) -> bool | None:
-    first = truth(left(frame))
-    if first is True:
-        return True
-    second = truth(right(frame))
-    if second is True:
-        return True
-    return None if first is None or second is None else False
+def _differs(left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    return lambda frame: boolean(_negated(equal(left(frame), right(frame))))
+
+
+def _equivalent(left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    return lambda frame: boolean(equality.equivalent(left(frame), right(frame), frame.root.spend))
+
+
+def _not_equivalent(left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    return lambda frame: boolean(not equality.equivalent(left(frame), right(frame), frame.root.spend))
+
+
+def _within(item: list[Node], items: list[Node], root: Root, what: str, at: int) -> list[Node]:
+    """Membership: http://hl7.org/fhirpath/N1/#in-membership"""
+    node = single(item, what, at)
+    if node is None:
+        return []
+    root.spend(len(items))
+    return boolean(any(equality.equal_nodes(node, other) for other in items))
+
+
+def _in(left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    return lambda frame: _within(left(frame), right(frame), frame.root, "'in'", at)
+
+
+def _contains(left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    return lambda frame: _within(right(frame), left(frame), frame.root, "'contains'", at)
+
+
+def _and(left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    def run(frame: Frame) -> list[Node]:
+        first = truth(left(frame), at)
+        if first is False:
+            return FALSE
+        second = truth(right(frame), at)
+        if second is False:
+            return FALSE
+        return [] if first is None or second is None else TRUE
+
+    return run
+
+
+def _or(left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    def run(frame: Frame) -> list[Node]:
+        first = truth(left(frame), at)
+        if first is True:
+            return TRUE
+        second = truth(right(frame), at)
+        if second is True:
+            return TRUE
+        return [] if first is None or second is None else FALSE
+
+    return run
+
+
+def _xor(left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    def run(frame: Frame) -> list[Node]:
+        first, second = truth(left(frame), at), truth(right(frame), at)
+        return [] if first is None or second is None else boolean(first is not second)
+
+    return run
+
+
+def _implies(left: Evaluate, right: Evaluate, at: int) -> Evaluate:
+    def run(frame: Frame) -> list[Node]:
+        first = truth(left(frame), at)
+        if first is False:
+            return TRUE
+        second = truth(right(frame), at)
+        if first is True:
+            return boolean(second)
+        return TRUE if second is True else []
+
+    return run
+
+
+_LOGIC: Final[dict[str, Callable[[Evaluate, Evaluate, int], Evaluate]]] = {
+    "=": _equals,
+    "!=": _differs,
+    "~": _equivalent,
+    "!~": _not_equivalent,
+    "in": _in,
+    "contains": _contains,
+    "and": _and,
+    "or": _or,
+    "xor": _xor,
+    "implies": _implies,
+}

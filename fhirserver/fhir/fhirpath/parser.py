@@ -41,8 +41,11 @@ _STRENGTH: Final = {
     "implies": 2,
 }  # fmt: skip
 _NAMES_OF_OPERATORS: Final = frozenset({"as", "contains", "in", "is"})
-"""Operators that the grammar lets stand as identifiers too."""
-_CALENDAR: Final = frozenset({"year", "month", "week", "day", "hour", "minute", "second", "millisecond"})
+"""Operators that the grammar lets stand as identifiers too. After a dot all are taken for one, as
+`Patient.text.div` is in wide use."""
+CALENDAR: Final = frozenset({"year", "month", "week", "day", "hour", "minute", "second", "millisecond"})
+"""Units of calendar durations, in the singular: http://hl7.org/fhirpath/N1/#time-valued-quantities"""
+_DIGITS_MAX: Final = 64
 _DATED: Final = {"date": "Date", "datetime": "DateTime", "time": "Time"}
 
 
@@ -101,11 +104,11 @@ class _Parser:
             raise FHIRPathError(f"expressions nest to {DEPTH_MAX} levels", self._peek.position)
         left = self._polarity()
         while (strength := self._operator_strength()) > weakest:
-            operator = self._next().text
-            if operator in ("is", "as"):
-                left = TypeTest(operator, left, self._type_name())
+            token = self._next()
+            if token.text in ("is", "as"):
+                left = TypeTest(token.text, left, self._type_name(), at=token.position)
             else:
-                left = Binary(operator, left, self._expression(strength))
+                left = Binary(token.text, left, self._expression(strength), at=token.position)
         self._depth -= 1
         return left
 
@@ -114,14 +117,14 @@ class _Parser:
         return _STRENGTH.get(token.text, 0) if token.kind in ("symbol", "name") else 0
 
     def _polarity(self) -> Expr:
-        signs: list[str] = []
+        signs: list[Token] = []
         while self._is("+") or self._is("-"):
             if len(signs) == DEPTH_MAX:
                 raise FHIRPathError(f"a term has at most {DEPTH_MAX} signs", self._peek.position)
-            signs.append(self._next().text)
+            signs.append(self._next())
         found = self._postfix(self._term())
         for sign in reversed(signs):
-            found = Unary(sign, found)
+            found = Unary(sign.text, found, at=sign.position)
         return found
 
     def _postfix(self, found: Expr) -> Expr:
@@ -129,7 +132,7 @@ class _Parser:
             if self._accept("."):
                 found = self._invocation(found)
             elif self._accept("["):
-                found = Index(found, self._expression(0))
+                found = Index(found, self._expression(0), at=self._tokens[self._at - 1].position)
                 self._expect("]")
             else:
                 return found
@@ -141,11 +144,11 @@ class _Parser:
         self._next()
         match token.kind:
             case "number":
-                return self._number(token.text)
+                return self._number(token)
             case "string":
-                return Literal(token.text, "String")
+                return Literal(token.text, "String", at=token.position)
             case "date" | "datetime" | "time":
-                return Literal(token.text, _DATED[token.kind])
+                return Literal(token.text, _DATED[token.kind], at=token.position)
             case "symbol" if token.text == "(":
                 found = self._expression(0)
                 self._expect(")")
@@ -169,35 +172,41 @@ class _Parser:
         while token.kind == "name" and name in ("vs", "ext") and self._is("-"):
             self._next()
             name = f"{name}-{self._next().text}"
-        return Variable(name)
+        return Variable(name, at=token.position - 1)
 
-    def _number(self, text: str) -> Expr:
+    def _number(self, number: Token) -> Expr:
+        text, at = number.text, number.position
+        if len(text) > _DIGITS_MAX:
+            raise FHIRPathError(f"a number has at most {_DIGITS_MAX} digits", at)
         token = self._peek
         if token.kind == "string":
             self._next()
-            return QuantityLiteral(Decimal(text), token.text, calendar=False)
+            return QuantityLiteral(Decimal(text), token.text, calendar=False, at=at)
         unit = token.text.removesuffix("s")
-        if token.kind == "name" and unit in _CALENDAR:
+        if token.kind == "name" and unit in CALENDAR:
             self._next()
-            return QuantityLiteral(Decimal(text), unit, calendar=True)
-        return Literal(Decimal(text), "Decimal") if "." in text else Literal(int(text), "Integer")
+            return QuantityLiteral(Decimal(text), unit, calendar=True, at=at)
+        if "." in text:
+            return Literal(Decimal(text), "Decimal", at=at)
+        return Literal(int(text), "Integer", at=at)
 
     def _invocation(self, source: Expr | None) -> Expr:
         token = self._next()
         if token.kind == "special":
             if source is not None:
                 raise FHIRPathError(f"'${token.text}' cannot follow a '.'", token.position)
-            return Special(token.text)
-        if token.kind == "name" and token.text in _STRENGTH and token.text not in _NAMES_OF_OPERATORS:
+            return Special(token.text, at=token.position)
+        is_operator = token.kind == "name" and token.text in _STRENGTH
+        if is_operator and source is None and token.text not in _NAMES_OF_OPERATORS:
             raise FHIRPathError(f"unexpected '{token.text}'", token.position)
         if token.kind not in ("name", "delimited"):
             self._at -= 1
             raise self._unexpected(", a name expected")
         if self._accept("("):
-            return Call(source, token.text, self._arguments())
+            return Call(source, token.text, self._arguments(), at=token.position)
         if source is None and token.kind == "name" and token.text in ("true", "false"):
-            return Literal(token.text == "true", "Boolean")
-        return Member(source, token.text)
+            return Literal(token.text == "true", "Boolean", at=token.position)
+        return Member(source, token.text, at=token.position)
 
     def _arguments(self) -> tuple[Expr, ...]:
         if self._accept(")"):

@@ -119,7 +119,7 @@ def _test(criteria: Expr, type_: str, resource_type: str) -> Guard:
             return lambda value, resource: target_is(value, wanted, resource)
         case _:
             pass
-    scope = Scope(frozenset({type_}), frozenset({resource_type}), compile_tree)
+    scope = Scope(frozenset({type_}), frozenset({resource_type}), compile_tree, indexed=True)
     run = compile_tree(criteria, scope).run
 
     def test(value: Any, resource: dict[str, Any]) -> bool:

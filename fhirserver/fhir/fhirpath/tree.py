@@ -1,16 +1,18 @@
 """The syntax tree of FHIRPath (N1). Nodes are values: equal text gives equal trees.
 
+`at` is where a node's own token stands in the text, in characters from 0; it takes no part in equality.
+
 http://hl7.org/fhirpath/N1/grammar.html
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 
 class FHIRPathError(ValueError):
-    """The expression cannot be read, is wrong for the type, or uses what is not supported.
+    """The expression cannot be read, is wrong for the type, or does not fit the data.
 
     `position` counts characters from 0 where it is known.
     """
@@ -18,6 +20,10 @@ class FHIRPathError(ValueError):
     def __init__(self, message: str, position: int | None = None) -> None:
         super().__init__(message if position is None else f"{message} (at character {position + 1})")
         self.position = position
+
+
+class TooCostly(FHIRPathError):
+    """The evaluation takes more steps, time or room than it may: see `environment.Limits`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class Literal:
 
     value: bool | str | int | Decimal
     type: str
+    at: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class QuantityLiteral:
     value: Decimal
     unit: str
     calendar: bool
+    at: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,7 @@ class Special:
     """`$this`, `$index` or `$total`, without the dollar sign."""
 
     name: str
+    at: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class Variable:
     """`%name`, an external constant."""
 
     name: str
+    at: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,7 @@ class Member:
 
     source: Expr | None
     name: str
+    at: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,7 @@ class Call:
     source: Expr | None
     name: str
     arguments: tuple[Expr, ...]
+    at: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,7 @@ class Index:
 
     source: Expr
     index: Expr
+    at: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,7 @@ class Unary:
 
     operator: str
     operand: Expr
+    at: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +113,7 @@ class Binary:
     operator: str
     left: Expr
     right: Expr
+    at: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +123,31 @@ class TypeTest:
     operator: str
     operand: Expr
     type: str
+    at: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
 Expr = (
     Empty | Literal | QuantityLiteral | Special | Variable | Member | Call | Index | Unary | Binary | TypeTest
 )
+
+
+def weight(tree: Expr) -> int:
+    """How many nodes a tree has: what evaluating it costs."""
+    count, todo = 0, [tree]
+    while todo:
+        node = todo.pop()
+        count += 1
+        match node:
+            case Member(source) if source is not None:
+                todo.append(source)
+            case Call(source, _, arguments):
+                todo.extend(arguments if source is None else (source, *arguments))
+            case Index(source, index):
+                todo += (source, index)
+            case Unary(_, operand) | TypeTest(_, operand):
+                todo.append(operand)
+            case Binary(_, left, right):
+                todo += (left, right)
+            case _:
+                pass
+    return count

@@ -5,15 +5,23 @@ http://hl7.org/fhirpath/N1/#types-and-reflection, https://hl7.org/fhir/R4/fhirpa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from fhirserver.fhir.fhirpath.tree import FHIRPathError
 from fhirserver.fhir.structure import STRUCTURES, supertypes
+from fhirserver.fhir.suggest import nearest
 
 SYSTEM_TYPES: Final = frozenset(
     {"Any", "Boolean", "Date", "DateTime", "Decimal", "Integer", "Quantity", "String", "Time"}
 )
+_MEMBERS: Final = {
+    "System.Quantity": {"value": "System.Decimal", "unit": "System.String"},
+    "System.SimpleTypeInfo": dict.fromkeys(("namespace", "name", "baseType"), "System.String"),
+    "System.ClassInfo": dict.fromkeys(("namespace", "name", "baseType"), "System.String"),
+}
+"""What the types that have elements and are no FHIR types have: http://hl7.org/fhirpath/N1/#reflection"""
 _POLYMORPHIC: Final = frozenset({"Resource", "DomainResource"})
 
 
@@ -21,13 +29,14 @@ class Node(NamedTuple):
     """A value and the name of its type: a FHIR type, a backbone path, or `System.X`.
 
     `companion` is the `_name` object of a primitive (its id and extensions), None without one; a node
-    with nothing but a companion has the value None.
+    with nothing but a companion has the value None. `place` is where it is, if that is known: `place.Place`.
     """
 
     value: Any
     type: str
 
     companion = None
+    place = None
 
 
 class ExtendedNode(Node):
@@ -45,7 +54,7 @@ class Child(NamedTuple):
     companion_key: str | None
 
 
-def type_name(specifier: str) -> str:
+def type_name(specifier: str, at: int | None = None) -> str:
     """The name that nodes bear, of a type specifier. Raises FHIRPathError for an unknown type.
 
     Without namespace a name is looked for among the FHIR types first, as R4 lays down.
@@ -57,7 +66,9 @@ def type_name(specifier: str) -> str:
         return name
     if namespace in ("", "System") and name in SYSTEM_TYPES:
         return f"System.{name}"
-    raise FHIRPathError(f"there is no type '{specifier}'")
+    near = nearest(name, [*SYSTEM_TYPES, *(known for known in STRUCTURES if "." not in known)])
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise FHIRPathError(f"there is no type '{specifier}'{hint}", at)
 
 
 @lru_cache(maxsize=8_192)
@@ -65,6 +76,8 @@ def is_a(type_: str, wanted: str) -> bool:
     """Whether a node's type is the wanted one or specialises it: Age is a Quantity, code a string."""
     if type_ == wanted:
         return True
+    if type_.startswith("System."):
+        return wanted == "System.Any" or (wanted == "Quantity" and type_ == "System.Quantity")
     return type_ in STRUCTURES and wanted in supertypes(type_)
 
 
@@ -72,10 +85,31 @@ def is_a(type_: str, wanted: str) -> bool:
 def children(type_: str, name: str) -> tuple[Child, ...]:
     """Where an element of a type is found, one row for each type of a choice; empty without such."""
     found = STRUCTURES.get(type_)
-    element = found.elements.get(name) if found is not None else None
+    if found is None:
+        inner = _MEMBERS.get(type_, {}).get(name)
+        return () if inner is None else (Child(name, inner, False, None),)
+    element = found.elements.get(name)
     if element is None:
         return ()
     return tuple(_child(element.key(t), t, element.many) for t in element.types)
+
+
+@lru_cache(maxsize=2_048)
+def all_children(type_: str) -> dict[str, tuple[str, Child]]:
+    """Every JSON property of a type, `_x` companions apart, with its element's name."""
+    found = STRUCTURES.get(type_)
+    if found is None:
+        return {
+            name: (name, Child(name, inner, False, None)) for name, inner in _MEMBERS.get(type_, {}).items()
+        }
+    return {
+        key: (element.name, _child(key, inner, element.many)) for key, (element, inner) in found.keys.items()
+    }
+
+
+def elements_of(types: Iterable[str]) -> set[str]:
+    """The names of the elements that values of these types can have."""
+    return {name for type_ in types for name, _ in all_children(type_).values()}
 
 
 def _child(key: str, type_: str, many: bool) -> Child:

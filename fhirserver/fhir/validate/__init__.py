@@ -13,7 +13,7 @@ from fhirserver import errors
 from fhirserver.fhir.schema import validator
 from fhirserver.fhir.structure import RESOURCE_TYPES, STRUCTURES
 from fhirserver.fhir.validate import containment, narrative
-from fhirserver.fhir.validate.walker import Enough, Walker
+from fhirserver.fhir.validate.walker import ISSUES_MAX, Enough, Walker
 
 __all__ = ["issues", "passes", "validate"]
 
@@ -31,9 +31,11 @@ def validate(resource: Any, expected_type: str | None = None, *, entries: bool =
         raise errors.Structure(issues=found)
 
 
-def issues(resource: Any, expected_type: str | None = None, *, entries: bool = True) -> list[errors.Issue]:
-    """Each defect of structure, located by FHIRPath; at most a hundred. Empty when the resource is valid."""
-    walker = Walker(entries=entries)
+def issues(
+    resource: Any, expected_type: str | None = None, *, entries: bool = True, issues_max: int = ISSUES_MAX
+) -> list[errors.Issue]:
+    """Each defect of structure, located by FHIRPath, up to a number. Empty when the resource is valid."""
+    walker = Walker(entries=entries, issues_max=issues_max)
     with suppress(Enough):
         walker.resource(resource, None, expected_type)
     return walker.issues

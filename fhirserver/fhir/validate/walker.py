@@ -23,14 +23,15 @@ _ELEMENT: Final = structure("Element")
 
 
 class Enough(Exception):
-    """ISSUES_MAX is reached; looking for hints for more would only cost time."""
+    """As many issues were found as are wanted; looking for hints for more would only cost time."""
 
 
 class Walker:
     """One walk over one resource; `issues` fills up until `Enough` is raised."""
 
-    def __init__(self, *, entries: bool) -> None:
+    def __init__(self, *, entries: bool, issues_max: int = ISSUES_MAX) -> None:
         self.issues: list[Issue] = []
+        self._issues_max = issues_max
         self._entries = entries
         self._local: dict[str, str] | None = {}
         self._contained_ids: set[str] = set()
@@ -268,7 +269,7 @@ class Walker:
 
     def _add(self, code: str, text: str, path: str | None) -> None:
         self.issues.append(Issue("error", code, text, path))
-        if len(self.issues) == ISSUES_MAX:
+        if len(self.issues) == self._issues_max:
             raise Enough
 
 

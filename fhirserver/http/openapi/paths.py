@@ -157,7 +157,7 @@ def _body(row: Interaction, resource_type: str | None) -> dict[str, Any]:
         case "operation" if row.method == "POST":
             return _resource("Resource")
         case "patch" | "patch_conditional":
-            return {JSON_PATCH: {"schema": schemas.ref("JsonPatch")}}
+            return {JSON_PATCH: {"schema": schemas.ref("JsonPatch")}, **_resource("Resource")}
         case "search" if row.method == "POST":
             return {_FORM: {"schema": schemas.ref("Criteria")}}
         case _:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from fhirserver import settings as configuration
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES, Resource
 from fhirserver.interactions.capabilities import searches
-from fhirserver.interactions.patch import JSON_PATCH
+from fhirserver.interactions.patch import PATCHES
 from fhirserver.interactions.table import TABLE, Interaction
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.settings import Settings
@@ -118,7 +118,7 @@ def tail(offer: Offer, registry: Registry) -> Resource:
     return {
         "fhirVersion": FHIR_VERSION,
         "format": list(FORMATS),
-        **({"patchFormat": [JSON_PATCH]} if wired("patch") else {}),
+        **({"patchFormat": list(PATCHES)} if wired("patch") else {}),
         "rest": [rest(offer, registry)],
     }
 

@@ -1,14 +1,20 @@
-"""TerminologyCapabilities: https://hl7.org/fhir/R4/terminologycapabilities.html
-
-Code systems and value sets are stored and searched like any resource; there are no operations on them.
-"""
+"""TerminologyCapabilities: https://hl7.org/fhir/R4/terminologycapabilities.html"""
 
 from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
 
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.capabilities import searches
 from fhirserver.interactions.capabilities.statement import built, software, version
+from fhirserver.interactions.operations.terminology import EXPAND
 from fhirserver.params.registry import Registry
+from fhirserver.terminology import official
+from fhirserver.terminology.grammars import grammars
+
+_NAMES: Final = frozenset({"url", "valueSet"})
+"""Inputs of $expand that say what is expanded, not how."""
 
 
 def head(base: str) -> Resource:
@@ -22,9 +28,10 @@ def head(base: str) -> Resource:
         "status": "active",
         "date": built(),
         "description": (
-            "Resources are checked against R4's required value sets that can be listed. CodeSystem, ValueSet"
-            " and ConceptMap are stored and searched; $expand, $lookup, $validate-code, $subsumes, $translate"
-            " and $closure are not offered."
+            "The code systems listed here are held by every server: those of HL7, currencies, countries, time"
+            " zones, and units, media types, languages and URIs by their grammar. So are the CodeSystem and"
+            " ValueSet resources that are stored, which come first. $expand, $validate-code, $lookup and"
+            " $subsumes go by both; $translate and $closure are not offered."
         ),
         "kind": "instance",
         "software": software(),
@@ -35,4 +42,32 @@ def head(base: str) -> Resource:
 def tail(registry: Registry) -> Resource:
     """The elements that follow those of `head`; `codeSearch` tells what ValueSet?code= looks at."""
     searched = any(param.code == "code" for param in searches.announced(registry, "ValueSet"))
-    return {"lockedDate": False} | ({"codeSearch": "explicit"} if searched else {})
+    return {
+        "lockedDate": False,
+        "codeSystem": _code_systems(),
+        "expansion": {
+            "hierarchical": True,
+            "paging": True,
+            "incomplete": False,
+            "parameter": [
+                {"name": one.name, "documentation": one.documentation}
+                for one in EXPAND.inputs
+                if one.name not in _NAMES
+            ],
+            "textFilter": "Words, each of which begins a word of the code or of one of its texts.",
+        },
+        **({"codeSearch": "explicit"} if searched else {}),
+        "validateCode": {"translations": True},
+    }
+
+
+@cache
+def _code_systems() -> list[dict[str, Any]]:
+    """Those that every server holds; what is stored beside them can be searched for."""
+    found: list[dict[str, Any]] = []
+    for url, its in sorted(official.versions()):
+        described: dict[str, Any] = {"uri": url}
+        if its is not None:
+            described["version"] = [{"code": its, "isDefault": True}]
+        found.append(described | {"subsumption": url not in grammars()})
+    return found

@@ -14,7 +14,8 @@ from fhirserver.fhir.structure import Resource, is_primitive
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """OperationDefinition.parameter. `type` is a FHIR type, or `Resource`; `max` None is `*`.
+    """OperationDefinition.parameter. `type` is a FHIR type, `Resource`, or `part` for one made of `parts`;
+    `max` None is `*`.
 
     `also` are types that other versions of the definition have, which a body may carry as well.
     """
@@ -25,11 +26,23 @@ class Parameter:
     max: int | None = 1
     documentation: str = ""
     also: tuple[str, ...] = ()
+    parts: tuple[Parameter, ...] = ()
 
     @property
     def fits_url(self) -> bool:
         """Whether a URL can carry it: a primitive, or a Coding as `system|code`."""
         return is_primitive(self.type) or self.type == "Coding"
+
+    def element(self, use: str) -> dict[str, Any]:
+        """OperationDefinition.parameter as JSON."""
+        return {
+            "name": self.name,
+            "use": use,
+            "min": self.min,
+            "max": "*" if self.max is None else str(self.max),
+            **({"documentation": self.documentation} if self.documentation else {}),
+            **({"part": [one.element(use) for one in self.parts]} if self.parts else {"type": self.type}),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,7 @@ class Operation:
 
     `id` is unique and the end of its canonical URL; `defined` that URL where others defined it. `types` are
     those at whose `type` or `instance` level it stands, none meaning all. `open`: other parameters are
-    those of a search of the type.
+    those of a search of the type. `raw`: the body is read by the operation itself, valid or not.
     """
 
     id: str
@@ -53,6 +66,7 @@ class Operation:
     instance: bool = False
     affects_state: bool = False
     open: bool = False
+    raw: bool = False
     defined: str | None = None
 
     @property
@@ -76,14 +90,17 @@ class Operation:
     @property
     def url(self) -> str:
         """The canonical URL of the definition: the same wherever the server is reached."""
-        return self.defined or f"urn:fhirserver:OperationDefinition:{self.id}"
+        return self.defined or f"{OWN}{self.id}"
 
     def resource(self, version: str) -> Resource:
-        """The OperationDefinition, read at its id: https://hl7.org/fhir/R4/operationdefinition.html"""
+        """The OperationDefinition, read at its id: what this server offers of one that others defined.
+
+        https://hl7.org/fhir/R4/operationdefinition-definitions.html#OperationDefinition.base
+        """
         return {
             "resourceType": "OperationDefinition",
             "id": self.id,
-            "url": self.url,
+            "url": f"{OWN}{self.id}",
             "version": version,
             "name": "".join(part.capitalize() for part in self.id.split("-")),
             "title": self.title,
@@ -92,6 +109,7 @@ class Operation:
             "description": self.description,
             "affectsState": self.affects_state,
             "code": self.code,
+            **({"base": self.defined} if self.defined else {}),
             **({"resource": list(self.types or ("Resource",))} if self.type or self.instance else {}),
             "system": self.system,
             "type": self.type,
@@ -101,18 +119,10 @@ class Operation:
 
     def _parameters(self) -> list[dict[str, Any]]:
         both = [("in", one) for one in self.inputs] + [("out", one) for one in self.outputs]
-        return [
-            {
-                "name": one.name,
-                "use": use,
-                "min": one.min,
-                "max": "*" if one.max is None else str(one.max),
-                **({"documentation": one.documentation} if one.documentation else {}),
-                "type": one.type,
-            }
-            for use, one in both
-        ]
+        return [one.element(use) for use, one in both]
 
 
+OWN: Final = "urn:fhirserver:OperationDefinition:"
+"""What the canonical URLs of this server's own definitions begin with."""
 OFFICIAL: Final = "http://hl7.org/fhir/OperationDefinition/"
 """Where R4's own operations are defined."""

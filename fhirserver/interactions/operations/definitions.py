@@ -7,6 +7,7 @@ from typing import Final
 
 from fhirserver.fhir import json
 from fhirserver.interactions.operations.definition import OFFICIAL, Operation, Parameter
+from fhirserver.interactions.operations.terminology import TERMINOLOGY
 
 VERSIONS: Final = Operation(
     id="CapabilityStatement-versions",
@@ -20,6 +21,8 @@ VERSIONS: Final = Operation(
     system=True,
     defined=f"{OFFICIAL}CapabilityStatement-versions",
 )
+
+_RESULT: Final = Parameter("[type]", "Element", 0, None, "A value, named by its type.")
 
 EXPLAIN: Final = Operation(
     id="explain",
@@ -73,6 +76,28 @@ STATUS: Final = Operation(
     instance=True,
 )
 
+VALIDATE: Final = Operation(
+    id="Resource-validate",
+    code="validate",
+    title="Validate a resource",
+    description="Everything that is wrong with a resource: its structure, invariants, codes, extensions and"
+    " references, by the profiles asked for and those that it claims.",
+    inputs=(
+        Parameter(
+            "resource", "Resource", 0, 1, "What is validated; without it, the instance as it is stored."
+        ),
+        Parameter(
+            "mode", "code", 0, 1, "create, update, delete or profile: what is meant to be done with it."
+        ),
+        Parameter("profile", "uri", 0, None, "The canonical URL of a profile, with or without version."),
+    ),
+    outputs=(Parameter("return", "OperationOutcome", 1, 1, "The issues; at least one of information."),),
+    type=True,
+    instance=True,
+    raw=True,
+    defined=f"{OFFICIAL}Resource-validate",
+)
+
 DOCREF: Final = Operation(
     id="docref",
     code="docref",
@@ -100,14 +125,69 @@ DOCREF: Final = Operation(
     defined="http://hl7.org/fhir/us/core/OperationDefinition/docref",
 )
 
-OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, DOCREF)
+FHIRPATH: Final = Operation(
+    id="fhirpath",
+    code="fhirpath",
+    title="Try a FHIRPath expression",
+    description="What an expression gives for a resource: the one in the request, or the instance as it is"
+    " stored. resolve() finds what the caller may see on this server. Parameters and answer are those of the"
+    " FHIRPath Lab.",
+    inputs=(
+        Parameter("expression", "string", 1, 1, "The expression."),
+        Parameter("context", "string", 0, 1, "An expression: the other one runs for each of its results."),
+        Parameter("resource", "Resource", 0, 1, "The resource; not for an instance."),
+        Parameter(
+            "variables",
+            "part",
+            0,
+            None,
+            "Variables, a part for each: its name without %, and its value.",
+            parts=(Parameter("[name]", "Element", 0, None, "The value of the variable of this name."),),
+        ),
+        Parameter("validate", "boolean", 0, 1, "Is taken for true: an expression that does not fit fails."),
+        Parameter("terminologyserver", "string", 0, 1, "Is not asked: this server is."),
+        Parameter(
+            "debug_trace", "boolean", 0, 1, "Is not offered: what trace() tells is always in the result."
+        ),
+    ),
+    outputs=(
+        Parameter(
+            "parameters",
+            "part",
+            1,
+            1,
+            "What was evaluated, by what.",
+            parts=(
+                Parameter("evaluator", "string", 1, 1, "Name, version, and version of FHIR."),
+                Parameter("expression", "string", 1, 1),
+                Parameter("context", "string", 0, 1),
+                Parameter("resource", "Resource", 0, 1),
+                Parameter("expectedReturnType", "string", 0, 1, "The types of the results, where known."),
+            ),
+        ),
+        Parameter(
+            "result",
+            "part",
+            0,
+            None,
+            "The results for one context, whose place is its value; a part for each, named by its type, and"
+            " one named trace for each call of trace().",
+            parts=(
+                _RESULT,
+                Parameter("trace", "part", 0, None, "What trace() told.", parts=(_RESULT,)),
+            ),
+        ),
+    ),
+    system=True,
+    type=True,
+    instance=True,
+)
+
+OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, DOCREF, FHIRPATH, VALIDATE, *TERMINOLOGY)
 
 
 @cache
 def definition(id_: str, version: str) -> bytes | None:
-    """The OperationDefinition of this id as JSON; None when it is none of the server's own.
-
-    Those that others defined are read where they are published.
-    """
-    found = next((one for one in OPERATIONS if one.id == id_ and one.defined is None), None)
+    """The OperationDefinition of this id as JSON; None when this server has no such operation."""
+    found = next((one for one in OPERATIONS if one.id == id_), None)
     return None if found is None else json.dumps(found.resource(version))

@@ -62,7 +62,7 @@ def inputs_of(call: Call, operation: Operation) -> Inputs:
         known = _known(call, operation, name)
         if known is not None:
             values.setdefault(name, []).append(_of_text(known, text))
-    for name, value in _of_body(call, operation):
+    for name, value in () if operation.raw else _of_body(call, operation):
         values.setdefault(name, []).append(value)
     for known in operation.inputs:
         _require_cardinality(operation, known, len(values.get(known.name, ())))
@@ -147,6 +147,8 @@ def _of_part(call: Call, operation: Operation, part: dict[str, Any], where: str)
         if resource is None or known.type not in ("Resource", resource["resourceType"]):
             raise Invalid(f"'{known.name}' is a {known.type} in 'resource'", where)
         return resource
+    if known.type == "part":
+        return part
     key = next((key for key in part if key.startswith("value")), None)
     if key is None:
         raise Invalid(f"'{known.name}' has no value[x]; it is a {known.type}", where)

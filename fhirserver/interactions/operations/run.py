@@ -10,12 +10,21 @@ from typing import Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.interactions.call import Answer, Call
-from fhirserver.interactions.operations import definitions
+from fhirserver.interactions.operations import definitions, terminology
 from fhirserver.interactions.operations.definition import Operation
 from fhirserver.interactions.operations.docref import docref
+from fhirserver.interactions.operations.expand import expand
 from fhirserver.interactions.operations.explain import explain
+from fhirserver.interactions.operations.fhirpath import fhirpath
 from fhirserver.interactions.operations.inputs import Inputs, inputs_of
+from fhirserver.interactions.operations.lookup import lookup
 from fhirserver.interactions.operations.status import status
+from fhirserver.interactions.operations.subsumes import subsumes
+from fhirserver.interactions.operations.validate import validate
+from fhirserver.interactions.operations.validate_code import (
+    validate_code_in_system,
+    validate_code_in_value_set,
+)
 from fhirserver.interactions.operations.versions import versions
 
 Handler = Callable[[Connection, Call, Inputs], Awaitable[Answer]]
@@ -25,6 +34,13 @@ HANDLERS: Final[dict[Operation, Handler]] = {
     definitions.DOCREF: docref,
     definitions.VERSIONS: versions,
     definitions.EXPLAIN: explain,
+    definitions.VALIDATE: validate,
+    terminology.EXPAND: expand,
+    terminology.VALIDATE_IN_VALUE_SET: validate_code_in_value_set,
+    terminology.LOOKUP: lookup,
+    terminology.VALIDATE_IN_SYSTEM: validate_code_in_system,
+    terminology.SUBSUMES: subsumes,
+    definitions.FHIRPATH: fhirpath,
 }
 
 

@@ -162,7 +162,18 @@ def _links_of(item: Item) -> list[_Link]:
             and isinstance(operation.get("value"), str)
             and str(operation.get("path")).endswith("/reference")
         ]
+    if item.method == "PATCH" and isinstance(resource, dict):
+        links += [_Link(item, value, "valueString") for value in _replaced_references(resource)]
     return links
+
+
+def _replaced_references(patch: Resource) -> Iterable[dict[str, Any]]:
+    """Where operations of a FHIRPath Patch hold the text of a reference."""
+    for operation in patch.get("parameter", ()):
+        parts = {part.get("name"): part for part in operation.get("part", ())}
+        path, value = parts.get("path", {}).get("valueString"), parts.get("value", {})
+        if str(path).endswith(".reference") and isinstance(value.get("valueString"), str):
+            yield value
 
 
 def _searches(call: Call, links: Iterable[list[_Link]]) -> dict[str, Search]:

@@ -181,11 +181,9 @@ async def _write(
             ended[made.type].append(latest[item.identity].rid)
     made_all = [made for _, made in drafts]
     versions = await store.write_many(connection, call.services.tenant, made_all, writer, ended, {})
-    for (item, _), version in zip(drafts, versions, strict=True):
-        created = item.identity not in current
-        item.answer = written(
-            item.call, version, 201 if created else 200, "created" if created else "updated"
-        )
+    for (item, made), version in zip(drafts, versions, strict=True):
+        status, done = (200, "updated") if item.identity in current else (201, "created")
+        item.answer = written(item.call, version, status, done, made.warnings)
     return drafts
 
 

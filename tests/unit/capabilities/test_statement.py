@@ -16,10 +16,12 @@ from fhirserver.interactions import run
 from fhirserver.interactions.capabilities import MODES, document, statement
 from fhirserver.interactions.capabilities.searches import announced
 from fhirserver.interactions.capabilities.statement import Offer
+from fhirserver.interactions.operations.terminology import EXPAND
 from fhirserver.interactions.table import TABLE
 from fhirserver.params import fulltext
 from fhirserver.params.registry import SearchParam, r4
 from fhirserver.settings import Settings, data_path
+from fhirserver.terminology.official import code_system
 
 BASE = "https://example.org/fhir"
 OFFER = Offer.of(Settings())
@@ -226,11 +228,18 @@ def test_normative_leaves_out_what_is_for_trial_and_nothing_else() -> None:
     assert set(paths(made("normative"))) <= set(paths(FULL))
 
 
-def test_terminology_claims_no_operation() -> None:
+def test_terminology_claims_what_its_operations_do() -> None:
     resource = made("terminology")
     assert resource["resourceType"] == "TerminologyCapabilities" and resource["kind"] == "instance"
-    assert not {"expansion", "validateCode", "translation", "closure", "codeSystem"} & resource.keys()
+    assert not {"translation", "closure"} & resource.keys()
     assert resource["codeSearch"] == "explicit"
+    told = {one["name"] for one in resource["expansion"]["parameter"]}
+    assert told == {one.name for one in EXPAND.inputs} - {"url", "valueSet"}
+    systems = [one["uri"] for one in resource["codeSystem"]]
+    assert len(systems) == len(set(systems)) > 1060
+    assert {"http://unitsofmeasure.org", "urn:iso:std:iso:4217"} <= set(systems)
+    assert "http://snomed.info/sct" not in systems
+    assert all(code_system(one, None) is not None for one in systems)
 
 
 def test_the_same_bytes_are_served_again() -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from fhirserver.fhir.fhirpath import FHIRPathError, Node, compile_expression
-from fhirserver.fhir.fhirpath.operators import distinct
+from fhirserver.fhir.fhirpath.equality import distinct, unlike
 
 OBSERVATION = {
     "resourceType": "Observation",
@@ -156,19 +156,23 @@ def test_component_expressions_see_the_whole_resource():
         ("Observation.value.as(DateTime)", None),
         ("value as Nonsense", "there is no type 'Nonsense'"),
         ("value as System.Patient", "there is no type"),
-        ("code.coding.unheard()", "the function unheard"),
+        (
+            "code.coding.frist()",
+            r"there is no function frist\(\); did you mean first\(\)\? \(at character 13\)",
+        ),
         ("where()", "takes 1 argument"),
         ("exists(1, 2)", "takes 0 to 1 argument"),
         ("component.where(nothing = 1)", "Observation.component has no element"),
-        ("subject.resolve().name", "only its type is known"),
-        ("subject.resolve().where(active)", "only the type"),
+        ("component.where(cod.text = 1)", "did you mean code"),
         ("%nothing", "%nothing is not defined"),
-        ("1 + 1", r"the operator '\+' is not supported"),
-        ("value > 1", "is not supported"),
-        ("@2015", "literal of type Date is not supported"),
-        ("4 'mg'", "is not supported"),
-        ("$index", r"\$index is not supported"),
+        ("%resorce", r"did you mean %resource"),
+        ("@2015-02-30", "'2015-02-30' is no Date"),
+        ("2147483648", "Integers go to 2147483647"),
+        ("value as Quantty", "did you mean Quantity"),
         ("value.as('Quantity')", "must be the name of a type"),
+        ("'\\uD83E'", "surrogate"),
+        ("defineVariable('a', 1).defineVariable('a', 2)", "%a is defined already"),
+        ("(defineVariable('a', 1) | 2).select(%a)", "%a is not defined"),
         ("id" + ".extension" * 1_200, "nested too deeply"),
     ],
 )
@@ -178,6 +182,23 @@ def test_refused_when_compiled(expression: str, message: str | None):
         return
     with pytest.raises(FHIRPathError, match=message):
         compile_expression(expression, "Observation")
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("subject.resolve().name", "only its type is known"),
+        ("subject.resolve().where(active)", "only the type"),
+        ("effective > now()", r"now\(\) has no place in what is indexed"),
+        ("today()", "has no place"),
+        ("code.memberOf('http://x')", "its result can change"),
+        ("conformsTo('http://x')", "its result can change"),
+        ("%given", "is not defined"),
+    ],
+)
+def test_refused_in_what_is_indexed(expression: str, message: str):
+    with pytest.raises(FHIRPathError, match=message):
+        compile_expression(expression, "Observation", indexed=True)
 
 
 def test_is_takes_one_value():
@@ -199,5 +220,6 @@ def test_distinct_is_by_value_for_short_and_long_lists():
     ]
     nodes = [Node(value, "x") for value in values]
     expected = [values[0], values[2], 1, True, "1", [1]]
-    assert [node.value for node in distinct(nodes)] == expected
-    assert [node.value for node in distinct(nodes * 9)] == expected
+    for remove in (distinct, unlike):
+        assert [node.value for node in remove(nodes)] == expected
+        assert [node.value for node in remove(nodes * 9)] == expected

@@ -62,10 +62,16 @@ def test_only_active_ones_count() -> None:
             "no element 'gendr'",
         ),
         (
-            search_parameter("x", "string", "Patient.name.given.first()"),
+            search_parameter("x", "string", "Patient.name.given.frist()"),
             "expression",
             "not-supported",
-            "first()",
+            "did you mean first()",
+        ),
+        (
+            search_parameter("x", "token", "Patient.birthDate < today()"),
+            "expression",
+            "not-supported",
+            "changes while the resource does not",
         ),
         (search_parameter("x", "token", "Observation.code"), "expression", "value", "begins with Patient"),
         (

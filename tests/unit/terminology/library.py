@@ -45,4 +45,4 @@ def terminology(*resources: dict[str, Any], codes_max: int = 10_000) -> Terminol
 async def codes(service: Terminology, url: str = SET) -> dict[str, frozenset[str]]:
     """The expansion of a value set by its URL, systems without codes left out."""
     found = await service.codes_of(await service.value_set(url))
-    return {system: members for system, members in found.codes.items() if members}
+    return {system: frozenset(members) for system, members in found.codes.items() if members}

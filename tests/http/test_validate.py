@@ -1,0 +1,323 @@
+"""$validate, profiles that are defined while the server runs, and what may be stored, through the door."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from fhirserver.fhir import xml
+from tests.http.support import Http, created, entry, observation, put, send
+from tests.support.server import serving
+from tests.support.terminology import code_system, concept, value_set
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Resource = dict[str, Any]
+NAMED = "http://example.org/StructureDefinition/named"
+POLICY = f'{{"*": "claimed", "Basic": "warn", "Group": ["{NAMED}-group"], "{NAMED}-soft": "warn"}}'
+
+
+def profile(url: str, type_: str, *elements: Resource, **more: Any) -> Resource:
+    """A constraint on a type, as a differential."""
+    return {
+        "resourceType": "StructureDefinition",
+        "url": url,
+        "name": "Named",
+        "status": "active",
+        "kind": "resource",
+        "abstract": False,
+        "type": type_,
+        "baseDefinition": f"http://hl7.org/fhir/StructureDefinition/{type_}",
+        "derivation": "constraint",
+        "differential": {"element": [{"id": type_, "path": type_}, *elements]},
+        **more,
+    }
+
+
+def needs(path: str, **more: Any) -> Resource:
+    return {"id": path, "path": path, "min": 1, **more}
+
+
+def claiming(resource: Resource, *urls: str) -> Resource:
+    return {**resource, "meta": {"profile": list(urls)}}
+
+
+async def issues(http: Http, path: str, body: Any, **more: Any) -> list[Resource]:
+    response = await http.post(path, json=body, **more)
+    assert response.status_code == 200, response.text
+    assert response.json()["resourceType"] == "OperationOutcome"
+    return response.json()["issue"]
+
+
+def errors(found: list[Resource]) -> list[str]:
+    return [one["expression"][0] for one in found if one["severity"] == "error"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def named(http: Http) -> AsyncIterator[str]:
+    made = await created(http, profile(NAMED, "Patient", needs("Patient.name")))
+    yield NAMED
+    await http.delete(f"/StructureDefinition/{made['id']}")
+
+
+class TestValidate:
+    async def test_nothing_is_wrong(self, http: Http) -> None:
+        found = await issues(http, "/Patient/$validate", {"resourceType": "Patient", "active": True})
+        assert errors(found) == []
+
+    async def test_every_defect_with_its_place(self, http: Http) -> None:
+        text = '{"resourceType": "Patient",\n "birthDate": "x",\n "contact": [{"id": "a", "gender": "male"}]}'
+        response = await http.post(
+            "/Patient/$validate", content=text, headers={"Content-Type": "application/fhir+json"}
+        )
+        assert response.status_code == 200
+        first = response.json()["issue"][0]
+        assert first["expression"] == ["Patient.birthDate"]
+        assert [one["valueInteger"] for one in first["extension"]] == [2, 2]
+
+    async def test_more_than_a_hundred(self, http: Http) -> None:
+        body = {"resourceType": "Patient", "name": [{"use": "x"}] * 300}
+        assert len(errors(await issues(http, "/Patient/$validate", body))) == 300
+
+    async def test_a_profile_in_the_url_and_in_parameters(self, http: Http, named: str) -> None:
+        body = {"resourceType": "Patient", "active": True}
+        found = await issues(http, f"/Patient/$validate?profile={named}", body)
+        assert errors(found) == ["Patient.name"]
+        parameters = {
+            "resourceType": "Parameters",
+            "parameter": [
+                {"name": "resource", "resource": body},
+                {"name": "profile", "valueUri": named},
+                {"name": "mode", "valueCode": "create"},
+            ],
+        }
+        found = await issues(http, "/Patient/$validate", parameters)
+        assert errors(found) == ["Patient.name"]
+        assert found[0]["extension"]
+
+    async def test_a_claimed_profile(self, http: Http, named: str) -> None:
+        body = claiming({"resourceType": "Patient", "active": True}, named)
+        assert errors(await issues(http, "/Patient/$validate", body)) == ["Patient.name"]
+
+    async def test_a_profile_that_is_not_held(self, http: Http) -> None:
+        body = claiming({"resourceType": "Patient", "active": True}, "urn:x")
+        found = await issues(http, "/Patient/$validate", body)
+        assert [one["severity"] for one in found if "urn:x" in one["diagnostics"]] == ["warning"]
+
+    async def test_xml_by_line(self, http: Http, named: str) -> None:
+        body = claiming({"resourceType": "Patient", "contact": [{"gender": "male"}]}, named)
+        response = await http.post(
+            "/Patient/$validate",
+            content=xml.to_xml(body, pretty=True),
+            headers={"Content-Type": "application/fhir+xml", "Accept": "application/fhir+json"},
+        )
+        found = [one for one in response.json()["issue"] if one["severity"] == "error"]
+        assert {one["expression"][0] for one in found} == {"Patient.name", "Patient.contact[0]"}
+        assert all(one["extension"][0]["valueInteger"] > 1 or "name" in one["expression"][0] for one in found)
+
+    async def test_an_instance_as_it_is_stored(self, http: Http, named: str) -> None:
+        made = await created(http, {"resourceType": "Patient", "active": True})
+        response = await http.get(f"/Patient/{made['id']}/$validate?profile={named}")
+        assert errors(response.json()["issue"]) == ["Patient.name"]
+        assert (await http.get("/Patient/unknown/$validate")).status_code == 404
+
+    async def test_an_update_carries_its_id(self, http: Http) -> None:
+        made = await created(http, {"resourceType": "Patient", "active": True})
+        body = {"resourceType": "Patient", "id": "other", "active": True}
+        path = f"/Patient/{made['id']}/$validate?mode=update"
+        assert errors(await issues(http, path, body)) == ["Patient.id"]
+
+    async def test_a_deletion(self, http: Http) -> None:
+        made = await created(http, {"resourceType": "Patient", "active": True})
+        response = await http.get(f"/Patient/{made['id']}/$validate?mode=delete")
+        assert response.status_code == 200
+        assert response.json()["issue"][0]["severity"] == "information"
+
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("/Patient/$validate?mode=x", {"resourceType": "Patient"}),
+            ("/Patient/$validate?nonsense=x", {"resourceType": "Patient"}),
+            ("/Patient/$validate", {"resourceType": "Parameters"}),
+            ("/Patient/$validate", {"resourceType": "Parameters", "parameter": {"name": "resource"}}),
+            ("/Patient/$validate", {"resourceType": "Parameters", "parameter": [{"name": "x"}]}),
+            ("/Patient/$validate", {"resourceType": "Parameters", "parameter": [{"name": "profile"}]}),
+        ],
+    )
+    async def test_what_cannot_be_asked(self, http: Http, path: str, body: Resource) -> None:
+        response = await http.post(path, json=body)
+        assert response.status_code == 400, response.text
+
+    @pytest.mark.parametrize(
+        "body", [[], 1, "x", {}, {"resourceType": 5}, {"resourceType": "Group"}, {"x": []}]
+    )
+    async def test_what_is_no_resource_of_the_type(self, http: Http, body: Any) -> None:
+        assert [one["severity"] for one in await issues(http, "/Patient/$validate", body)] == ["error"]
+
+
+class TestDefinitions:
+    async def test_in_force_until_it_is_deleted(self, http: Http) -> None:
+        url = f"{NAMED}-for-a-while"
+        body = claiming({"resourceType": "Patient", "active": True}, url)
+        made = await created(http, profile(url, "Patient", needs("Patient.name")))
+        assert errors(await issues(http, "/Patient/$validate", body)) == ["Patient.name"]
+        await put(http, {**made, **profile(url, "Patient", needs("Patient.gender"))})
+        assert errors(await issues(http, "/Patient/$validate", body)) == ["Patient.gender"]
+        await http.delete(f"/StructureDefinition/{made['id']}")
+        assert errors(await issues(http, "/Patient/$validate", body)) == []
+
+    async def test_in_every_process(self, http: Http, database: str) -> None:
+        url = f"{NAMED}-everywhere"
+        async with serving(database) as other:
+            await created(other, profile(url, "Patient", needs("Patient.name")))
+            async with serving(database) as third:
+                found = await issues(
+                    third, f"/Patient/$validate?profile={url}", {"resourceType": "Patient", "id": "a"}
+                )
+                assert errors(found) == ["Patient.name"]
+
+    async def test_one_that_contradicts_its_base_is_refused(self, http: Http) -> None:
+        wrong = profile(f"{NAMED}-wrong", "Patient", needs("Patient.nose"))
+        assert (await http.post("/StructureDefinition", json=wrong)).status_code == 422
+
+    async def test_one_that_comes_before_its_base(self, http: Http) -> None:
+        inner, outer = f"{NAMED}-inner", f"{NAMED}-outer"
+        await created(http, profile(outer, "Patient", needs("Patient.gender"), baseDefinition=inner))
+        body = claiming({"resourceType": "Patient", "active": True}, outer)
+        found = await issues(http, "/Patient/$validate", body)
+        assert any("does not hold" in one["diagnostics"] for one in found if one["severity"] == "warning")
+        await created(http, profile(inner, "Patient", needs("Patient.name")))
+        assert sorted(errors(await issues(http, "/Patient/$validate", body))) == [
+            "Patient.gender",
+            "Patient.name",
+        ]
+
+    async def test_several_in_a_transaction(self, http: Http) -> None:
+        inner, outer = f"{NAMED}-first", f"{NAMED}-second"
+        response = await send(
+            http,
+            "transaction",
+            entry("POST", "StructureDefinition", profile(outer, "Patient", baseDefinition=inner)),
+            entry("POST", "StructureDefinition", profile(inner, "Patient", needs("Patient.name"))),
+        )
+        assert response.status_code == 200, response.text
+        found = await issues(
+            http, f"/Patient/$validate?profile={outer}", {"resourceType": "Patient", "id": "a"}
+        )
+        assert errors(found) == ["Patient.name"]
+
+
+CODES = "http://example.org/codes"
+
+
+def coded(code: str, system: str = CODES, **more: Any) -> Resource:
+    coding = {"system": system, "code": code, **more}
+    return claiming({"resourceType": "Basic", "code": {"coding": [coding]}}, f"{NAMED}-coded")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def terms(http: Http) -> str:
+    """The id of a value set to which a profile binds."""
+    await created(http, code_system(concept("a"), concept("b"), url=CODES))
+    made = await created(http, value_set({"system": CODES, "concept": [{"code": "a"}]}, url=f"{CODES}/vs"))
+    binding = {"strength": "required", "valueSet": f"{CODES}/vs"}
+    element = {"id": "Basic.code", "path": "Basic.code", "binding": binding}
+    await created(http, profile(f"{NAMED}-coded", "Basic", element))
+    return made["id"]
+
+
+class TestTerminology:
+    async def test_codes_of_a_stored_value_set(self, http: Http, terms: str) -> None:
+        assert errors(await issues(http, "/Basic/$validate", coded("a"))) == []
+        assert errors(await issues(http, "/Basic/$validate", coded("b"))) == ["Basic.code"]
+        assert errors(await issues(http, "/Basic/$validate", coded("c"))) == [
+            "Basic.code.coding[0].code",
+            "Basic.code",
+        ]
+
+    async def test_displays(self, http: Http, terms: str) -> None:
+        found = await issues(http, "/Basic/$validate", coded("a", display="otherwise"))
+        where = [one["expression"][0] for one in found if one["severity"] == "warning"]
+        assert "Basic.code.coding[0].display" in where
+
+    async def test_a_system_that_is_not_held(self, http: Http, terms: str) -> None:
+        body = claiming(
+            coded("x", "http://example.org/unknown"), "http://hl7.org/fhir/StructureDefinition/Basic"
+        )
+        found = await issues(http, "/Basic/$validate", body)
+        assert errors(found) == []
+        assert any("http://example.org/unknown" in one["diagnostics"] for one in found)
+
+    async def test_a_value_set_that_changes(self, http: Http, terms: str) -> None:
+        other = value_set({"system": CODES, "concept": [{"code": "b"}]}, url=f"{CODES}/vs", id=terms)
+        await put(http, other)
+        assert errors(await issues(http, "/Basic/$validate", coded("b"))) == []
+        assert errors(await issues(http, "/Basic/$validate", coded("a"))) == ["Basic.code"]
+
+    async def test_what_may_be_stored(self, http: Http, database: str, terms: str) -> None:
+        await put(http, value_set({"system": CODES, "concept": [{"code": "b"}]}, url=f"{CODES}/vs", id=terms))
+        async with serving(database, validation='{"Basic": "claimed"}') as client:
+            await created(client, coded("b"))
+            assert (await client.post("/Basic", json=coded("a"))).status_code == 422
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def strict(database: str, http: Http) -> AsyncIterator[httpx.AsyncClient]:
+    """A server that judges by profiles when it stores."""
+    async with serving(database, validation=POLICY) as client:
+        for name, type_ in (("", "Patient"), ("-soft", "Patient"), ("-basic", "Basic"), ("-group", "Group")):
+            element = {"Basic": "Basic.author"}.get(type_, f"{type_}.name")
+            await created(client, profile(f"{NAMED}{name}", type_, needs(element)))
+        yield client
+
+
+BASIC = {"resourceType": "Basic", "code": {"text": "a"}}
+GROUP = {"resourceType": "Group", "type": "person", "actual": True}
+
+
+class TestPolicy:
+    async def test_a_claim_is_held_to(self, strict: Http) -> None:
+        body = claiming({"resourceType": "Patient", "active": True}, NAMED)
+        response = await strict.post("/Patient", json=body)
+        assert response.status_code == 422
+        assert errors(response.json()["issue"]) == ["Patient.name"]
+        await created(strict, {**body, "name": [{"text": "a"}]})
+        await created(strict, {"resourceType": "Patient", "active": True})
+
+    async def test_updates_and_patches_too(self, strict: Http) -> None:
+        made = await created(strict, claiming({"resourceType": "Patient", "name": [{"text": "a"}]}, NAMED))
+        without = {key: value for key, value in made.items() if key != "name"}
+        assert (await strict.put(f"/Patient/{made['id']}", json=without)).status_code == 422
+        response = await strict.patch(
+            f"/Patient/{made['id']}",
+            json=[{"op": "remove", "path": "/name"}],
+            headers={"Content-Type": "application/json-patch+json"},
+        )
+        assert response.status_code == 422
+
+    async def test_entries_of_a_transaction_too(self, strict: Http) -> None:
+        body = claiming({"resourceType": "Patient", "active": True}, NAMED)
+        response = await send(strict, "transaction", entry("POST", "Patient", body))
+        assert response.status_code == 422
+        assert errors(response.json()["issue"]) == ["Bundle.entry[0].resource.name"]
+
+    async def test_warnings_by_type_and_by_profile(self, strict: Http) -> None:
+        for body in (
+            claiming(BASIC, f"{NAMED}-basic"),
+            claiming({"resourceType": "Patient"}, f"{NAMED}-soft"),
+        ):
+            path = f"/{body['resourceType']}"
+            response = await strict.post(path, json=body, headers={"Prefer": "return=OperationOutcome"})
+            assert response.status_code == 201
+            severities = {one["severity"] for one in response.json()["issue"]}
+            assert severities == {"information", "warning"}
+
+    async def test_a_required_profile(self, strict: Http) -> None:
+        assert (await strict.post("/Group", json=GROUP)).status_code == 422
+        await created(strict, {**GROUP, "name": "a"})
+
+    async def test_others_are_left_alone(self, http: Http) -> None:
+        await created(http, claiming({"resourceType": "Patient", "active": True}, NAMED))
+        await created(http, observation())

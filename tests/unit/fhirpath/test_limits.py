@@ -1,0 +1,127 @@
+"""A hostile expression cannot burn a worker: steps, items, characters, time, and nothing else comes out."""
+
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhirserver.fhir.fhirpath import Environment, FHIRPathError, Limits, TooCostly, compile_expression
+from fhirserver.fhir.fhirpath.functions import FUNCTIONS
+
+PATIENT = {"resourceType": "Patient", "id": "p", "name": [{"given": ["a", "b"]}, {"family": "c"}]}
+LIMITS = Limits(steps_max=200_000, time_s=0.5, items_max=20_000, characters_max=50_000)
+
+
+def evaluate(expression: str, limits: Limits = LIMITS) -> list:
+    program = compile_expression(expression, "Patient")
+    return program.evaluate(PATIENT, "Patient", environment=Environment(limits=limits))
+
+
+TEN = "(1|2|3|4|5|6|7|8|9|10)"
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        f"{TEN}.select({TEN}).select({TEN}).select({TEN}).select({TEN}).select({TEN})",
+        f"{TEN}.select({TEN}.select({TEN}.select({TEN}.select({TEN}.select({TEN}.count())))))",
+        f"{TEN}.aggregate(iif($total.empty(), 'xxxxxxxxxx', $total & $total & $total & $total), {{}})",
+        f"{TEN}.aggregate($total.combine($total).combine($total).combine($total), 1)",
+        "1.repeat($this + 1)",
+        "''.replace('', 'x')" + ".replace('x', 'xxxxxxxxxxxxxxxx')" * 6,
+        "'a'.replaceMatches('a', 'aaaaaaaaaaaaaaaa')" + ".replaceMatches('a', 'aaaaaaaaaaaaaaaa')" * 5,
+        "'x'" + ".select($this & $this)" * 20,
+        "name" + ".combine(name)" * 2 + ".select(%resource.descendants())" * 4,
+        "('"
+        + "ab " * 2_000
+        + "').toChars()"
+        + ".combine($this)" * 3
+        + ".select(%resource.descendants()).sort()",
+    ],
+)
+def test_refused_at_a_limit(expression: str):
+    before = time.monotonic()
+    with pytest.raises(TooCostly):
+        evaluate(expression)
+    assert time.monotonic() - before < 5
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "matches('^(([a-z])+.)+[A-Z]([a-z])+$')",
+        "matches('(x+x+)+y')",
+        "matches('^(.*?,){50}P')",
+        "replaceMatches('(x+x+)+y', 'z')",
+        "matchesFull('((((x{1,1000}){1,1000}){1,1000}){1,1000})y')",
+    ],
+)
+def test_regular_expressions_are_interrupted(call: str):
+    before = time.monotonic()
+    with suppress(TooCostly):
+        evaluate(f"'{'x' * 5_000},{'1,' * 3_000}'.{call}")
+    assert time.monotonic() - before < 5
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "'a'.matches('(')",
+        "'a'.matches('" + "(" * 2_000 + "')",
+        "'a'.matches('" + "a" * 3_000 + "')",
+        "'a'.replaceMatches('(a)', '$7')",
+    ],
+)
+def test_bad_regular_expressions_are_errors(expression: str):
+    with pytest.raises(FHIRPathError):
+        evaluate(expression)
+
+
+def test_numbers_stay_small():
+    for expression in (
+        "2147483647 + 1",
+        "2.power(100)",
+        "10.0.power(1000)",
+        "1000000.exp()",
+        "9999999999999999999999999999.9 * 10",
+        "1 / 0",
+        "(-1).sqrt()",
+        "0.ln()",
+        "1.log(1)",
+        "@9999-12-31 + 1 day",
+        "@0001-01-01 - 1 year",
+    ):
+        assert evaluate(expression) == []
+
+
+SMALL = st.sampled_from(
+    ["1", "0", "-2.5", "'a'", "''", "true", "{}", "name", "name.given", "id", "$this", "@2015", "@T12:00",
+     "@2015-02-04T14:34:28Z", "4 'mg'", "2 days", "%resource", "$index", "$total", "'a+'", "(1|2|2)"]
+)  # fmt: skip
+OPERATORS = st.sampled_from(
+    ["+", "-", "*", "/", "div", "mod", "&", "|", "=", "!=", "~", "!~", "<", ">=", "in", "contains", "and",
+     "or", "xor", "implies"]
+)  # fmt: skip
+
+
+def calls(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    name = st.sampled_from(sorted(FUNCTIONS))
+    arguments = st.lists(inner, max_size=2).map(", ".join)
+    types = st.sampled_from(["string", "Quantity", "System.Integer", "Patient"])
+    return (
+        st.tuples(inner, OPERATORS, inner).map(" ".join)
+        | st.builds("({}).{}({})".format, inner, name, arguments)
+        | st.builds("({}).{}({})".format, inner, st.sampled_from(["ofType", "as", "is"]), types)
+        | st.builds("({})[{}]".format, inner, inner)
+        | st.builds("-({})".format, inner)
+    )
+
+
+@given(st.recursive(SMALL, calls, max_leaves=8))
+def test_nothing_but_fhirpath_errors_come_out(expression: str):
+    """Whatever is written: a collection, or an error of the language."""
+    with suppress(FHIRPathError):
+        for node in evaluate(expression):
+            assert isinstance(node.type, str)

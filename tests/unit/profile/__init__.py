@@ -1,0 +1,1 @@
+"""Profiles: their snapshots, and resources judged by them."""

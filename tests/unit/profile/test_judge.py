@@ -1,0 +1,438 @@
+"""What a profile demands, rule by rule, on small resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fhirserver.fhir.profile.definition import read
+from fhirserver.fhir.profile.library import Library
+from fhirserver.fhir.profile.terms import BuiltIn
+from fhirserver.fhir.profile.validate import examine
+
+Json = dict[str, Any]
+MINE = "urn:mine"
+CORE = "http://hl7.org/fhir/StructureDefinition/"
+
+
+def profile(*elements: Json, type_: str = "Observation", url: str = MINE, **more: Any) -> Json:
+    return {
+        "resourceType": "StructureDefinition",
+        "url": url,
+        "type": type_,
+        "kind": "complex-type" if type_ == "Extension" else "resource",
+        "baseDefinition": CORE + type_,
+        "derivation": "constraint",
+        "differential": {"element": [{"path": type_}, *elements]},
+        **more,
+    }
+
+
+def element(path: str, **more: Any) -> Json:
+    return {"path": path, **more}
+
+
+def observation(**more: Any) -> Json:
+    return {"resourceType": "Observation", "status": "final", "code": {"text": "x"}, **more}
+
+
+def judged(resource: Json, *definitions: Json, asked: str = MINE) -> list[tuple[str, str]]:
+    """Severity and path of each issue but those of information."""
+    library = Library(read(one) for one in definitions)
+    found = examine(resource, library, BuiltIn(), [asked] if definitions else [])
+    return [
+        (one.severity, one.expression or "")
+        for one in found
+        if one.severity != "information"
+        and "dom-6" not in one.diagnostics
+        and (one.severity, one.code) != ("warning", "not-found")
+    ]
+
+
+def errors(resource: Json, *definitions: Json, asked: str = MINE) -> list[str]:
+    return [path for severity, path in judged(resource, *definitions, asked=asked) if severity == "error"]
+
+
+def coding(code: str, system: str = "urn:s") -> Json:
+    return {"coding": [{"system": system, "code": code}]}
+
+
+class TestElements:
+    def test_cardinality(self) -> None:
+        mine = profile(element("Observation.subject", min=1), element("Observation.note", max="1"))
+        notes = [{"text": "a"}, {"text": "b"}]
+        assert errors(observation(note=notes), mine) == ["Observation.note", "Observation.subject"]
+
+    def test_fixed_values_are_exact_and_patterns_a_part(self) -> None:
+        wanted = coding("a")
+        fixed = profile(element("Observation.code", fixedCodeableConcept=wanted))
+        pattern = profile(element("Observation.code", patternCodeableConcept=wanted))
+        more = {**wanted, "text": "t"}
+        assert errors(observation(code=wanted), fixed) == []
+        assert errors(observation(code=more), fixed) == ["Observation.code"]
+        assert errors(observation(code=more), pattern) == []
+        assert errors(observation(code=coding("b")), pattern) == ["Observation.code"]
+
+    def test_types_of_a_choice(self) -> None:
+        mine = profile(element("Observation.value[x]", type=[{"code": "Quantity"}]))
+        assert errors(observation(valueString="a"), mine) == ["Observation.value.ofType(string)"]
+        assert errors(observation(valueQuantity={"value": 1}), mine) == []
+
+    def test_bounds(self) -> None:
+        mine = profile(
+            element("Observation.value[x]", type=[{"code": "integer"}], minValueInteger=1, maxValueInteger=5)
+        )
+        assert [errors(observation(valueInteger=n), mine) for n in (1, 5)] == [[], []]
+        assert all(errors(observation(valueInteger=n), mine) for n in (0, 6))
+
+    def test_length(self) -> None:
+        mine = profile(element("Observation.code.text", maxLength=3))
+        assert errors(observation(code={"text": "four"}), mine) == ["Observation.code.text"]
+
+    def test_a_value_that_only_has_an_extension(self) -> None:
+        why = [{"url": CORE + "data-absent-reason", "valueCode": "unknown"}]
+        mine = profile(element("Observation.issued", min=1))
+        assert errors(observation(_issued={"extension": why}), mine) == []
+
+    def test_elements_that_repeat_by_content_reference(self) -> None:
+        mine = profile(element("Observation.referenceRange.text", min=1))
+        inner = {"code": {"text": "x"}, "valueString": "y", "referenceRange": [{"low": {"value": 1}}]}
+        assert errors(observation(component=[inner]), mine) == [
+            "Observation.component[0].referenceRange[0].text"
+        ]
+
+    def test_profiles_of_types(self) -> None:
+        low = {"low": {"value": 1, "comparator": "<"}}
+        assert errors(observation(referenceRange=[low])) != []
+
+    def test_invariants_of_types_and_profiles(self) -> None:
+        mine = profile(
+            element(
+                "Observation",
+                constraint=[
+                    {"key": "my-1", "severity": "error", "human": "h", "expression": "subject.exists()"},
+                    {"key": "my-2", "severity": "warning", "human": "h", "expression": "note.exists()"},
+                ],
+            )
+        )
+        assert judged(observation(), mine) == [("error", "Observation"), ("warning", "Observation")]
+        assert errors(observation(component=[{"code": {"text": "x"}}], valueString="a")) == []
+
+    def test_every_issue_is_found(self) -> None:
+        mine = profile(element("Observation.note.time", min=1))
+        notes = [{"text": str(n)} for n in range(500)]
+        assert len(errors(observation(note=notes), mine)) == 500
+
+
+BY_CODE = {"discriminator": [{"type": "value", "path": "code.coding.code"}], "rules": "open"}
+
+
+def sliced(slicing: Json, *slices: Json, path: str = "Observation.component") -> Json:
+    return profile(element(path, slicing=slicing), *slices)
+
+
+def slice_(name: str, code: str, **more: Any) -> list[Json]:
+    return [
+        element("Observation.component", sliceName=name, **more),
+        element("Observation.component.code.coding.code", fixedCode=code),
+    ]
+
+
+def component(code: str) -> Json:
+    return {"code": coding(code), "valueString": "x"}
+
+
+class TestSlices:
+    def test_cardinality_of_slices(self) -> None:
+        mine = sliced(BY_CODE, *slice_("a", "a", min=1, max="1"), *slice_("b", "b", max="1"))
+        assert errors(observation(component=[component("a"), component("z")]), mine) == []
+        assert errors(observation(component=[component("z")]), mine) == ["Observation.component"]
+        assert errors(observation(), mine) == ["Observation.component"]
+        twice = observation(component=[component("a"), component("b"), component("b")])
+        assert errors(twice, mine) == ["Observation.component[2]"]
+
+    def test_closed(self) -> None:
+        mine = sliced({**BY_CODE, "rules": "closed"}, *slice_("a", "a"))
+        assert errors(observation(component=[component("a"), component("z")]), mine) == [
+            "Observation.component[1]"
+        ]
+
+    def test_open_at_end(self) -> None:
+        mine = sliced({**BY_CODE, "rules": "openAtEnd"}, *slice_("a", "a"))
+        assert errors(observation(component=[component("a"), component("z")]), mine) == []
+        assert errors(observation(component=[component("z"), component("a")]), mine) == [
+            "Observation.component[1]"
+        ]
+
+    def test_ordered(self) -> None:
+        mine = sliced({**BY_CODE, "ordered": True}, *slice_("a", "a"), *slice_("b", "b"))
+        assert errors(observation(component=[component("a"), component("b")]), mine) == []
+        assert errors(observation(component=[component("b"), component("a")]), mine) == [
+            "Observation.component[1]"
+        ]
+
+    def test_slices_of_slices(self) -> None:
+        inner = {"discriminator": [{"type": "exists", "path": "interpretation"}], "rules": "closed"}
+        mine = sliced(
+            BY_CODE,
+            *slice_("a", "a", slicing=inner),
+            element("Observation.component", sliceName="a/b", max="1"),
+            element("Observation.component.interpretation", min=1),
+        )
+        told = {**component("a"), "interpretation": [{"text": "high"}]}
+        assert errors(observation(component=[told]), mine) == []
+        assert errors(observation(component=[component("a")]), mine) == ["Observation.component[0]"]
+        assert errors(observation(component=[told, told]), mine) == ["Observation.component[1]"]
+
+    def test_by_pattern(self) -> None:
+        mine = sliced(
+            {"discriminator": [{"type": "pattern", "path": "$this"}], "rules": "open"},
+            element("Observation.category", sliceName="a", min=1, patternCodeableConcept=coding("a")),
+            path="Observation.category",
+        )
+        assert errors(observation(category=[coding("a")]), mine) == []
+        assert errors(observation(category=[coding("b")]), mine) == ["Observation.category"]
+
+    def test_by_type(self) -> None:
+        mine = profile(element("Observation.valueQuantity.unit", min=1))
+        assert errors(observation(valueQuantity={"value": 1}), mine) == [
+            "Observation.value.ofType(Quantity).unit"
+        ]
+        assert errors(observation(valueString="a"), mine) == []
+
+    def test_by_type_of_what_is_referred_to(self) -> None:
+        mine = sliced(
+            {"discriminator": [{"type": "type", "path": "resolve()"}], "rules": "open"},
+            element(
+                "Observation.performer",
+                sliceName="one",
+                min=1,
+                type=[{"code": "Reference", "targetProfile": [CORE + "Patient"]}],
+            ),
+            path="Observation.performer",
+        )
+        assert errors(observation(performer=[{"reference": "Patient/1"}]), mine) == []
+        assert errors(observation(performer=[{"reference": "Practitioner/1"}]), mine) == [
+            "Observation.performer"
+        ]
+
+    def test_by_profile_of_what_is_referred_to(self) -> None:
+        named = profile(element("Patient.name", min=1), type_="Patient", url="urn:named")
+        mine = sliced(
+            {"discriminator": [{"type": "profile", "path": "resolve()"}], "rules": "open"},
+            element(
+                "Observation.performer",
+                sliceName="named",
+                min=1,
+                type=[{"code": "Reference", "targetProfile": ["urn:named"]}],
+            ),
+            path="Observation.performer",
+        )
+        patient = {"resourceType": "Patient", "id": "p"}
+        performer = [{"reference": "#p"}]
+        held = observation(contained=[{**patient, "name": [{"text": "a"}]}], performer=performer)
+        assert errors(held, mine, named) == []
+        held = observation(contained=[patient], performer=performer)
+        assert errors(held, mine, named) == ["Observation.performer"]
+
+
+def extension(url: str, context: str, *elements: Json, kind: str = "element", **more: Any) -> Json:
+    return profile(
+        *elements,
+        element("Extension.url", fixedUri=url),
+        type_="Extension",
+        url=url,
+        context=[{"type": kind, "expression": context}],
+        **more,
+    )
+
+
+def extended(url: str, **value: Any) -> Json:
+    return {"url": url, **(value or {"valueString": "x"})}
+
+
+class TestExtensions:
+    def test_contexts(self) -> None:
+        eye = extension("urn:eye", "Patient.contact")
+        patient = {
+            "resourceType": "Patient",
+            "contact": [{"extension": [extended("urn:eye")], "name": {"text": "a"}}],
+        }
+        assert errors(patient, eye, asked=CORE + "Patient") == []
+        patient = {"resourceType": "Patient", "extension": [extended("urn:eye")]}
+        assert errors(patient, eye, asked=CORE + "Patient") == ["Patient.extension[0]"]
+
+    @pytest.mark.parametrize("context", ["HumanName", "Element", "Patient.name"])
+    def test_types_as_contexts(self, context: str) -> None:
+        patient = {"resourceType": "Patient", "name": [{"extension": [extended("urn:e")], "text": "a"}]}
+        assert errors(patient, extension("urn:e", context), asked=CORE + "Patient") == []
+
+    def test_primitives_as_contexts(self) -> None:
+        patient = {"resourceType": "Patient", "_birthDate": {"extension": [extended("urn:e")]}}
+        for context in ("Patient.birthDate", "date"):
+            assert errors(patient, extension("urn:e", context), asked=CORE + "Patient") == []
+        assert errors(patient, extension("urn:e", "string"), asked=CORE + "Patient") != []
+
+    def test_an_extension_as_context(self) -> None:
+        outer = {"url": "urn:outer", "extension": [extended("urn:e")]}
+        inner = extension("urn:e", "urn:outer", kind="extension")
+        patient = {"resourceType": "Patient", "extension": [outer]}
+        assert errors(patient, inner, asked=CORE + "Patient") == []
+        patient = {"resourceType": "Patient", "extension": [{**outer, "url": "urn:other"}]}
+        assert errors(patient, inner, asked=CORE + "Patient") != []
+
+    def test_types_of_values(self) -> None:
+        mine = extension("urn:e", "Patient", element("Extension.value[x]", type=[{"code": "code"}]))
+        patient = {"resourceType": "Patient", "extension": [extended("urn:e")]}
+        assert errors(patient, mine, asked=CORE + "Patient") == ["Patient.extension[0].value.ofType(string)"]
+
+    def test_cardinality_by_the_profile(self) -> None:
+        mine = extension("urn:e", "Patient")
+        wants = profile(
+            element(
+                "Patient.extension",
+                sliceName="e",
+                min=1,
+                max="1",
+                type=[{"code": "Extension", "profile": ["urn:e"]}],
+            ),
+            type_="Patient",
+        )
+        patient = {"resourceType": "Patient", "active": True}
+        assert errors(patient, wants, mine) == ["Patient.extension"]
+        assert errors({**patient, "extension": [extended("urn:e")]}, wants, mine) == []
+        assert errors({**patient, "extension": [extended("urn:e")] * 2}, wants, mine) == [
+            "Patient.extension[1]"
+        ]
+
+    def test_parts(self) -> None:
+        mine = extension(
+            "urn:e",
+            "Patient",
+            element("Extension.extension", sliceName="a", min=1),
+            element("Extension.extension.url", fixedUri="a"),
+            element("Extension.value[x]", max="0"),
+        )
+        held = {"resourceType": "Patient", "extension": [{"url": "urn:e", "extension": [extended("a")]}]}
+        assert errors(held, mine, asked=CORE + "Patient") == []
+        held = {"resourceType": "Patient", "extension": [{"url": "urn:e", "extension": [extended("b")]}]}
+        assert set(errors(held, mine, asked=CORE + "Patient")) == {
+            "Patient.extension[0].extension",
+            "Patient.extension[0].extension[0].url",
+        }
+
+    def test_what_nobody_defined(self) -> None:
+        patient = {"resourceType": "Patient", "extension": [extended("urn:x")]}
+        assert judged(patient) == []
+        patient = {"resourceType": "Patient", "modifierExtension": [extended("urn:x")]}
+        assert errors(patient) == ["Patient.modifierExtension[0]"]
+
+    def test_a_modifier_in_its_place(self) -> None:
+        mine = extension("urn:e", "Patient")
+        mine["differential"]["element"][0]["isModifier"] = True
+        patient = {"resourceType": "Patient", "extension": [extended("urn:e")]}
+        assert errors(patient, mine, asked=CORE + "Patient") == ["Patient.extension[0]"]
+        patient = {"resourceType": "Patient", "modifierExtension": [extended("urn:e")]}
+        assert errors(patient, mine, asked=CORE + "Patient") == []
+
+
+class TestReferences:
+    def test_targets(self) -> None:
+        named = profile(element("Patient.name", min=1), type_="Patient", url="urn:named")
+        types = [{"code": "Reference", "targetProfile": ["urn:named"]}]
+        mine = profile(element("Observation.subject", type=types))
+        assert errors(observation(subject={"reference": "Patient/1"}), mine, named) == []
+        assert errors(observation(subject={"reference": "Group/1"}), mine, named) == ["Observation.subject"]
+        assert errors(observation(subject={"type": "Group", "display": "g"}), mine, named) == [
+            "Observation.subject"
+        ]
+        held = observation(contained=[{"resourceType": "Patient", "id": "p"}], subject={"reference": "#p"})
+        assert errors(held, mine, named) == ["Observation.subject"]
+        held["contained"][0]["name"] = [{"text": "a"}]
+        assert errors(held, mine, named) == []
+
+    def test_where_the_target_is(self) -> None:
+        types = [{"code": "Reference", "targetProfile": [CORE + "Patient"], "aggregation": ["contained"]}]
+        mine = profile(element("Observation.subject", type=types))
+        assert errors(observation(subject={"reference": "Patient/1"}), mine) == ["Observation.subject"]
+        held = observation(contained=[{"resourceType": "Patient", "id": "p"}], subject={"reference": "#p"})
+        assert errors(held, mine) == []
+
+
+class TestBindings:
+    GENDER = "http://hl7.org/fhir/ValueSet/administrative-gender"
+    SYSTEM = "http://hl7.org/fhir/administrative-gender"
+
+    @pytest.mark.parametrize(
+        ("strength", "severity"),
+        [("required", ["error"]), ("extensible", ["warning"]), ("preferred", []), ("example", [])],
+    )
+    def test_strengths(self, strength: str, severity: list[str]) -> None:
+        mine = profile(element("Observation.code", binding={"strength": strength, "valueSet": self.GENDER}))
+        assert judged(observation(code=coding("male", self.SYSTEM)), mine) == []
+        found = judged(observation(code=coding("x", self.SYSTEM)), mine)
+        assert [one for one, path in found if path == "Observation.code"] == severity
+
+    def test_text_alone(self) -> None:
+        for strength, severity in (("required", "error"), ("extensible", "warning")):
+            mine = profile(
+                element("Observation.code", binding={"strength": strength, "valueSet": self.GENDER})
+            )
+            assert judged(observation(), mine) == [(severity, "Observation.code")]
+
+    def test_the_largest_value_set(self) -> None:
+        largest = {"url": CORE + "elementdefinition-maxValueSet", "valueCanonical": self.GENDER}
+        binding = {"strength": "preferred", "valueSet": "urn:unknown", "extension": [largest]}
+        mine = profile(element("Observation.code", binding=binding))
+        assert errors(observation(code=coding("x", self.SYSTEM)), mine) == ["Observation.code"]
+
+    def test_what_is_not_held_is_a_warning(self) -> None:
+        mine = profile(element("Observation.code", binding={"strength": "required", "valueSet": "urn:x"}))
+        found = examine(observation(code=coding("x")), Library([read(mine)]), BuiltIn(), [MINE])
+        assert {one.severity for one in found if "urn:x" in one.diagnostics} == {"warning"}
+
+
+PATIENT = {"resourceType": "Patient", "id": "p", "active": True}
+
+
+class TestBundles:
+    @staticmethod
+    def bundle(kind: str, *entries: Json) -> Json:
+        return {"resourceType": "Bundle", "type": kind, "entry": list(entries)}
+
+    def test_full_urls(self) -> None:
+        held = {"fullUrl": "http://example.org/fhir/Patient/p", "resource": PATIENT}
+        assert errors(self.bundle("collection", held)) == []
+        wrong = {"fullUrl": "http://example.org/fhir/Patient/q", "resource": PATIENT}
+        assert errors(self.bundle("collection", wrong)) == ["Bundle.entry[0].fullUrl"]
+        wrong = {"fullUrl": "Patient/p", "resource": PATIENT}
+        assert "Bundle.entry[0].fullUrl" in errors(self.bundle("collection", wrong))
+
+    def test_references_by_urn_stay_inside(self) -> None:
+        urn = "urn:uuid:c757873d-ec9a-4326-a141-556f43239520"
+        held = {"fullUrl": urn, "resource": {"resourceType": "Patient", "active": True}}
+        seen = {
+            "fullUrl": urn[:-1] + "1",
+            "resource": observation(subject={"reference": urn}),
+        }
+        assert errors(self.bundle("collection", held, seen)) == []
+        assert errors(self.bundle("collection", seen)) == ["Bundle.entry[0].resource"]
+
+    def test_resources_of_entries_by_what_they_claim(self) -> None:
+        mine = profile(element("Patient.name", min=1), type_="Patient")
+        patient = {**PATIENT, "meta": {"profile": [MINE]}}
+        held = self.bundle("collection", {"fullUrl": "http://e.org/Patient/p", "resource": patient})
+        assert errors(held, mine, asked=CORE + "Bundle") == ["Bundle.entry[0].resource.name"]
+
+    def test_a_target_in_the_bundle(self) -> None:
+        named = profile(element("Patient.name", min=1), type_="Patient", url="urn:named")
+        types = [{"code": "Reference", "targetProfile": ["urn:named"]}]
+        mine = profile(element("Observation.subject", type=types))
+        seen = {**observation(subject={"reference": "Patient/p"}), "id": "o", "meta": {"profile": [MINE]}}
+        held = self.bundle(
+            "collection",
+            {"fullUrl": "http://e.org/Patient/p", "resource": PATIENT},
+            {"fullUrl": "http://e.org/Observation/o", "resource": seen},
+        )
+        assert errors(held, mine, named, asked=CORE + "Bundle") == ["Bundle.entry[1].resource.subject"]
