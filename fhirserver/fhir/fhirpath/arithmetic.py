@@ -185,7 +185,8 @@ def negated(node: Node, at: int) -> list[Node]:
     if kind == INTEGER:
         return number(-node.value)
     if kind == DECIMAL:
-        return number(-decimal_of(node.value))
+        value = Decimal(node.value)
+        return number(value.copy_negate() if value else value)
     if kind == QUANTITY:
         found = quantity.of(node, at)
         return [] if found is None else [quantity.node(found._replace(value=-found.value))]

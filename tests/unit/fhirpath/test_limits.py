@@ -132,9 +132,9 @@ EVERYTHING = {
 }
 
 SMALL = st.sampled_from(
-    ["extension[0].value", "extension[1].value", "extension[5].value", "extension[9].value", "extension.value",
-     "active", "extension.value.ofType(Quantity)[1]", "extension.value.ofType(dateTime)", "extension[13].value",
-     "3 'cm'",
+    ["extension[0].value", "extension[1].value", "extension[5].value", "extension[9].value",
+     "extension.value", "active", "extension.value.ofType(Quantity)[1]", "extension.value.ofType(dateTime)",
+     "3 'cm'", "extension[13].value",
      "1", "0", "-2.5", "'a'", "''", "true", "{}", "name", "name.given", "id", "$this", "@2015", "@T12:00",
      "@2015-02-04T14:34:28Z", "4 'mg'", "2 days", "%resource", "$index", "$total", "'a+'", "(1|2|2)"]
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final
 
 from fhirserver.fhir import narrative
@@ -18,7 +19,6 @@ from fhirserver.fhir.fhirpath.values import (
     STRING,
     TRUE,
     boolean,
-    decimal_of,
     one,
     single,
 )
@@ -63,7 +63,7 @@ def _get_value(site: Site) -> Compiled:
         kind = KINDS.get(nodes[0].type) if len(nodes) == 1 else None
         if kind is None or not _primitive(nodes[0]):
             return []
-        value = decimal_of(nodes[0].value) if kind == DECIMAL else nodes[0].value
+        value = Decimal(nodes[0].value) if kind == DECIMAL else nodes[0].value
         return [Node(value, f"System.{kind}")]
 
     return site.gives(run)
