@@ -30,6 +30,7 @@ from fhirserver.fhir.fhirpath.values import (
     string,
 )
 
+Types = frozenset[str] | None
 Operation = Callable[[Node, Node, Root, int], list[Node]]
 """The result of an operator on two single values, given the evaluation and the operator's position."""
 
@@ -175,6 +176,24 @@ COMPARISONS: Final[dict[str, Callable[[int], bool]]] = {
     ">": lambda found: found > 0,
     ">=": lambda found: found >= 0,
 }
+
+
+def types_of(operator: str, left: Types, right: Types) -> Types:
+    """The types that results of an operator can have, given those of its sides; None where that is open."""
+    if left is None or right is None:
+        return None
+    kinds, others = {KINDS.get(t) for t in left}, {KINDS.get(t) for t in right}
+    if not kinds or not others or None in kinds | others:
+        return None
+    if kinds <= TEMPORAL and operator in "+-":
+        return frozenset(f"System.{kind}" for kind in kinds)
+    both = kinds | others
+    if both <= NUMBERS:
+        whole = both == {INTEGER} and operator != "/"
+        return frozenset({"System.Integer"} if whole else {"System.Decimal", "System.Integer"})
+    if both == {STRING}:
+        return frozenset({"System.String"})
+    return frozenset({"System.Quantity"}) if QUANTITY in both and both <= {QUANTITY, *NUMBERS} else None
 
 
 def negated(node: Node, at: int) -> list[Node]:

@@ -147,10 +147,9 @@ def compile_tree(tree: Expr, scope: Scope) -> Compiled:
         case Binary("|"):
             return _union([compile_tree(branch, scope) for branch in branches(tree)])
         case Binary(operator, left, right):
-            first, second = compile_tree(left, scope).run, compile_tree(right, scope).run
-            return Compiled(*operators.binary(operator, first, second, tree.at))
+            return operators.binary(operator, compile_tree(left, scope), compile_tree(right, scope), tree.at)
         case Unary(operator, operand):
-            return Compiled(operators.unary(operator, compile_tree(operand, scope).run, tree.at), None)
+            return operators.unary(operator, compile_tree(operand, scope), tree.at)
         case Variable(name):
             return _variable(tree, name, scope)
         case Special(name):
