@@ -6,9 +6,7 @@ descriptions below, and a test keeps it current.
 """
 
 import ipaddress
-import os
 import tomllib
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,10 +24,8 @@ _ANY = ("0.0.0.0", "::")
 
 RATE = r"^(?:[1-9]\d{0,8}/(?:[1-9]\d{0,4})?[smh]|off)$"
 """So many requests in so many seconds, minutes or hours: `1000/10s`, `60/m`."""
-_MASKED = frozenset({"database_url", "smtp_url"})
-"""Addresses that may hold a password."""
+_OFF = ("off",)
 
-Origin = Literal["default", "environment", ".env", "flag"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -132,6 +128,14 @@ class Settings(BaseSettings):
         (),
         description="Private networks (CIDR) to which addresses that clients give (`jwks_uri`) may lead, "
         "also by plain http. Without, only public addresses are asked, by https.",
+    )
+    package_registries: Texts = Field(
+        ("https://packages.fhir.org", "https://packages2.fhir.org/packages"),
+        description="Where FHIR packages and what they depend on are fetched from, the first that has one; "
+        "`off` for nowhere. They may be in a private network; what they refer to must be public.",
+    )
+    package_bytes_max: int = Field(
+        1024 * 1024 * 1024, ge=1024, description="What the archive of a FHIR package may unpack to."
     )
     site_name: str = Field("Health record", description="What the sign-in pages call this server.")
     session_idle_s: int = Field(
@@ -292,6 +296,11 @@ class Settings(BaseSettings):
     def _alias_bases(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_absolute(url) for url in urls)
 
+    @field_validator("package_registries")
+    @classmethod
+    def _registries(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return urls if urls == _OFF else tuple(_absolute(url) for url in urls)
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
@@ -342,6 +351,11 @@ class Settings(BaseSettings):
         )
         return tuple(dict.fromkeys((self.fhir_base, *self.base_url_aliases, *local)))
 
+    @property
+    def registries(self) -> tuple[str, ...]:
+        """The registries of packages to ask, in this order."""
+        return () if self.package_registries == _OFF else self.package_registries
+
     def auth_url(self, name: str) -> str:
         """The absolute address of an endpoint of the authorization server, beside the FHIR base."""
         return f"{self.fhir_base.removesuffix('/fhir')}/auth/{name}"
@@ -377,7 +391,7 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The variables that make `Settings.load()` in a worker process give this value again."""
         values = {name: getattr(self, name) for name in self.model_fields_set}
-        return {variables(name)[0]: _text(value) for name, value in values.items() if value is not None}
+        return {variables(name)[0]: text_of(value) for name, value in values.items() if value is not None}
 
 
 def tenant_prefix(name: str) -> str:
@@ -393,7 +407,8 @@ def _absolute(url: str) -> str:
     return url.rstrip("/")
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A value as a variable of the environment carries it."""
     if isinstance(value, tuple):
         return ",".join(str(part) for part in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -403,22 +418,6 @@ def variables(name: str) -> tuple[str, ...]:
     """Environment variables that set the field `name`, the preferred one first."""
     upper = f"{PREFIX}{name.upper()}"
     return ("DATABASE_URL", upper) if name == "database_url" else (upper,)
-
-
-def origin(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, Origin]:
-    """Where each value came from, by field name."""
-    known = {
-        name.upper() for name, text in (os.environ if environment is None else environment).items() if text
-    }
-
-    def of(name: str) -> Origin:
-        if name not in settings.model_fields_set:
-            return "default"
-        if name in settings._flags:
-            return "flag"
-        return "environment" if known.intersection(variables(name)) else ".env"
-
-    return {name: of(name) for name in Settings.model_fields}
 
 
 def masked(url: str) -> str:
@@ -436,12 +435,3 @@ def masked(url: str) -> str:
         if pair
     )
     return f"{parts.scheme}://{user}{place}{parts.path}{f'?{query}' if query else ''}"
-
-
-def display(settings: Settings) -> dict[str, str]:
-    """Every value as text that may be shown or logged, by field name; unset ones are empty."""
-    shown: dict[str, str] = {}
-    for name in Settings.model_fields:
-        value = getattr(settings, name)
-        shown[name] = "" if value is None else masked(value) if name in _MASKED else _text(value)
-    return shown

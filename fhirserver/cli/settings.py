@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -10,6 +12,13 @@ from fhirserver.cli.console import out, read_settings
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+    from fhirserver.settings import Settings
+
+_MASKED = frozenset({"database_url", "smtp_url"})
+"""Addresses that may hold a password."""
+
+Origin = Literal["default", "environment", ".env", "flag"]
 
 GROUPS = {
     "database_url": "Where things are",
@@ -42,7 +51,7 @@ def settings(
         return
     from rich.table import Table
 
-    from fhirserver.settings import display, origin, variables
+    from fhirserver.settings import variables
 
     current = read_settings()
     origins, values = origin(current), display(current)
@@ -90,3 +99,32 @@ def _meaning(field: FieldInfo) -> str:
     ]
     text = f"{field.description} ({', '.join(limits)})" if limits else str(field.description)
     return text.replace("|", "\\|")
+
+
+def origin(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, Origin]:
+    """Where each value came from, by field name."""
+    from fhirserver.settings import variables
+
+    known = {
+        name.upper() for name, text in (os.environ if environment is None else environment).items() if text
+    }
+
+    def of(name: str) -> Origin:
+        if name not in settings.model_fields_set:
+            return "default"
+        if name in settings._flags:
+            return "flag"
+        return "environment" if known.intersection(variables(name)) else ".env"
+
+    return {name: of(name) for name in type(settings).model_fields}
+
+
+def display(settings: Settings) -> dict[str, str]:
+    """Every value as text that may be shown or logged, by field name; unset ones are empty."""
+    from fhirserver.settings import masked, text_of
+
+    shown: dict[str, str] = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        shown[name] = "" if value is None else masked(value) if name in _MASKED else text_of(value)
+    return shown

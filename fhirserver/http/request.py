@@ -87,7 +87,7 @@ async def call_of(
         body = await content.read(receive)
         large = len(body) > content.THREAD_BYTES
         if interaction.operation is not None:
-            query, resource = await content.inputs(content_type, body, query, settings)
+            query, resource = await content.inputs(target, content_type, body, query, settings)
         elif interaction.name == "search":
             query += content.search_form(content_type, body, settings.params_max)
         elif interaction.method == "PATCH":

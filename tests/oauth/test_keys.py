@@ -12,6 +12,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from fhirserver import outbound
 from fhirserver.app import open_services
 from fhirserver.oauth import jwks, keys
 from fhirserver.oauth.context import Server
@@ -128,16 +129,15 @@ async def test_a_private_address_is_not_asked(world: World) -> None:
     ],
 )
 async def test_addresses_that_are_refused_before_anything_is_sent(uri: str) -> None:
-    with pytest.raises(OAuthError) as refused:
-        await KeySets().address(uri)
-    assert refused.value.error == "invalid_client"
+    with pytest.raises(outbound.Refused):
+        await outbound.address_of(uri, ())
 
 
 async def test_public_addresses_and_configured_ones_are_asked() -> None:
-    assert await KeySets().address("https://93.184.216.34/x") == "93.184.216.34"
-    assert await KeySets(LOOPBACK).address("http://127.0.0.1:1/x") == "127.0.0.1"
-    with pytest.raises(OAuthError):
-        await KeySets(LOOPBACK).address("http://10.0.0.1/x")
+    assert await outbound.address_of("https://93.184.216.34/x", ()) == "93.184.216.34"
+    assert await outbound.address_of("http://127.0.0.1:1/x", LOOPBACK) == "127.0.0.1"
+    with pytest.raises(outbound.Refused):
+        await outbound.address_of("http://10.0.0.1/x", LOOPBACK)
 
 
 @pytest.mark.parametrize(

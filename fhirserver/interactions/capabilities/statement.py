@@ -7,7 +7,7 @@ registry, the settings. What is not wired is not claimed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
@@ -19,6 +19,7 @@ from fhirserver.interactions.patch import JSON_PATCH
 from fhirserver.interactions.table import TABLE, Interaction
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.settings import Settings
+from fhirserver.store.packages import Announced
 
 FHIR_VERSION: Final = "4.0.1"
 FORMATS: Final = ("application/fhir+json", "application/fhir+xml", "json", "xml")
@@ -56,7 +57,7 @@ _REST: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the settings say about the claims here."""
+    """What the settings and the installed packages say about the claims here."""
 
     update_create: bool
     conditional_delete: str
@@ -64,9 +65,10 @@ class Offer:
     cors: bool
     sign_in: bool
     endpoints: tuple[tuple[str, str], ...]
+    announced: Announced = field(default_factory=Announced)
 
     @classmethod
-    def of(cls, settings: Settings) -> Offer:
+    def of(cls, settings: Settings, announced: Announced | None = None) -> Offer:
         return cls(
             update_create=settings.update_create,
             conditional_delete=settings.conditional_delete,
@@ -74,6 +76,7 @@ class Offer:
             cors=bool(settings.cors_origins) or settings.sign_in,
             sign_in=settings.sign_in,
             endpoints=tuple((name, settings.auth_url(path)) for name, path in _ENDPOINTS),
+            announced=announced or Announced(),
         )
 
 
@@ -113,10 +116,13 @@ def software() -> dict[str, str]:
 
 def tail(offer: Offer, registry: Registry) -> Resource:
     """The elements that follow those of `head`."""
+    guides = offer.announced.guides
     return {
+        **_instantiates(offer),
         "fhirVersion": FHIR_VERSION,
         "format": list(FORMATS),
         **({"patchFormat": [JSON_PATCH]} if wired("patch") else {}),
+        **({"implementationGuide": list(guides)} if guides else {}),
         "rest": [rest(offer, registry)],
     }
 
@@ -181,6 +187,7 @@ def resource(offer: Offer, registry: Registry, name: str, reverse: list[str]) ->
     described: dict[str, Any] = {
         "type": name,
         "profile": f"{_DEFINITIONS}/StructureDefinition/{name}",
+        **_supported(offer, name),
         "interaction": _interactions(row for row in TABLE if row.is_of(name)),
         "versioning": "versioned-update",
         "readHistory": wired("vread"),
@@ -197,6 +204,21 @@ def resource(offer: Offer, registry: Registry, name: str, reverse: list[str]) ->
         described |= {"searchRevInclude": reverse} if reverse else {}
         described["searchParam"] = [*map(_search_param, searches.announced(registry, name))]
     return described | _operations(name)
+
+
+def _instantiates(offer: Offer) -> dict[str, list[str]]:
+    """CapabilityStatement.instantiates: what installed packages ask of servers, whichever version it is."""
+    found = list(dict.fromkeys(url.partition("|")[0] for url in offer.announced.instantiates))
+    return {"instantiates": found} if found else {}
+
+
+def _supported(offer: Offer, name: str) -> dict[str, list[str]]:
+    """CapabilityStatement.rest.resource.supportedProfile; with versions where there are several."""
+    versions: dict[str, list[str]] = {}
+    for canonical in dict(offer.announced.profiles).get(name, ()):
+        versions.setdefault(canonical.partition("|")[0], []).append(canonical)
+    listed = [one for url, of in versions.items() for one in (url, *(of if len(of) > 1 else ()))]
+    return {"supportedProfile": listed} if listed else {}
 
 
 def _operations(name: str | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from fhirserver.interactions.operations import definitions
 from fhirserver.interactions.operations.definition import Operation
 from fhirserver.interactions.operations.explain import explain
 from fhirserver.interactions.operations.inputs import Inputs, inputs_of
+from fhirserver.interactions.operations.install_package import install_package
 from fhirserver.interactions.operations.status import status
 from fhirserver.interactions.operations.versions import versions
 
@@ -23,6 +24,7 @@ HANDLERS: Final[dict[Operation, Handler]] = {
     definitions.STATUS: status,
     definitions.VERSIONS: versions,
     definitions.EXPLAIN: explain,
+    definitions.INSTALL_PACKAGE: install_package,
 }
 
 

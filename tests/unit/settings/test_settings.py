@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fhirserver.settings import Settings, data_path, display, masked, origin, variables, version
+from fhirserver.cli.settings import display, origin
+from fhirserver.settings import Settings, data_path, masked, variables, version
 
 ROOT = Path(__file__).parents[3]
 

@@ -1,0 +1,46 @@
+"""What changes for everybody when packages come and go: search parameters, and what the server announces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fhirserver.db.pool import Connection
+from fhirserver.db.sql import TRUE
+from fhirserver.interactions.call import Call
+from fhirserver.interactions.definitions import adopt
+from fhirserver.interactions.packages.plan import Part
+from fhirserver.params import definition
+from fhirserver.store import packages, read, rebuilds
+from fhirserver.store.packages import Announced
+
+_GUIDE = "ImplementationGuide"
+
+
+async def take_effect(connection: Connection, call: Call, written: Iterable[str]) -> dict[str, str]:
+    """Let search parameters of packages take effect: those `written`, by id, and those that could not until
+    now, because another package had the same. What is announced follows.
+
+    Returns the URLs of those that still cannot, with the first reason. The rows are locked by the caller, or
+    were committed before.
+    """
+    services = call.services
+    ids = sorted({*written, *await packages.idle_parameters(connection, services.tenant)})
+    current = await read.latest_of(connection, services.tenant, definition.TYPE, ids, TRUE)
+    found = {id_: version.resource() for id_, version in current.items() if not version.deleted}
+    faults = await adopt(connection, services, found)
+    await rebuilds.advance(connection, services.tenant)
+    return {str(found[id_].get("url", id_)): issues[0].diagnostics for id_, issues in sorted(faults.items())}
+
+
+def announcement(part: Part) -> Announced:
+    """What the CapabilityStatement says of a package: its guide, what it asks of servers, its profiles."""
+    items = part.items.values()
+    profiles: dict[str, list[str]] = {}
+    for item in items:
+        if item.profiles is not None:
+            profiles.setdefault(item.profiles, []).append(item.canonical)
+    guides = [item.canonical for item in items if item.type == _GUIDE]
+    manifest = part.manifest
+    if not guides and manifest.canonical is not None:
+        guides = [f"{manifest.canonical}/{_GUIDE}/{manifest.name}|{manifest.version}"]
+    return Announced.of(guides, (item.canonical for item in items if item.serves), profiles)
