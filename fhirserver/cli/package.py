@@ -149,7 +149,7 @@ def _done(work: Work[T], tenant: str | None, data_dir: Path | None) -> T:
     from fhirserver.observe import log
 
     settings = read_settings(data_dir=data_dir)
-    log.configure("info" if settings.log_level != "error" else "error", settings.log_format)
+    log.configure("error")
     try:
         with database(settings) as dsn:
             return asyncio.run(run(dsn, settings, tenant, work))
@@ -172,6 +172,8 @@ def _conclude(report: Report) -> None:
             out.print(f"  with {count:,} resources of {label}", markup=False)
     _some("without", report.without)
     _some("left out, as it is not valid", report.invalid)
+    if report.other_versions:
+        out.print(f"  {report.other_versions:,} search parameters: another version of them is in force")
     _some("search parameter that is only kept", [f"{url}: {why}" for url, why in report.idle.items()])
 
 

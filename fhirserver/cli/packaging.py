@@ -17,10 +17,10 @@ from fhirserver.db.pool import Connection
 from fhirserver.fhir.package.archive import Archive
 from fhirserver.fhir.package.versions import LATEST
 from fhirserver.interactions.call import Call
-from fhirserver.interactions.packages.install import Report, install
+from fhirserver.interactions.packages.install import Report, install, install_named
 from fhirserver.interactions.packages.plan import Options
 from fhirserver.interactions.packages.release import Removed, remove
-from fhirserver.interactions.packages.sources import fetched, sources
+from fhirserver.interactions.packages.sources import sources
 from fhirserver.policy.rates import UNLIMITED
 from fhirserver.settings import Settings
 from fhirserver.store import packages
@@ -78,10 +78,9 @@ def installing(what: str, paths: list[Path], options: Options, *, offline: bool,
         ):
             if (file := _file(what)) is not None:
                 archive = Archive.of_path(file, found.limits)
-            else:
-                name, _, version = what.replace("#", "@").partition("@")
-                archive = await fetched(found, name, version or LATEST)
-            return await install(connection, call, archive, found, options, meter.done)
+                return await install(connection, call, archive, found, options, meter.done)
+            name, _, version = what.replace("#", "@").partition("@")
+            return await install_named(connection, call, name, version or LATEST, found, options, meter.done)
 
     return work
 

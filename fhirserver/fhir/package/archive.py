@@ -203,12 +203,12 @@ class _Reader:
     ) -> tuple[str, bytes] | None:
         """The content of an entry that is a file and wanted."""
         is_folder = kind == b"5" or (kind in (b"0", b"\0") and name.endswith("/"))
+        if not is_folder and kind not in (b"0", b"\0", b"7"):
+            raise Structure(f"{_quoted(name)} is {_KINDS.get(kind, 'of an unknown kind')}, not a file")
         place = _safe(name, folder=is_folder)
         if is_folder:
             self._pass(size)
             return None
-        if kind not in (b"0", b"\0", b"7"):
-            raise Structure(f"{_quoted(name)} is {_KINDS.get(kind, 'of an unknown kind')}, not a file")
         if place in self._seen:
             raise Structure(f"{_quoted(name)} stands twice in the archive")
         self._seen.add(place)

@@ -133,6 +133,7 @@ def _item(manifest: Manifest, name: str, data: bytes, *, example: bool) -> Item 
     try:
         sketch = _sketch.decode(data.removeprefix(b"\xef\xbb\xbf"))
     except msgspec.ValidationError:  # an array or the like, which is no resource
+        _decoded(manifest.label, name, data)
         return None
     except (ValueError, RecursionError):
         _decoded(manifest.label, name, data)

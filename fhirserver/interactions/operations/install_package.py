@@ -7,7 +7,7 @@ import binascii
 from typing import Any, Final
 
 from fhirserver.db.pool import Connection
-from fhirserver.errors import Forbidden, Invalid
+from fhirserver.errors import Forbidden, Invalid, NotSupported
 from fhirserver.fhir import json
 from fhirserver.fhir.package.archive import Archive, is_packed
 from fhirserver.fhir.package.content import DEFINITIONS
@@ -15,9 +15,9 @@ from fhirserver.fhir.package.versions import LATEST
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.operations.inputs import Inputs, parameters
-from fhirserver.interactions.packages.install import Report, install
+from fhirserver.interactions.packages.install import Report, install, install_named
 from fhirserver.interactions.packages.plan import Options
-from fhirserver.interactions.packages.sources import fetched, sources
+from fhirserver.interactions.packages.sources import sources
 from fhirserver.policy.restriction import Permits
 from fhirserver.policy.roles import ADMINISTRATOR
 
@@ -27,6 +27,8 @@ SHOWN_MAX: Final = 100
 async def install_package(connection: Connection, call: Call, inputs: Inputs) -> Answer:
     """200 with Parameters that say what was done. Raises Forbidden, and what installing raises."""
     require_administrator(call, examples=bool(inputs.one("examples")))
+    if connection.is_in_transaction():  # a registry may take its time, and others wait for the transaction
+        raise NotSupported("a package is installed by a request of its own, not in a transaction")
     package, name = inputs.one("package"), inputs.one("name")
     if (package is None) is (name is None):
         raise Invalid("either the package itself or its 'name' is given")
@@ -40,9 +42,10 @@ async def install_package(connection: Connection, call: Call, inputs: Inputs) ->
     with sources(call.services.settings) as found:
         if package is not None:
             archive = Archive.of_bytes(_content(package), "the package", found.limits)
+            report = await install(connection, call, archive, found, options)
         else:
-            archive = await fetched(found, str(name), inputs.one("version") or LATEST)
-        report = await install(connection, call, archive, found, options)
+            version = inputs.one("version") or LATEST
+            report = await install_named(connection, call, str(name), version, found, options)
     return Answer(200, json.dumps(parameters(_parts(report))), {"Cache-Control": "no-store"})
 
 

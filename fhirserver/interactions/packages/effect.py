@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import TRUE
+from fhirserver.errors import Issue
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.definitions import adopt
 from fhirserver.interactions.packages.plan import Part
@@ -16,12 +18,20 @@ from fhirserver.store.packages import Announced
 _GUIDE = "ImplementationGuide"
 
 
-async def take_effect(connection: Connection, call: Call, written: Iterable[str]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """`idle` are SearchParameters of packages that cannot be searched by, by URL, with the first reason;
+    `other_versions` is how many more are not in force because another version of them is."""
+
+    idle: dict[str, str]
+    other_versions: int
+
+
+async def take_effect(connection: Connection, call: Call, written: Iterable[str]) -> Effect:
     """Let search parameters of packages take effect: those `written`, by id, and those that could not until
     now, because another package had the same. What is announced follows.
 
-    Returns the URLs of those that still cannot, with the first reason. The rows are locked by the caller, or
-    were committed before.
+    The rows are locked by the caller, or were committed before.
     """
     services = call.services
     ids = sorted({*written, *await packages.idle_parameters(connection, services.tenant)})
@@ -29,7 +39,14 @@ async def take_effect(connection: Connection, call: Call, written: Iterable[str]
     found = {id_: version.resource() for id_, version in current.items() if not version.deleted}
     faults = await adopt(connection, services, found)
     await rebuilds.advance(connection, services.tenant)
-    return {str(found[id_].get("url", id_)): issues[0].diagnostics for id_, issues in sorted(faults.items())}
+    reasons = {id_: issues[0] for id_, issues in sorted(faults.items())}
+    idle = {str(found[id_]["url"]): one.diagnostics for id_, one in reasons.items() if not _is_other(one)}
+    return Effect(idle, sum(map(_is_other, reasons.values())))
+
+
+def _is_other(reason: Issue) -> bool:
+    """Whether what keeps a parameter from being in force is that its URL is in force already."""
+    return (reason.code, reason.expression) == ("duplicate", f"{definition.TYPE}.url")
 
 
 def announcement(part: Part) -> Announced:

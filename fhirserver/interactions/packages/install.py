@@ -29,7 +29,7 @@ from fhirserver.interactions.packages.effect import announcement, take_effect
 from fhirserver.interactions.packages.place import Key, Place, places
 from fhirserver.interactions.packages.plan import Options, Part, Plan, planned
 from fhirserver.interactions.packages.release import release
-from fhirserver.interactions.packages.sources import Sources
+from fhirserver.interactions.packages.sources import Sources, fetched
 from fhirserver.observe import log
 from fhirserver.store import packages, read
 from fhirserver.store import write as store
@@ -50,7 +50,8 @@ Progress = Callable[[str, int, int], None]
 @dataclass(slots=True)
 class Report:
     """What an installation did. `packages` are labels, with the resources of each; `idle` are
-    SearchParameters that are kept and cannot be searched by, with the reasons."""
+    SearchParameters that are kept and cannot be searched by, with the reasons; of `other_versions` more
+    another version is in force."""
 
     label: str
     was_here: bool = False
@@ -62,6 +63,7 @@ class Report:
     without: list[str] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
     idle: dict[str, str] = field(default_factory=dict)
+    other_versions: int = 0
     passed_over: int = 0
 
 
@@ -112,6 +114,29 @@ async def install(
         packages=sorted(report.packages),
     )
     return report
+
+
+async def install_named(
+    connection: Connection,
+    call: Call,
+    name: str,
+    version: str,
+    sources: Sources,
+    options: Options,
+    progress: Progress = lambda what, done, total: None,
+) -> Report:
+    """The same by name and version; a version that is here is looked for nowhere else.
+
+    Raises NotFound.
+    """
+    installed = await packages.everything(connection, call.services.tenant)
+    known = next((one for one in installed if (one.name, one.version) == (name, version)), None)
+    enough = known is not None and known.whole and (known.examples or not options.examples)
+    if known is not None and enough and not options.overwrite and not known.without:
+        await packages.ask(connection, call.services.tenant, name, version)
+        return Report(known.label, was_here=True, packages={known.label: known.resources})
+    archive = await fetched(sources, name, version)
+    return await install(connection, call, archive, sources, options, progress)
 
 
 def _is_here(known: Installed, plan: Plan, digest: str, options: Options) -> bool:
@@ -180,7 +205,8 @@ class _Installation:
             await self._record(part, known.get(part.manifest.label))
         await undefine(self._connection, self._call, self._gone)
         self._report.deleted = len(self._gone)
-        self._report.idle = await take_effect(self._connection, self._call, self._parameters)
+        effect = await take_effect(self._connection, self._call, self._parameters)
+        self._report.idle, self._report.other_versions = effect.idle, effect.other_versions
         root = self._plan.parts[0]
         self._report.without = sorted({one for part in self._plan.parts for one in part.without})
         self._report.invalid, self._report.passed_over = self._plan.invalid, root.content.passed_over

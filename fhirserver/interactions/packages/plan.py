@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from fhirserver.errors import FhirError, Unprocessable
+from fhirserver.errors import FhirError, Issue, Unprocessable
 from fhirserver.fhir.package.archive import Archive
 from fhirserver.fhir.package.content import Content, Item, content_of
 from fhirserver.fhir.package.manifest import BUILT_IN, Manifest
@@ -122,11 +122,14 @@ class _Planner:
                 self._followed.add(part.manifest.label)
                 await self._follow(part)
         if self._missing:
-            reasons = "".join(f"; {fault}" for fault in self._sources.faults)
-            raise Unprocessable(
-                "what this depends on is missing: " + "; ".join(self._missing) + reasons + ". Give the files,"
-                " or install without these packages"
-            )
+            raise Unprocessable(issues=self._lacking())
+
+    def _lacking(self) -> list[Issue]:
+        """What is missing, each with the package that needs it; why registries did not have it."""
+        head = f"{self.parts[0].manifest.label} is not installed, as packages are missing:"
+        tail = "Give their files, or install without them (without, without-dependencies)."
+        texts = [head, *self._missing, *self._sources.faults, tail]
+        return [Issue("error", "not-found", text) for text in texts]
 
     def _next(self) -> Part | None:
         """A package something of which is used and whose dependencies have not been looked for."""
@@ -168,7 +171,7 @@ class _Planner:
             try:
                 part.needs.append(await self._resolved(name, text))
             except FhirError as error:
-                self._missing.append(f"{name}@{text} (for {part.manifest.label}): {error}")
+                self._missing.append(f"{name}@{text}, which {part.manifest.label} depends on: {error}")
 
     async def _resolved(self, name: str, text: str) -> str:
         """The label of the package that a dependency means, which is here or planned then."""
