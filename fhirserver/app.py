@@ -36,6 +36,7 @@ from fhirserver.oauth.origins import Origins
 from fhirserver.oauth.routes import WELL_KNOWN
 from fhirserver.oauth.routes import routes as authorization
 from fhirserver.observe import log
+from fhirserver.pages.refusal import shown_to_people
 from fhirserver.params.registry import r4
 from fhirserver.people import mail
 from fhirserver.policy.rates import UNLIMITED, Rates
@@ -46,6 +47,7 @@ from fhirserver.signin import routes as signin
 from fhirserver.store.coalesce import Creates, Reads
 from fhirserver.store.definitions import Definitions
 from fhirserver.store.index_state import MadeBy, WrongFormat, require_format
+from fhirserver.store.tenants import number_of
 
 
 def create_app() -> ASGIApp:
@@ -73,7 +75,8 @@ def build_app(settings: Settings) -> ASGIApp:
         trusted_proxies=settings.trusted_proxies,
         origin_allowed=app.origin_allowed if settings.sign_in else None,
     )
-    return middleware.wrap(app, options, error_response)
+    refused = shown_to_people(settings, error_response) if settings.sign_in else error_response
+    return middleware.wrap(app, options, refused)
 
 
 class Application:
@@ -191,10 +194,19 @@ class Common:
     secrets: dict[str, bytes]
 
 
-async def open_services(settings: Settings) -> Services:
-    """The services of the tenant of the settings, for what is reached through no door. Raises WrongFormat."""
+async def open_services(settings: Settings, tenant: str | None = None) -> Services:
+    """The services of a tenant, or of that of the settings, for what is reached through no door.
+
+    Raises WrongFormat, and ValueError for a tenant that there is not.
+    """
     common = await connect(settings, UNLIMITED)
     try:
+        if tenant is not None:
+            async with common.pool.acquire() as connection:
+                number = await number_of(connection, tenant)
+            if number is None:
+                raise ValueError(f"there is no tenant {tenant!r}; `fhirserver tenant list` shows all")
+            settings = settings.of_tenant(number, tenant)
         return await services_of(common, settings)
     except BaseException:
         await common.pool.close()

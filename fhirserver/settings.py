@@ -122,7 +122,8 @@ class Settings(BaseSettings):
     registration: Literal["off", "approval", "open"] = Field(
         "approval",
         description="Who registers clients at `/auth/register`: nobody, anybody but they wait for approval, "
-        "or anybody at once. Clients with `system/` scopes always wait.",
+        "or anybody at once. Clients with `system/` scopes always wait. Those that nobody approves within 30 "
+        "days are forgotten.",
     )
     outbound_networks: Networks = Field(
         (),
@@ -232,8 +233,9 @@ class Settings(BaseSettings):
     rate_sign_in: str = Field(
         "60/m", pattern=RATE, description="Tries to sign in, or to reset a password, from one address."
     )
-    rate_token: str = Field(
-        "600/m", pattern=RATE, description="Requests for tokens and registrations from one address."
+    rate_token: str = Field("600/m", pattern=RATE, description="Requests for tokens from one address.")
+    rate_registration: str = Field(
+        "60/h", pattern=RATE, description="Apps that one address may register (`registration`)."
     )
 
     # -- the database

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fhirserver.cli.console import USAGE, DataDir, err, fail, out
+from fhirserver.cli.console import USAGE, DataDir, OfTenant, err, fail, out
 from fhirserver.cli.user import with_services
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ Id = Annotated[str, typer.Argument(help="The client_id, as `client list` shows i
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.add_typer(group)
+
+
+@group.callback()
+def of_tenant(tenant: OfTenant = None) -> None:
+    """See the help of the group."""
 
 
 @group.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+import click
 import typer
 from rich.console import Console
 
@@ -21,6 +22,12 @@ DataDir = Annotated[
     ),
 ]
 
+OfTenant = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of this tenant instead of the one at /fhir: before the command."),
+]
+"""Of a group of commands, which `tenant_named` reads."""
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -33,6 +40,12 @@ def fail(text: str, code: int = FAILED) -> NoReturn:
     err.print("[bold red]error[/] ", end="")
     err.print(text, markup=False)
     raise typer.Exit(code)
+
+
+def tenant_named() -> str | None:
+    """What `--tenant` of the command's group says."""
+    group = click.get_current_context().parent
+    return None if group is None else group.params.get("tenant")
 
 
 def read_settings(**flags: Any) -> Settings:

@@ -191,6 +191,7 @@ def _database(settings: Settings) -> Iterator[Line]:
             yield durable(connection)
             yield encoding(connection)
             yield migrations(dsn)
+            yield isolation(connection)
             yield clock(connection)
             yield connections(connection, settings)
     except EmbeddedError as error:
@@ -247,6 +248,22 @@ def migrations(dsn: str) -> Line:
         advice = "`fhirserver serve` applies them, or `fhirserver migrate`"
         return Line("warn", "Migrations", f"pending: {', '.join(todo)}", advice)
     return Line("ok", "Migrations", f"at {revisions()[-1]}")
+
+
+def isolation(connection: Connection) -> Line:
+    """Requests work under a role to which the database itself shows no other tenant's rows."""
+    from fhirserver.db.pool import APPLICATION_ROLE, JOBS_ROLE, MAY_ISOLATE
+
+    row = connection.execute(MAY_ISOLATE).fetchone()
+    assert row is not None
+    if not row[0]:
+        advice = (
+            f"GRANT {APPLICATION_ROLE}, {JOBS_ROLE} TO {connection.info.user}; `fhirserver migrate` makes the"
+            " roles where it may"
+        )
+        found = "by the conditions of statements only, not by row-level security"
+        return Line("warn", "Tenants", found, advice)
+    return Line("ok", "Tenants", f"row-level security, as {APPLICATION_ROLE} and {JOBS_ROLE}")
 
 
 def clock(connection: Connection) -> Line:

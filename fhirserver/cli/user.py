@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from fhirserver.cli.console import DataDir, fail, out, read_settings
+from fhirserver.cli.console import DataDir, OfTenant, fail, out, read_settings, tenant_named
 
 if TYPE_CHECKING:
     from fhirserver.db.pool import Connection
@@ -34,21 +34,27 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group)
 
 
+@group.callback()
+def of_tenant(tenant: OfTenant = None) -> None:
+    """See the help of the group."""
+
+
 def with_services(data_dir: Any, work: Work[T]) -> T:
-    """Do the work on a connection to the database of the settings. Ends the command where that fails."""
+    """Do the work on a connection to the database of the settings, for the tenant that the group of the
+    command names. Ends the command where that fails."""
     import asyncio
 
     from fhirserver.db.embedded import EmbeddedError, database
     from fhirserver.db.migrate import MigrationError, migrate
     from fhirserver.errors import FhirError
 
-    settings = read_settings(data_dir=data_dir)
+    settings, tenant = read_settings(data_dir=data_dir), tenant_named()
 
     async def main(dsn: str) -> T:
         from fhirserver.app import open_services
         from fhirserver.people import mail
 
-        services = await open_services(settings.model_copy(update={"database_url": dsn}))
+        services = await open_services(settings.model_copy(update={"database_url": dsn}), tenant)
         try:
             async with services.pool.acquire() as connection:
                 return await work(connection, services)

@@ -41,6 +41,11 @@ APPLICATION_ROLE = "fhirserver_app"
 JOBS_ROLE = "fhirserver_jobs"
 TENANT_SETTING = "fhirserver.tenant"
 """What row-level security goes by: see migrations/sql/0006.sql."""
+MAY_ISOLATE = (
+    "SELECT count(*) = 2 FROM pg_roles WHERE rolname IN ('fhirserver_app', 'fhirserver_jobs')"
+    " AND pg_has_role(current_user, oid, 'MEMBER')"
+)
+"""Whether there are the roles under which tenants do not see each other, and this login may take them."""
 APPLICATION_NAME = "fhirserver"
 """As sessions of servers are known to the database."""
 STATEMENTS_MAX = 1_000
@@ -216,7 +221,7 @@ class Pool:
             async with asyncio.timeout(max(self._timeout_s, CONNECT_TIMEOUT_S)):
                 opened = connection = await self._open()
                 if self._isolating is None:
-                    self._isolating = await _may_isolate(connection)
+                    self._isolating = bool(await connection.fetchval(MAY_ISOLATE))
                 return connection
         except BaseException as error:
             if opened is not None:
@@ -248,16 +253,6 @@ class Pool:
             # Plans hang on the values too little to pay planning again for each call.
             "plan_cache_mode": "force_generic_plan",
         }
-
-
-async def _may_isolate(connection: Connection) -> bool:
-    """Whether there are the roles under which tenants do not see each other, and this login may take them."""
-    found: Any = await connection.fetchval(
-        "SELECT count(*) = 2 FROM pg_roles WHERE rolname = any($1::text[])"
-        " AND pg_has_role(current_user, oid, 'MEMBER')",
-        [APPLICATION_ROLE, JOBS_ROLE],
-    )
-    return found
 
 
 @dataclass(frozen=True, slots=True)

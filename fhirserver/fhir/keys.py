@@ -11,6 +11,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 _SEPARATOR = "\x1f"
+_BITS = (1 << 64) - 1
 
 
 class Keys:
@@ -55,8 +56,9 @@ class Keys:
     def uri(self, text: str) -> int:
         """Key of a URI or canonical URL, `url|version` included.
 
-        It is indexed as `param(...) ^ uri(...)`, by the resource that has it as well as by those that
-        refer to it, so that a chain joins on it like on `target`.
+        It is indexed as `param(...) ^ uri(...)` by the resource that has it, and by those that refer to
+        it as `param(...) ^ turned(uri(...))`, so that a chain joins on it like on `target`. Were both
+        alike, what joins them would lead back as well: a resource may have keys of both kinds.
         """
         return self._anywhere(f"uri{_SEPARATOR}{text}")
 
@@ -69,3 +71,17 @@ class Keys:
         text = f"target{_SEPARATOR}{resource_type}{_SEPARATOR}{id_}"
         digest = blake2b(text.encode(), key=self._key, digest_size=8).digest()
         return int.from_bytes(digest, "big", signed=True)
+
+
+def turned(key: int) -> int:
+    """A key with its 64 bits turned by one place to the left; of `a ^ b` it is that of both."""
+    return _signed((key << 1 | key >> 63 & 1) & _BITS)
+
+
+def turned_back(key: int) -> int:
+    """The key of which `turned` makes this one."""
+    return _signed((key & _BITS) >> 1 | (key & 1) << 63)
+
+
+def _signed(bits: int) -> int:
+    return bits - (1 << 64) if bits >> 63 else bits

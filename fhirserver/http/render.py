@@ -18,12 +18,13 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from fhirserver.errors import FhirError, Issue, NotAcceptable, Structure
-from fhirserver.fhir import elements, json, xml
+from fhirserver.fhir import json, xml
 from fhirserver.http.bodies import accepts_gzip, header
 from fhirserver.http.negotiate import Accepted, Format, raw_accepted
 from fhirserver.http.wanted import BINARY, Wanted
 from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.shape import decoded
 
 COMMON: Final = {
     "Vary": "Accept, Accept-Encoding",
@@ -35,10 +36,6 @@ that it is what it says it is: what somebody stored must not become a page of th
 _GUARDS: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 _READS: Final = frozenset({"read", "vread"})
 _SHOWS: Final = frozenset({*_READS, "search", "history", "capabilities"})
-_DEPTH_MAX: Final = 1_024
-"""Above every resource that is stored, with what is put around it."""
-_OUTCOME: Final = b'{"resourceType":"OperationOutcome","issue":'
-"""The beginning of an outcome about a request; one that is stored has an id there."""
 _URI: Final = ":/?#[]@!$&'()*+,;=%~"
 
 
@@ -118,10 +115,10 @@ def _unshown(error: FhirError, wanted: Wanted) -> bytes:
 
 def _constant(body: bytes, packed: bytes, wanted: Wanted) -> tuple[bytes, bytes | None]:
     """The form of a constant body and its gzip; the few usual forms are made once."""
-    if wanted.elements:
+    if wanted.shape.elements:
         return shaped(body, wanted), None
-    form = Wanted(Accepted(wanted.accepted.format, ""), pretty=wanted.pretty, summary=wanted.summary)
-    if form.accepted.format is Format.JSON and not form.pretty and form.summary is None:
+    form = Wanted(Accepted(wanted.accepted.format, ""), pretty=wanted.pretty, shape=wanted.shape)
+    if form.accepted.format is Format.JSON and not form.pretty and form.shape.is_whole:
         return body, packed
     return _form(body, form)
 
@@ -135,14 +132,9 @@ def _form(body: bytes, wanted: Wanted) -> tuple[bytes, bytes]:
 def shaped(body: bytes, wanted: Wanted) -> bytes:
     """JSON text as the client wants it. Raises NotAcceptable, and Invalid for elements that no type has."""
     as_json = wanted.accepted.format is Format.JSON
-    if as_json and not wanted.pretty and wanted.summary is None and not wanted.elements:
+    if as_json and not wanted.pretty and wanted.shape.is_whole:
         return body
-    resource = json.loads(body, depth_max=_DEPTH_MAX)
-    if not body.startswith(_OUTCOME):
-        if wanted.summary is not None:
-            resource = elements.summarize(resource, wanted.summary)
-        if wanted.elements:
-            resource = elements.select(resource, wanted.elements)
+    resource = decoded(body, wanted.shape)
     if as_json:
         return json.dumps(resource, pretty=wanted.pretty)
     try:

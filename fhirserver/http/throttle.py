@@ -24,9 +24,10 @@ ADDRESS_KEY: Final = "address"
 _EXEMPT: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _CLOSER: Final[dict[str, Kind]] = {
     **dict.fromkeys(("/auth/sign-in", "/auth/totp", "/auth/forgot", "/auth/reset", "/auth/join"), "sign-in"),
-    **dict.fromkeys(("/auth/token", "/auth/introspect", "/auth/revoke", "/auth/register"), "token"),
+    **dict.fromkeys(("/auth/token", "/auth/introspect", "/auth/revoke"), "token"),
+    "/auth/register": "registration",
 }
-"""Where secrets can be tried, by POST."""
+"""Where secrets can be tried and clients made, by POST."""
 _NETWORK_BITS: Final = 64
 """Of an IPv6 address: one host has all of the rest (RFC 6177)."""
 

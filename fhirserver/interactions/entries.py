@@ -16,6 +16,7 @@ import orjson
 from fhirserver.errors import FhirError, Invalid, Issue, TooLarge
 from fhirserver.fhir import json
 from fhirserver.fhir.structure import Resource
+from fhirserver.interactions import shape
 from fhirserver.interactions.bundle import Entry
 from fhirserver.interactions.call import Answer, Call, Params
 from fhirserver.interactions.headers import Prefer, Return
@@ -71,6 +72,7 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
     method, url = request["method"], request["url"]
     path, query = split_url(url, (call.base, *call.services.own_bases), call.services.settings)
     target = resolve(method, path)
+    shape.verify(query, target.interaction.name, target.type)
     resource = entry.get("resource")
     if method in _WITH_BODY and target.interaction.name not in _BODILESS and resource is None:
         raise Invalid(f"{method} needs a resource in the entry", "resource")
@@ -151,7 +153,7 @@ def response_entry(call: Call, method: str, answer: Answer) -> Entry:
         if call.prefer.returns is Return.OPERATION_OUTCOME and method not in ("GET", "HEAD"):
             response["outcome"] = orjson.Fragment(answer.body)
         else:
-            entry["resource"] = orjson.Fragment(answer.body)
+            entry["resource"] = orjson.Fragment(shape.shaped(answer.body, shape.shape_of(call.query)))
     entry["response"] = response
     return entry
 

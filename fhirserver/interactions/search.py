@@ -20,6 +20,7 @@ from fhirserver.interactions.preparing import prepared
 from fhirserver.interactions.searching import asked, context_of
 from fhirserver.search import compile as compiled
 from fhirserver.search import discrepancy, page
+from fhirserver.search.doubts import doubts
 from fhirserver.search.page import Cursor
 from fhirserver.search.query import SearchQuery
 from fhirserver.search.snapshot import Committed, Snapshot
@@ -37,13 +38,16 @@ async def search(connection: Connection, call: Call) -> Answer:
     query = asked(call)
     path = call.path.removesuffix("_search").strip("/")
     bound = page.binding(call.type, query.applied, call.principal.id, path)
-    cursor = _cursor(call, query, bound)
+    cursor = None if query.counts_only else _cursor(call, query, bound)
+    wanted = query
     seen = None if cursor is None or cursor.snapshot is None else Committed(cursor.snapshot)
     query, snapshot = await prepared(connection, call, query, seen)
     if query.counts_only:
         total = await _count(connection, call, query, snapshot, None)
         links = [Link("self", page.link(call.base, path, query.applied))]
-        body = bundle("searchset", _remarks(query.warnings, ()), links, total=total)
+        body = bundle(
+            "searchset", _remarks(query.warnings, (), () if total else doubts(wanted)), links, total=total
+        )
         return Answer(200, body, is_empty=not total)
     rows = await _rows(connection, call, query, snapshot, cursor)
     if snapshot is None and rows:
@@ -60,7 +64,11 @@ async def search(connection: Connection, call: Call) -> Answer:
     ]
     more, left_out = await included(connection, call, query, versions, snapshot)
     entries += [search_entry(call.base, version, "include") for version in more]
-    remarks = _remarks((*query.warnings, *discrepancy.remarks(query, versions)), left_out)
+    remarks = _remarks(
+        (*query.warnings, *discrepancy.remarks(query, versions)),
+        left_out,
+        () if versions or query.cursor else doubts(wanted),
+    )
     links = _links(call, query, path, bound, found)
     body = bundle("searchset", entries + remarks, links, total=cursor.total)
     return Answer(200, body, is_empty=not versions)
@@ -123,10 +131,12 @@ async def _count(
     return int(count)
 
 
-def _remarks(ignored: Sequence[str], left_out: Sequence[str]) -> list[Entry]:
+def _remarks(ignored: Sequence[str], left_out: Sequence[str], doubts: Sequence[str]) -> list[Entry]:
+    """What was ignored, what was left out, and what may explain that nothing was found."""
     issues = [
         *(Issue("warning", "not-supported", text) for text in ignored),
         *(Issue("warning", "too-costly", text) for text in left_out),
+        *(Issue("information", "informational", text) for text in doubts),
     ]
     return [outcome_entry(outcome(*issues))] if issues else []
 

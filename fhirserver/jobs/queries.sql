@@ -47,6 +47,13 @@ UPDATE tick SET swept = true WHERE at = $1
 -- Grants that are over, with the hashes of their codes and refresh tokens: nothing can be used again.
 DELETE FROM auth.grant_ WHERE expires < clock_timestamp() - interval '1 day'
 
+-- name: forget_pending
+-- Clients that registered themselves, or changed what was approved, and that nobody has approved for 30 days; those
+-- whom somebody has let in already stay until that is over.
+DELETE FROM auth.client c
+WHERE c.status = 'pending' AND c.changed < clock_timestamp() - interval '30 days'
+  AND NOT EXISTS (SELECT FROM auth.grant_ g WHERE g.tenant = c.tenant AND g.client = c.id)
+
 -- name: forget
 -- Ticks before the one just swept have served.
 DELETE FROM tick WHERE at < $1

@@ -1,7 +1,8 @@
 """Dynamic registration of clients: RFC 7591 and RFC 7592; what is registered waits for approval.
 
 A client that asks for `system/` scopes, or any where the settings say so, can do nothing until somebody
-approves it (`fhirserver client approve`).
+approves it (`fhirserver client approve`). One that nobody approves within 30 days is forgotten: see
+`forget_pending` in jobs/queries.sql.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ async def _change(
         status = "approved" if _at_once(server, found) and status == "approved" else "pending"
         status = "disabled" if client.status == "disabled" else status
     await connection.execute(
-        "UPDATE auth.client SET metadata = $3, status = $4, "
+        "UPDATE auth.client SET metadata = $3, status = $4, changed = clock_timestamp(),"
         " secret = CASE WHEN $5 THEN coalesce($6, secret) END"
         " WHERE tenant = $1 AND id = $2",
         server.tenant,

@@ -139,6 +139,7 @@ class Rank:
     RANGE: Final = 50
     COMPARTMENT: Final = 55
     OPEN_RANGE: Final = 60
+    NEGATED: Final = 65
     CONTAINS: Final = 70
     ORDER: Final = 80
     NONE: Final = 100

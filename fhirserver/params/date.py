@@ -18,6 +18,7 @@ from fhirserver.db.sql import Fragment, and_, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir import dates
 from fhirserver.fhir.keys import Keys
+from fhirserver.params import spelling
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     ORD,
@@ -71,16 +72,23 @@ def parse(text: str, zone: tzinfo) -> DateValue:
     try:
         lo, hi = dates.bounds(written.replace(" ", "+"), zone)
     except ValueError as error:
-        prefixes = ", ".join(sorted(syntax.PREFIXES))
-        raise Invalid(f"'{text}' is not a date, optionally after one of {prefixes}: {error}") from None
+        hint = spelling.of_date(text)
+        raise Invalid(
+            f"'{text}' is not a date, optionally after one of {spelling.prefixes()}: {error}{hint}"
+        ) from None
     return DateValue(prefix, lo, hi)
 
 
 def span(value: Any, type_: str, zone: tzinfo) -> tuple[int, int] | None:
-    """The range of a node; None for what has no date or none that can be read."""
+    """The range of a node; None for what has no date or none that can be read.
+
+    However few digits it has, an instant is a point: https://hl7.org/fhir/R4/search.html#date. Here that is
+    the shortest range there is.
+    """
     try:
         if isinstance(value, str):
-            return dates.bounds(value, zone)
+            lo, hi = dates.bounds(value, zone)
+            return (lo, lo + 1) if type_ == "instant" else (lo, hi)
         if isinstance(value, dict):
             return (dates.timing_bounds if type_ == "Timing" else dates.period_bounds)(value, zone)
     except ValueError:

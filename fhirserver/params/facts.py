@@ -149,6 +149,16 @@ def is_single(param: SearchParam, resource_type: str) -> bool:
     return len({element_path(way, resource_type) for way in ways}) == 1
 
 
+@lru_cache(maxsize=8_192)
+def is_required(param: SearchParam, resource_type: str) -> bool:
+    """Whether every resource has to have the one element that holds the values."""
+    ways = routes_of(param, resource_type)
+    if ways is None or len(ways) != 1 or len(ways[0]) != 1:
+        return False
+    element = _element(resource_type, ways[0][0].key)
+    return element is not None and element.min > 0
+
+
 def element_path(way: Route, resource_type: str) -> tuple[str, ...]:
     """The element names of a route, a choice without its type: (`Observation`, `value`)."""
     names = [resource_type]
@@ -209,11 +219,28 @@ def implied_systems(param: SearchParam, resource_type: str) -> Mapping[str, str]
 
     A code's system "is defined in the value set": https://hl7.org/fhir/R4/search.html#token
     """
+    return _implied(routes_of(param, resource_type) or (), resource_type)
+
+
+def part_systems(param: SearchParam, resource_type: str) -> list[Mapping[str, str]]:
+    """The same for each component of a composite, whose paths start from the composite's elements."""
+    bases = {way[-1].type if way else resource_type for way in routes_of(param, resource_type) or ()}
+    return [
+        {
+            code: system
+            for base in sorted(bases)
+            for code, system in _implied(routes(component.expression, base) or (), base).items()
+        }
+        for component in param.components
+    ]
+
+
+def _implied(ways: Iterable[Route], start: str) -> dict[str, str]:
     systems: dict[str, str] = {}
-    for way in routes_of(param, resource_type) or ():
+    for way in ways:
         if not way or way[-1].type != "code":
             continue
-        owner, key = list(_owners(way, resource_type))[-1]
+        owner, key = list(_owners(way, start))[-1]
         element = _element(owner, key)
         codes = value_set(element.binding) if element is not None and element.binding else None
         for system, members in (codes or {}).items():

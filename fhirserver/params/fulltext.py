@@ -82,8 +82,8 @@ def _remembered(text: str) -> tuple[str, ...]:
 
 
 def _kind(tenant: int, resource_type: str, code: str) -> str:
-    """The word of all documents of a type, or of those with a narrative; no text has one with a stroke."""
-    return f"{tenant}/{resource_type}/{code}"
+    """The word of all documents of a type, or of those with a narrative; no word of a text begins so."""
+    return f"/{tenant}/{resource_type}/{code}"
 
 
 class _Document:

@@ -31,6 +31,7 @@ from fhirserver.params import (
     token,
     uri,
 )
+from fhirserver.params.closed import closed_params
 from fhirserver.params.entries import ORD_ABSENT, Entries, Node
 from fhirserver.params.extract import extractor
 from fhirserver.params.facts import (
@@ -39,6 +40,7 @@ from fhirserver.params.facts import (
     UNIONS,
     implied_systems,
     is_mime_type,
+    part_systems,
     presence_bits,
     unanswered,
 )
@@ -87,7 +89,7 @@ def indexer(
         return entries
 
     def index_within(param: SearchParam, inner: Keys, type_: str) -> Run | None:
-        return _indexer(registry, param, inner, resolve, zone, type_, True)
+        return _indexer(param, inner, resolve, zone, type_, True)
 
     def with_references(resource_type: str, id_: str, resource: dict[str, Any]) -> Entries:
         entries = index(resource_type, id_, resource)
@@ -120,7 +122,7 @@ def _plan(
 ) -> Callable[[str, dict[str, Any]], Entries]:
     extract = extractor(registry, resource_type)
     steps = {
-        code: _step(registry, param, keys, resolve, zone, resource_type)
+        code: _step(param, keys, resolve, zone, resource_type)
         for code, param in registry.for_type(resource_type).items()
     }
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
@@ -128,6 +130,7 @@ def _plan(
     coded = PATIENT_CODED.get(resource_type)
     versioned = steps.keys() >= VERSIONED
     listed = listing.indexer(keys, resolve) if resource_type == "List" else None
+    closed = closed_params(keys, resource_type, registry.for_type(resource_type))
     paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
 
     def plan(id_: str, resource: dict[str, Any]) -> Entries:
@@ -149,6 +152,9 @@ def _plan(
             uri.put_version(keys, resource_type, "url", found["url"], found["version"], entries)
         if listed is not None:
             listed(resource, entries)
+        others = [one.key for one in closed if one.lacks(found)]
+        entries.keys.extend(others)  # by which the janitor finds its rows of `tok`
+        entries.tok.extend(others)
         for code, other in paired:
             if code in found and other in found:
                 entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))
@@ -192,19 +198,16 @@ _Step = tuple[int, int | None, Run | None]
 """Presence bit, presence key where there is no bit, and what writes the values."""
 
 
-def _step(
-    registry: Registry, param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str
-) -> _Step:
+def _step(param: SearchParam, keys: Keys, resolve: Resolve, zone: tzinfo, resource_type: str) -> _Step:
     bit = presence_bits(resource_type).get(param.code, 0)
     key = None if bit else presence.key_of(keys, resource_type, param.code)
-    run = _indexer(registry, param, keys, resolve, zone, resource_type)
+    run = _indexer(param, keys, resolve, zone, resource_type)
     if ordering.is_stored(param, resource_type):
         run = ordering.indexer(keys, resource_type, param.code, run)
     return bit, key, run
 
 
 def _indexer(
-    registry: Registry,
     param: SearchParam,
     keys: Keys,
     resolve: Resolve,
@@ -239,9 +242,7 @@ def _indexer(
         case "reference":
             return reference.indexer(keys, param, resource_type, resolve, inside)
         case "composite":
-            parts = [registry.get(resource_type, component.code) for component in param.components]
-            systems = [implied_systems(part, resource_type) if part is not None else {} for part in parts]
-            return composite.indexer(keys, param, resource_type, systems, resolve)
+            return composite.indexer(keys, param, resource_type, part_systems(param, resource_type), resolve)
         case "special" if code == "near":
             return near.indexer(keys, resource_type, code)
         case _:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
+from fhirserver.params import spelling
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     Condition,
@@ -64,15 +65,19 @@ def parse(text: str) -> NumberValue:
     """A search value such as `5.40e-3` or `ge100`. Raises Invalid."""
     prefix, digits = syntax.split_prefix(text)
     if _NUMBER.fullmatch(digits) is None:
-        raise Invalid(
-            f"'{text}' is not a number, optionally after one of {', '.join(sorted(syntax.PREFIXES))}"
-        )
+        hint = spelling.of_number(text)
+        raise Invalid(f"'{text}' is not a number, optionally after one of {spelling.prefixes()}{hint}")
     value = Decimal(digits)
     if not in_range(value):
         raise Invalid(f"the exponent of '{digits}' is out of range")
     half = _half(digits, value)
     margin = max(half, abs(value) * _APPROXIMATE)
     return NumberValue(prefix, value, value - half, value + half, value - margin, value + margin)
+
+
+def is_number(text: str) -> bool:
+    """Whether it is a number after a prefix or none."""
+    return _NUMBER.fullmatch(syntax.split_prefix(text)[1]) is not None
 
 
 def _half(digits: str, value: Decimal) -> Decimal:

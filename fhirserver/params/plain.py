@@ -8,6 +8,7 @@ from typing import Any, cast
 from fhirserver.errors import NotSupported
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params import (
+    closed,
     date,
     mime,
     near,
@@ -38,7 +39,8 @@ def compile(scope: Scope, param: SearchParam, modifier: str | None, values: Sequ
         case "token" if modifier == "text":
             return wording.compile(scope, code, given)
         case "token":
-            return token.compile(scope, code, modifier, given, node_types(param, of))
+            found = token.compile(scope, code, modifier, given, node_types(param, of))
+            return closed.driven(scope, param, given, found) if modifier == "not" else found
         case "date" if CLINICAL_DATES.get(of) == code and not scope.inline:
             return date.compile_clinical(scope, code, modifier, given)
         case "date":

@@ -21,7 +21,7 @@ from fhirserver.db.sql import and_, or_
 from fhirserver.errors import Invalid
 from fhirserver.fhir import ucum
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import number
+from fhirserver.params import number, spelling
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     Condition,
@@ -71,6 +71,11 @@ class Measure(NamedTuple):
 def parse(text: str) -> QuantityValue:
     """`[prefix]number`, `[prefix]number|system|code` or `[prefix]number||code`. Raises Invalid."""
     parts = [syntax.unescape(part) for part in syntax.split(text, "|")]
+    if not number.is_number(parts[0]):
+        raise Invalid(
+            f"'{text}' is not a number, optionally after one of {spelling.prefixes()}"
+            f"{spelling.of_quantity(text, number.is_number)}"
+        )
     value = number.parse(parts[0])
     match parts[1:]:
         case []:
@@ -82,7 +87,10 @@ def parse(text: str) -> QuantityValue:
         case [system, code] if code:
             return QuantityValue(value, system, code)
         case _:
-            raise Invalid(f"'{text}' is not number, number|system|code or number||code")
+            raise Invalid(
+                f"'{text}' is not number, number|system|code or number||code"
+                f"{spelling.of_quantity(text, number.is_number)}"
+            )
 
 
 def measures(value: Any, type_: str) -> Sequence[Measure]:

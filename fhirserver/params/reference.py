@@ -6,7 +6,8 @@ https://hl7.org/fhir/R4/search.html#reference, https://hl7.org/fhir/R4/search.ht
 the key `param ^ target`. Where one element alone says whose the resource is, the reference to that
 Patient is `resource.ptk` and nothing else (see `facts.patient_path`).
 
-A canonical has `param ^ url` or `param ^ url|version`, as it is written, which is what a chain follows.
+A canonical has `param ^ turned(url)` or `param ^ turned(url|version)`, as it is written, which is what
+a chain follows.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from typing import Any, Final, NamedTuple
 from fhirserver.db.sql import Fragment, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir import reference
-from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.keys import Keys, turned
 from fhirserver.fhir.reference import Reference
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
+from fhirserver.params import spelling, token
 from fhirserver.params import text as syntax
-from fhirserver.params import token
 from fhirserver.params.condition import Condition, Driver, Patients, Rank, Scope, has_keys, under_keys
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.facts import is_patient, is_wide
@@ -69,6 +70,9 @@ def parse(
         types = (type_modifier,) if type_modifier else targets or tuple(sorted(ENDPOINT_TYPES))
         return ReferenceValue(tuple(t for t in types if t in ENDPOINT_TYPES), value)
     found = reference.parse(value, own_bases)
+    misspelt = spelling.of_reference(value) if found.type is None else None
+    if misspelt is not None:
+        raise Invalid(f"'{text}' is not an id, Type/id or URL{misspelt}")
     if found.is_conditional:
         raise Invalid(f"'{text}' is a search, not a reference")
     if found.type is not None and type_modifier not in (None, found.type):
@@ -143,7 +147,8 @@ def salt_of(keys: Keys, resource_type: str, code: str) -> int:
 
 def url_key(keys: Keys, resource_type: str, code: str, url: str, version: str | None = None) -> int:
     """The key of a reference to elsewhere or of a canonical, as it is written."""
-    return salt_of(keys, resource_type, code) ^ keys.uri(url if version is None else f"{url}|{version}")
+    text = url if version is None else f"{url}|{version}"
+    return salt_of(keys, resource_type, code) ^ turned(keys.uri(text))
 
 
 def any_version_key(keys: Keys, resource_type: str, code: str, url: str) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final
 
@@ -21,7 +20,6 @@ TYPES: Final = frozenset(
 )
 """https://hl7.org/fhir/R4/valueset-search-param-type.html"""
 
-_NEAREST_MAX: Final = 3
 _UNRESOLVED: Final = "a part of a composite parameter is not a search parameter"
 
 
@@ -93,12 +91,6 @@ class Registry:
     def get(self, resource_type: str, code: str) -> SearchParam | None:
         """The parameter of a type by its code; None when the type has none. Raises KeyError."""
         return self.for_type(resource_type).get(code)
-
-    def nearest(self, resource_type: str, code: str) -> list[str]:
-        """Up to three codes of the type that are written alike, the closest first."""
-        codes = {known.lower(): known for known in self.for_type(resource_type)}
-        matches = get_close_matches(code.lower(), codes, n=_NEAREST_MAX, cutoff=0.6)
-        return [codes[match] for match in matches]
 
     def by_url(self, url: str) -> SearchParam | None:
         """The parameter that a canonical URL defines."""

@@ -12,7 +12,7 @@ from typing import Final
 from fhirserver.db.sql import FALSE, Fragment, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir import reference
-from fhirserver.params import date
+from fhirserver.params import date, spelling
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import ORD, Condition, Ids, Range, Rank, Rids, Scope, Span
 from fhirserver.params.date import DateValue
@@ -24,10 +24,12 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_id(text: str) -> str:
-    """A value of `_id`; what can be no id matches nothing, so it is passed on."""
+    """A value of `_id`; what can be no id matches nothing, so it is passed on, but for a reference."""
     value = syntax.unescape(text)
     if not value:
         raise Invalid("_id must not be empty")
+    if (found := reference.parse(value)).type is not None and found.id is not None:
+        raise Invalid(f"'{text}' is not an id{spelling.did_you_mean([found.id])}")
     return value
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from fhirserver.db.sql import not_
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.params import every, hot, word, wording
+from fhirserver.params import every, hot, spelling, word, wording
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import (
     Condition,
@@ -40,6 +40,8 @@ EXACT_TYPES: Final = frozenset({"Identifier", "id", "uri"})
 
 FOLDED_SPACE: Final = "tok"
 EXACT_SPACE: Final = "tok="
+CASELESS_SPACE: Final = "tok~"
+"""Where `_filter` finds, folded, those values whose case counts elsewhere."""
 _CACHE_MAX: Final = 4_096
 
 
@@ -102,7 +104,7 @@ def parse(text: str) -> TokenValue:
         case [system, code] if code:
             return TokenValue(system, code)
         case _:
-            raise Invalid(f"'{text}' is not code, system|code, |code or system|")
+            raise Invalid(f"'{text}' is not code, system|code, |code or system|{spelling.of_token(text)}")
 
 
 Pair = tuple[str | None, str | None]
@@ -310,7 +312,9 @@ def put_folded(keys: Keys, resource_type: str, code: str, found: Iterable[Pair],
     """The further keys by which `_filter` finds what is written with capitals, whatever their case."""
     for system, value in found:
         if value and value != value.casefold():
-            first, second = row_keys(keys, FOLDED_SPACE, resource_type, code, (system, value.casefold()))[:2]
+            first, second = row_keys(keys, CASELESS_SPACE, resource_type, code, (system, value.casefold()))[
+                :2
+            ]
             entries.keys.extend((first, second))
             entries.tok.append(first)
 
@@ -347,7 +351,7 @@ def compile(
     """
     if modifier in COMPARISONS:
         values = [_folded(value) for value in values]
-        spaces = (EXACT_SPACE, FOLDED_SPACE) if is_exact(types) else (FOLDED_SPACE,)
+        spaces = (EXACT_SPACE, CASELESS_SPACE, FOLDED_SPACE) if is_exact(types) else (FOLDED_SPACE,)
         forms = [(space, value) for value in values for space in spaces]
     else:
         forms = [form for value in values for form in _forms(value, types)]

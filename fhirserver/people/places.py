@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from fhirserver.interactions.call import Services
+from fhirserver.settings import Settings
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _RELATIVE: Final = re.compile(r"/auth/[a-z][a-z0-9/-]*(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)?")
@@ -15,12 +16,21 @@ NEXT_LENGTH_MAX: Final = 16 * 1024
 
 def address(services: Services, name: str) -> str:
     """The absolute address of a page or endpoint, for links in mails."""
-    return f"{services.settings.fhir_base.removesuffix('/fhir')}/auth/{name}"
+    return _address(services.settings, name)
 
 
 def path(services: Services, name: str) -> str:
     """The same as a path, which works whatever name of this server the browser used."""
-    return urlsplit(address(services, name)).path
+    return path_of(services.settings, name)
+
+
+def path_of(settings: Settings, name: str) -> str:
+    """`path` where there is nothing but settings."""
+    return urlsplit(_address(settings, name)).path
+
+
+def _address(settings: Settings, name: str) -> str:
+    return f"{settings.fhir_base.removesuffix('/fhir')}/auth/{name}"
 
 
 def is_plain(services: Services) -> bool:

@@ -23,9 +23,9 @@ from typing import Final, Literal, Self
 from fhirserver.errors import TooMany
 from fhirserver.settings import Settings
 
-Kind = Literal["address", "client", "sign-in", "token"]
+Kind = Literal["address", "client", "sign-in", "token", "registration"]
 """What is counted: all requests of an address, those of a client that has signed in, and per address what
-tries passwords and what tries codes and secrets."""
+tries passwords, what tries codes and secrets, and what leaves something behind."""
 
 FILE: Final = "FHIRSERVER_RATES_FILE"
 """Environment variable: the file, made by `create_file`, through which worker processes share buckets."""
@@ -124,6 +124,7 @@ class Rates:
             "client": Rate.parse(settings.rate_client),
             "sign-in": Rate.parse(settings.rate_sign_in),
             "token": Rate.parse(settings.rate_token),
+            "registration": Rate.parse(settings.rate_registration),
         }
         path = os.environ.get(FILE)
         return cls(rates, Buckets.shared(Path(path)) if path else Buckets.alone())

@@ -11,6 +11,7 @@ from typing import Final
 
 from fhirserver.errors import FhirError, Invalid, TooCostly
 from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.fhir.suggest import nearest
 from fhirserver.params import date, fulltext, kinds, modifiers, reference, special, textquery
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import UnknownParameter, UnsupportedModifier
@@ -26,6 +27,12 @@ DEFINED: Final = frozenset({"_query"})
 
 SPECIAL: Final = frozenset({"_filter", "_list"})
 """What R4 defines for all types and no SearchParameter describes."""
+
+
+CONTROLS: Final = frozenset(
+    {"_count", "_elements", "_has", "_include", "_revinclude", "_sort", "_summary", "_total", "_type"}
+)
+"""What may be meant by a name that no SearchParameter has, besides these."""
 
 
 class Incomplete(FhirError):
@@ -229,6 +236,6 @@ def unknown(resource_type: str, code: str, registry: Registry) -> UnknownParamet
             f"'{code}' is off on this server: the setting full_text offers it, and `fhirserver reindex` then"
             " fills it for what is stored already"
         )
-    names = registry.nearest(resource_type, code)
+    names = nearest(code, {*registry.for_type(resource_type), *CONTROLS, *SPECIAL})
     hint = f"; alike: {', '.join(names)}" if names else ""
     return UnknownParameter(f"{resource_type} has no search parameter '{code}'{hint}")

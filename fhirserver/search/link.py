@@ -4,7 +4,8 @@ https://hl7.org/fhir/R4/references.html#Reference, https://hl7.org/fhir/R4/refer
 
 A local reference is `tok.key = target.idk # salt`, or `ptk = target.idk` for the patient whose a
 resource is. A canonical is compared as written, `url` or `url|version`, with the target's `url`, which
-is indexed in both forms: the keys have that of the text in common. Without a version it leads to every
+is indexed in both forms: the keys have that of the text in common, with its bits turned in the one that
+refers, so that what leads from one to the other does not lead back. Without a version it leads to every
 version of the resource.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fhirserver.db.sql import TRUE, Fragment, and_, sql
+from fhirserver.fhir import keys as hashes
 from fhirserver.params import reference
 from fhirserver.params.condition import Driver, Identities, PatientOf, Scope, TokenOf, has_keys
 from fhirserver.params.facts import is_patient, is_wide, may_be_canonical
@@ -94,7 +96,7 @@ def _by_identity(context: Context, param: SearchParam, source: Scope, target: Sc
         context,
         source,
         target,
-        to_targets=Identities(sql("= any({})", _keys_of(source, salt))),
+        to_targets=Identities(sql("= any({})", _keys_of(source, sql("u.k"), salt))),
         may_lead=and_(no_patient, has_keys(source.alias, [to_type]) if is_wide(param, of) else TRUE),
         to_sources=TokenOf(sql("({}.idk # {})", target.alias, salt)),
         target_value=sql("({}.idk # {})", target.alias, salt),
@@ -106,24 +108,36 @@ def _by_identity(context: Context, param: SearchParam, source: Scope, target: Sc
 
 def _by_url(context: Context, param: SearchParam, source: Scope, target: Scope) -> Link:
     own = reference.salt_of(target.keys, target.resource_type, "url")
-    salt = reference.salt_of(source.keys, source.resource_type, param.code) ^ own
+    referring = reference.salt_of(source.keys, source.resource_type, param.code)
+    key = sql("u.k")
+    of_target = _keys_of(source, turned_back(key), hashes.turned_back(referring) ^ own)
+    of_source = _keys_of(target, turned(key), referring ^ hashes.turned(own))
     return Link(
         context,
         source,
         target,
-        to_targets=TokenOf(sql("any({})", _keys_of(source, salt))),
+        to_targets=TokenOf(sql("any({})", of_target)),
         may_lead=TRUE,
-        to_sources=TokenOf(sql("any({})", _keys_of(target, salt))),
-        target_value=sql("(unnest({}.keys) # {})", target.alias, salt),
-        source_value=sql("(unnest({}.keys) # {})", source.alias, salt),
+        to_sources=TokenOf(sql("any({})", of_source)),
+        target_value=sql("unnest({})", of_source),
+        source_value=sql("unnest({})", of_target),
         source_is=None,
         target_is=None,
     )
 
 
-def _keys_of(scope: Scope, salt: int) -> Fragment:
-    """What the row's keys become with a salt: a few of them are keys of something else."""
-    return sql("ARRAY(SELECT u.k # {} FROM unnest({}.keys) u(k))", salt, scope.alias)
+def _keys_of(scope: Scope, key: Fragment, salt: int) -> Fragment:
+    """What the row's keys `u.k`, or what is made of them, become with a salt: a few are keys of something."""
+    return sql("ARRAY(SELECT {} # {} FROM unnest({}.keys) u(k))", key, salt, scope.alias)
+
+
+def turned(key: Fragment) -> Fragment:
+    """`keys.turned` of a bigint; the fragment stands there twice."""
+    return sql("(({} << 1) | (({} >> 63) & 1))", key, key)
+
+
+def turned_back(key: Fragment) -> Fragment:
+    return sql("((({} >> 1) & 9223372036854775807) | ({} << 63))", key, key)
 
 
 def _rids(context: Context, scope: Scope, is_found: Fragment | None, found: Fragment) -> Fragment:

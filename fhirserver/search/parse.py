@@ -16,6 +16,7 @@ from fhirserver.errors import Invalid, NotSupported, TooCostly
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.params import fulltext
 from fhirserver.params import text as syntax
+from fhirserver.params.condition import UnsupportedModifier
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, compartment_params
 from fhirserver.search import include, sort_keys
@@ -107,6 +108,8 @@ def parse(
         if name in RESULT_PARAMS or name.startswith(("_include:", "_revinclude:")):
             results.append((name, value))
             continue
+        if name.partition(":")[0] in RESULT_PARAMS:
+            raise UnsupportedModifier(f"'{name}' has a modifier, and {name.partition(':')[0]} takes none")
         if name == "_type" and resource_type is None:
             applied.append((name, value))
             continue

@@ -11,6 +11,7 @@ CREATE TABLE auth.client (
     metadata jsonb       NOT NULL,
     secret   bytea,                                        -- SHA-256 of 256 random bits
     created  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    changed  timestamptz NOT NULL DEFAULT clock_timestamp(), -- the metadata
     registration bytea,                                    -- SHA-256 of the registration access token, RFC 7592
     PRIMARY KEY (tenant, id)
 );

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from random import Random
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from tests.equivalence import paths
-from tests.equivalence.hospital import CODES, NAMES
+from tests.equivalence.hospital import CODES, NAMES, TYPE, VALUE_SETS
 from tests.equivalence.predicate import Row
 
 Pairs = list[tuple[str, str]]
@@ -40,9 +41,16 @@ class Request:
         shown = f" {self.body.decode()}" if self.body else ""
         return f"{self.method} {self.target}{shown}" + (f" {dict(self.headers)}" if self.headers else "")
 
+    @property
+    def instant(self) -> datetime | None:
+        """`_asOf`: what was current then is asked for."""
+        form = self.body.decode() if self.target.endswith("/_search") else ""
+        given = dict(parse_qsl(f"{self.target.partition('?')[2]}&{form}")).get("_asOf")
+        return datetime.fromisoformat(given) if given else None
+
 
 MODIFIERS = {
-    "token": ("not", "not", "text", "in", "not-in", "above", "below", "of-type", "missing"),
+    "token": ("not", "not", "text", "in", "in", "not-in", "above", "below", "of-type", "missing"),
     "string": ("exact", "contains", "text", "missing"),
     "reference": ("identifier", "missing", "above", "below", "text", "code-text"),
     "uri": ("above", "below", "missing"),
@@ -52,6 +60,9 @@ MODIFIERS = {
     "composite": ("missing",),
 }
 PREFIXES = ("", "", "", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+INSTANT = re.compile("_total=estimate|_asOf=")
+"""What a request can ask for, but one entry among several not by itself."""
+
 NUMERIC = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -88,17 +99,17 @@ class Draw:
 
     def request(self, allowed: Callable[[Request], bool]) -> Request:
         """Mostly one that is not refused for its type."""
-        for _ in range(6):
-            found = self.any()
-            if allowed(found):
-                return found
-            if self.chance(0.1):
+        found = self.any()
+        for _ in range(5):
+            if allowed(found) or self.chance(0.1):
                 break
+            found = self.any()
         return found
 
     def any(self) -> Request:
         kinds: list[tuple[int, Callable[[], Request]]] = [
-            (52, self.search),
+            (46, self.search),
+            (8, self.seldom),
             (8, self.compartment),
             (3, self.system),
             (12, self.read),
@@ -106,12 +117,35 @@ class Draw:
             (7, self.history),
             (4, self.batch),
             (2, self.operation),
+            (1, self.documents),
         ]
         return self.pick.choices([made for _, made in kinds], [weight for weight, _ in kinds])[0]()
 
     def search(self) -> Request:
         type_ = self.type()
         return self._searched(type_, type_, self.query(type_))
+
+    def seldom(self) -> Request:
+        """A search of a form that chance would hardly ask for, of a type that has something to find."""
+        coded = self.pick.choice(("Observation", "Condition", "AllergyIntolerance", "DiagnosticReport"))
+        any_ = self.type()
+        type_, clause = self.pick.choice(
+            (
+                (coded, ("code:in", self.value_set())),
+                (coded, ("code:not-in", self.value_set())),
+                (coded, (f"code:{self.pick.choice(('above', 'below'))}", self.concept())),
+                (coded, ("code:text", self.pick.choice(NAMES))),
+                (coded, ("_text", self.words())),
+                (coded, ("_content", self.words())),
+                (coded, ("_filter", f"code in {self.value_set()}")),
+                (coded, ("_filter", self.along(coded))),
+                ("Patient", ("identifier:of-type", self.typed())),
+                ("QuestionnaireResponse", self.answering(0)),
+                (any_, ("_list", f"List/{self.id('List')}")),
+                (any_, ("_list", "$current-problems")),
+            )
+        )
+        return self._searched(type_, type_, [clause, *self.results(type_)])
 
     def compartment(self) -> Request:
         of = self.pick.choice(
@@ -156,6 +190,9 @@ class Draw:
             headers.append(("if-none-match", f'W/"{self.pick.randint(1, 3)}"'))
         if self.chance(0.1):
             headers.append(("accept", "application/fhir+xml"))
+        if self.chance(0.1):
+            target = f"/{type_}/{self.id(type_)}?{urlencode({'_asOf': self.instant()})}"
+            return Request("r", "r", type_, "GET", target)
         query = self.pick.choice(
             ("", "", "", "", "?_summary=true", "?_elements=id", "?_pretty=true", "?_format=xml")
         )
@@ -172,6 +209,8 @@ class Draw:
         query: Pairs = [("_count", str(self.pick.choice((1, 2, 3, 7, 1000))))]
         if self.chance(0.35):
             query.append((self.pick.choice(("_since", "_at")), self.instant()))
+        if self.chance(0.1):
+            query.append(("_list", self.pick.choice((self.id("List"), "$current-problems"))))
         level = self.pick.random()
         if level < 0.5:
             return Request("r", "r", type_, "GET", f"/{type_}/{self.id(type_)}/_history?{urlencode(query)}")
@@ -186,7 +225,7 @@ class Draw:
         urls = []
         while len(urls) < 3:
             one = self.search()
-            if one.method == "GET" and not one.headers and "_total=estimate" not in one.target:
+            if one.method == "GET" and not one.headers and not INSTANT.search(one.target):
                 urls.append(one.target.removeprefix("/"))
         entries = [{"request": {"method": "GET", "url": url}} for url in urls]
         bundle = {"resourceType": "Bundle", "type": "batch", "entry": entries}
@@ -204,6 +243,19 @@ class Draw:
         query = self.query(type_) if self.chance(0.5) else []
         text = urlencode(query, quote_via=quote, safe=":,|$*/")
         return Request("s", "s", type_ if place else None, "GET", f"{place}/${name}?{text}")
+
+    def documents(self) -> Request:
+        """`$docref`."""
+        query: Pairs = [("patient", self.id("Patient"))]
+        query += [
+            (name, self.pick.choice(("2019-06", "2020-02-29", "2021")))
+            for name in ("start", "end")
+            if self.chance(0.25)
+        ]
+        if self.chance(0.3):
+            query.append(("type", self.pick.choice(("x1", "urn:local|x2", "http://loinc.org|718-7"))))
+        target = f"/DocumentReference/$docref?{urlencode(query)}"
+        return Request("s", "s", "DocumentReference", "GET", target)
 
     # -- the parameters of a search
 
@@ -228,15 +280,17 @@ class Draw:
 
     def clause(self, type_: str, depth: int = 0) -> tuple[str, str]:
         """A parameter with its value, a chain, `_has`, or one of the special ones."""
+        if type_ == "QuestionnaireResponse" and depth < 2 and self.chance(0.3):
+            return self.answering(depth)
         way = self.pick.random()
         if depth < 2 and way < 0.2 and (chained := self.chain(type_, depth)):
             return chained
         if depth < 2 and way < 0.32 and (has := self.has(type_, depth)):
             return has
-        if depth == 0 and way < 0.38:
+        if way < (0.42 if depth == 0 else 0.35):
             return self.special(type_)
         name, kind = self.parameter(type_)
-        if self.chance(0.2):
+        if self.chance(0.3):
             return self.modified(type_, name, kind)
         return name, ",".join(self.value(type_, name, kind) for _ in range(self.pick.choice((1, 1, 1, 2))))
 
@@ -252,7 +306,32 @@ class Draw:
             return f"{name}:identifier", f"urn:mrn|{self.pick.choice(self.ids)}"
         if modifier in ("text", "code-text"):
             return f"{name}:{modifier}", self.pick.choice(NAMES)
+        if modifier in ("in", "not-in"):
+            return f"{name}:{modifier}", self.value_set()
+        if modifier == "of-type":
+            return f"{name}:of-type", self.typed()
+        if kind == "token" and modifier in ("above", "below"):
+            return f"{name}:{modifier}", self.concept()
         return f"{name}:{modifier}", self.value(type_, name, kind)
+
+    def concept(self) -> str:
+        """One of those that have a hierarchy."""
+        return f"urn:local|{self.pick.choice(('x1', 'x2'))}"
+
+    def typed(self) -> str:
+        return f"{TYPE['system']}|{TYPE['code']}|{self.pick.choice(self.ids)}"
+
+    def answering(self, depth: int) -> tuple[str, str]:
+        """Along a canonical URL."""
+        inner, value = self.clause("Questionnaire", depth + 1)
+        return f"questionnaire{self.pick.choice(('', ':Questionnaire'))}.{inner}", value
+
+    def value_set(self) -> str:
+        """By its URL, with a version or without, or by where it is."""
+        url = self.pick.choice(VALUE_SETS)
+        return self.pick.choice(
+            (url, url, f"{url}|{self.pick.randint(1, 9)}", f"ValueSet/{self.id('ValueSet')}")
+        )
 
     def chain(self, type_: str, depth: int) -> tuple[str, str] | None:
         code = self.reference(type_)
@@ -279,23 +358,60 @@ class Draw:
 
     def special(self, type_: str) -> tuple[str, str]:
         """Those whose values have a grammar of their own; a server that has none of them refuses."""
-        name, kind = self.parameter(type_)
-        value = self.value(type_, name, kind).replace('"', "")
-        other, of_kind = self.parameter(type_)
-        second = self.value(type_, other, of_kind).replace('"', "")
         offered = (
-            ("_filter", f'{name} eq "{value}"'),
-            ("_filter", f'{name} eq "{value}" or not ({other} eq "{second}")'),
-            ("_filter", f'{name} pr true and {other} eq "{second}"'),
-            ("_list", self.id("List")),
-            ("_text", self.pick.choice(NAMES)),
-            ("_content", self.pick.choice(NAMES)),
-            ("_contained", self.pick.choice(("true", "both", "false"))),
+            ("_filter", self.filter(type_)),
+            ("_filter", f"{self.filter(type_)} {self.pick.choice(('and', 'or'))} not ({self.filter(type_)})"),
+            ("_filter", f"{self.filter(type_)} and {self.filter(type_)}"),
+            ("_list", self.pick.choice((self.id("List"), f"List/{self.id('List')}", "$current-problems"))),
+            ("_text", self.words()),
+            ("_content", self.words()),
+            ("_contained", self.pick.choice(("true", "true", "both", "false"))),
             ("_query", "unknown"),
             ("_id:not", self.pick.choice(self.ids)),
         )
         known = [pair for pair in offered if pair[0].partition(":")[0] in self.common]
         return self.pick.choice(known if self.chance(0.9) else offered)
+
+    def words(self) -> str:
+        """A word, some of them, or all but one."""
+        one, other = self.pick.choice(NAMES), self.pick.choice((*NAMES, "final", "x1"))
+        return self.pick.choice((one, one, f"{one} OR {other}", f"{one} NOT {other}", f"{one} AND {other}"))
+
+    def filter(self, type_: str) -> str:
+        """One condition of `_filter`, perhaps along a reference."""
+        return self.along(type_) if self.chance(0.3) else self.condition(type_)
+
+    def along(self, type_: str) -> str:
+        """One that asks something of what the type refers to."""
+        code = self.reference(type_)
+        to = self.targets(type_, code) if code else []
+        if not to:
+            return self.condition(type_)
+        of = self.pick.choice(to)
+        path = f"{code}." if len(to) == 1 or self.chance(0.3) else f"{code}:{of}."
+        return self.condition(of, path)
+
+    def condition(self, of: str, path: str = "") -> str:
+        """A parameter of a type, its operator and a value."""
+        name, kind = self.parameter(of)
+        value = self.value(of, name, kind).replace('"', "")
+        if kind in ("date", "number", "quantity"):
+            value = re.sub("^[a-z]+", "", value)
+        match kind:
+            case "token" if self.chance(0.4):
+                return f"{path}{name} in {self.value_set()}"
+            case "token" if self.chance(0.2):
+                return f"{path}{name} {self.pick.choice(('ss', 'sb'))} urn:local|x1"
+            case "reference":
+                return f"{path}{name} re {value}"
+            case "string":
+                return f'{path}{name} {self.pick.choice(("eq", "co", "sw", "ew"))} "{value}"'
+            case "date" | "number" | "quantity":
+                operator = self.pick.choice(("eq", "ne", "gt", "lt", "ge", "le", "ap", "po"))
+                return f"{path}{name} {operator} {value}"
+        if self.chance(0.2):
+            return f"{path}{name} pr {self.pick.choice(('true', 'false'))}"
+        return f'{path}{name} {self.pick.choice(("eq", "eq", "ne"))} "{value}"'
 
     def results(self, type_: str | None) -> Pairs:
         """How the results are given."""
@@ -314,6 +430,10 @@ class Draw:
             found.append(("_asOf", self.instant()))
         if self.chance(0.01):
             found.append(("_cursor", "AAAA"))
+        if self.chance(0.04):
+            found.append(("_contained", self.pick.choice(("true", "true", "both"))))
+        if self.chance(0.04):
+            found.append(("_containedType", self.pick.choice(("contained", "container"))))
         if type_ is not None:
             found += [self.include(type_) for _ in range(self.pick.choice((0, 0, 0, 1, 2)))]
         return [pair for pair in found if pair[1]]
@@ -334,7 +454,16 @@ class Draw:
 
     def include(self, type_: str) -> tuple[str, str]:
         offered, way = self.resources[type_], self.pick.random()
-        iterate = ":iterate" if self.chance(0.1) else ""
+        iterate = ":iterate" if self.chance(0.2) else ""
+        if self.chance(0.12):
+            return self.pick.choice(
+                (
+                    (f"_include{iterate}", "*"),
+                    (f"_include{iterate}", f"{type_}:*"),
+                    (f"_revinclude{iterate}", "*"),
+                    (f"_revinclude{iterate}", f"{self.pick.choice(self.types)}:*"),
+                )
+            )
         if way < 0.5 and (forward := offered.get("searchInclude")):
             return f"_include{iterate}", self.pick.choice(forward) + (":Patient" if self.chance(0.1) else "")
         backward = [one for one in offered.get("searchRevInclude", ()) if one.partition(":")[0] in self.types]
@@ -371,6 +500,7 @@ class Draw:
         named = {
             value.partition("/")[0] for value in self.values(type_, code) if "/" in value and ":" not in value
         }
+        named |= {"Questionnaire" for value in self.values(type_, code) if value.startswith("urn:q:")}
         return sorted(named & set(self.types))
 
     def values(self, type_: str, name: str) -> list[str]:
@@ -437,6 +567,8 @@ def _written(kind: str, node: Any) -> list[str]:
     match kind, node:
         case "reference", {"reference": str(text)}:
             return [text]
+        case "reference", str(canonical):
+            return [canonical]
         case "token", {"coding": codings}:
             return [
                 f"{c['system']}|{c['code']}" if "system" in c else c["code"] for c in codings if "code" in c

@@ -16,6 +16,10 @@ PATIENTS = ("anna", "bert", "cleo", "dora")
 PEOPLE = ("d1", "d2", "n1")
 CATEGORIES = ("laboratory", "vital-signs", "survey")
 CODES = (("http://loinc.org", "8480-6"), ("http://loinc.org", "718-7"), ("urn:local", "x1"), (None, "x1"))
+CODES += (("urn:local", "x2"),)
+VALUE_SETS = ("urn:vs:a", "urn:vs:b", "urn:vs:c")
+QUESTIONNAIRES = ("urn:q:a", "urn:q:b")
+PROBLEMS = ("http://loinc.org", "11450-4")
 NAMES = ("Meyer", "meyer-Lund", "Ostergaard", "Lund", "Abel", "Annan")
 DAYS = ("2019", "2020-01", "2020-02-29", "2020-02-29T12:00:00Z", "2021-06-01T08:30:00.5+02:00", "2023-11-14")
 FULL_DAYS = ("1950-05-05", "1990-01-31", "2012-12-12")
@@ -41,12 +45,12 @@ class Hospital:
 
     def changed(self, resource: Resource) -> Resource:
         """A later version: another patient's, another category, another status, or something small."""
-        maker = next(maker for maker, _ in _PLAN if _type_of(maker) == resource["resourceType"])
+        maker = next(maker for maker, _ in _PLAN if _TYPES[maker] == resource["resourceType"])
         return {**maker(self, 0), "id": resource["id"]}
 
     def fresh(self, resource_type: str) -> Resource:
         """One more of a type, without id."""
-        maker = next(maker for maker, _ in _PLAN if _type_of(maker) == resource_type)
+        maker = next(maker for maker, _ in _PLAN if _TYPES[maker] == resource_type)
         return {name: value for name, value in maker(self, 0).items() if name != "id"}
 
     def _made(self, maker: Callable[[Hospital, int], Resource], number: int) -> Resource:
@@ -101,6 +105,11 @@ class Hospital:
         }
         return {"meta": meta} if meta else {}
 
+    def words(self) -> Resource:
+        """A narrative."""
+        div = f'<div xmlns="http://www.w3.org/1999/xhtml">of {self.pick.choice(NAMES)}</div>'
+        return self.maybe(0.3, text={"status": "generated", "div": div})
+
     def some(self, least: int, most: int, make: Callable[[], Any]) -> list[Any]:
         return [make() for _ in range(self.pick.randint(least, most))]
 
@@ -108,6 +117,9 @@ class Hospital:
         """An element with several values; none is no element."""
         found = self.some(least, most, make)
         return {name: found} if found else {}
+
+
+TYPE = {"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MR"}
 
 
 # -- a maker for each type: (hospital, number) -> resource
@@ -119,7 +131,8 @@ def patient(h: Hospital, number: int) -> Resource:
         "resourceType": "Patient",
         "id": id_,
         **h.meta(),
-        "identifier": [{"system": "urn:mrn", "value": id_}],
+        **h.words(),
+        "identifier": [{"type": {"coding": [TYPE]}, "system": "urn:mrn", "value": id_}],
         "active": h.pick.random() < 0.8,
         "name": [{"family": h.pick.choice(NAMES), "given": [id_.title()]}],
         "gender": h.pick.choice(("female", "male")),
@@ -151,6 +164,7 @@ def location(h: Hospital, number: int) -> Resource:
         "id": h.id(number),
         "status": "active",
         "managingOrganization": h.ref("Organization"),
+        **h.maybe(0.5, partOf=h.ref("Location")),
     }
 
 
@@ -216,11 +230,12 @@ def encounter(h: Hospital, number: int) -> Resource:
 
 def observation(h: Hospital, number: int) -> Resource:
     contained = {"resourceType": "Patient", "id": "p", "name": [{"family": h.pick.choice(NAMES)}]}
-    inside = h.pick.random() < 0.06
+    inside = h.pick.random() < 0.12
     return {
         "resourceType": "Observation",
         "id": h.id(number),
         **h.meta(),
+        **h.words(),
         **({"contained": [contained]} if inside else {}),
         **h.maybe(0.3, identifier=[{"system": "urn:obs", "value": h.pick.choice(("1", "2", "3"))}]),
         "status": h.pick.choice(("final", "amended", "entered-in-error")),
@@ -252,14 +267,20 @@ def observation(h: Hospital, number: int) -> Resource:
     }
 
 
+def contained_practitioner(h: Hospital) -> Resource:
+    return {"resourceType": "Practitioner", "id": "p", "name": [{"family": h.pick.choice(NAMES)}]}
+
+
 def condition(h: Hospital, number: int) -> Resource:
     return {
         "resourceType": "Condition",
         "id": h.id(number),
         **h.meta(),
+        **h.words(),
         "code": h.concept(),
         "clinicalStatus": h.concept(("http://terminology.hl7.org/CodeSystem/condition-clinical", "active")),
         "subject": h.ref("Patient"),
+        **h.maybe(0.2, contained=[contained_practitioner(h)], recorder={"reference": "#p"}),
         **h.maybe(0.5, encounter=h.ref("Encounter")),
         **h.maybe(0.5, asserter=h.ref("Patient", "Practitioner", "RelatedPerson")),
         **h.maybe(0.5, recordedDate=h.day()),
@@ -298,6 +319,7 @@ def report(h: Hospital, number: int) -> Resource:
         "resourceType": "DiagnosticReport",
         "id": h.id(number),
         **h.meta(),
+        **h.words(),
         "status": "final",
         "category": h.category(),
         "code": h.concept(),
@@ -366,7 +388,9 @@ def list_(h: Hospital, number: int) -> Resource:
         "id": h.id(number),
         "status": "current",
         "mode": "working",
-        **h.maybe(0.8, subject=h.ref("Patient", "Group")),
+        **h.meta(),
+        **h.maybe(0.6, code=h.concept(PROBLEMS)),
+        **h.maybe(0.8, subject=h.ref("Patient", "Patient", "Patient", "Group")),
         **h.maybe(0.4, source=h.ref("Patient", "Practitioner")),
         **h.listed("entry", 1, 4, lambda: {"item": h.ref("Observation", "Condition", "Patient")}),
     }
@@ -399,7 +423,10 @@ def document(h: Hospital, number: int) -> Resource:
     return {
         "resourceType": "DocumentReference",
         "id": h.id(number),
+        **h.meta(),
         "status": "current",
+        "type": h.concept(),
+        **h.maybe(0.5, context={"period": {"start": h.pick.choice(DAYS[:3])}}),
         **h.maybe(0.9, subject=h.ref("Patient", "Practitioner")),
         **h.listed("author", 0, 2, lambda: h.ref("Patient", "Practitioner")),
         "content": [{"attachment": {"url": f"Binary/{h.pick.choice('ab')}0"}}],
@@ -441,6 +468,7 @@ def answers(h: Hospital, number: int) -> Resource:
     return {
         "resourceType": "QuestionnaireResponse",
         "id": h.id(number),
+        "questionnaire": h.pick.choice((*QUESTIONNAIRES, f"{QUESTIONNAIRES[0]}|1")),
         "status": "completed",
         **h.maybe(0.9, subject=h.ref("Patient", "Organization")),
         **h.maybe(0.5, author=h.ref("Patient", "Practitioner")),
@@ -460,6 +488,51 @@ def task(h: Hospital, number: int) -> Resource:
     }
 
 
+def code_system(h: Hospital, number: int) -> Resource:
+    """The same system several times: of those that a caller may see the latest counts."""
+    inner = {"code": "x2", "display": h.pick.choice(NAMES)}
+    return {
+        "resourceType": "CodeSystem",
+        "id": h.id(number),
+        **h.meta(),
+        "url": "urn:local",
+        "version": str(h.pick.randint(1, 9)),
+        "status": "active",
+        "content": "complete",
+        "concept": [{"code": "x1", **h.maybe(0.7, concept=[inner])}],
+    }
+
+
+def value_set(h: Hospital, number: int) -> Resource:
+    include = (
+        {"system": "urn:local"},
+        {"system": "urn:local", "filter": [{"property": "concept", "op": "is-a", "value": "x1"}]},
+        {"system": "http://loinc.org", "concept": [{"code": "8480-6"}]},
+        {"valueSet": [h.pick.choice(VALUE_SETS)]},
+    )
+    return {
+        "resourceType": "ValueSet",
+        "id": h.id(number),
+        **h.meta(),
+        "url": VALUE_SETS[number % len(VALUE_SETS)],
+        "version": str(h.pick.randint(1, 9)),
+        "status": "active",
+        "compose": {"include": h.some(1, 2, lambda: h.pick.choice(include))},
+    }
+
+
+def questionnaire(h: Hospital, number: int) -> Resource:
+    return {
+        "resourceType": "Questionnaire",
+        "id": h.id(number),
+        **h.meta(),
+        "url": QUESTIONNAIRES[number % len(QUESTIONNAIRES)],
+        **h.maybe(0.5, version=h.pick.choice("12")),
+        "status": "active",
+        "title": h.pick.choice(NAMES),
+    }
+
+
 def study_subject(h: Hospital, number: int) -> Resource:
     return {
         "resourceType": "ResearchSubject",
@@ -475,15 +548,12 @@ _PLAN: tuple[tuple[Maker, int], ...] = (
     (organization, 3), (practitioner, 3), (patient, 4), (location, 2), (practitioner_role, 3),
     (related_person, 3), (person, 3), (device, 5), (medication, 3), (group, 2), (encounter, 10),
     (observation, 34), (condition, 10), (allergy, 5), (medication_request, 7), (report, 8), (care_team, 12),
-    (care_plan, 4), (appointment, 6), (list_, 4), (provenance, 6), (communication, 5), (document, 4),
-    (coverage, 3), (basic, 4), (binary, 2), (answers, 4), (task, 3), (study_subject, 2),
+    (care_plan, 4), (appointment, 6), (list_, 4), (provenance, 6), (communication, 5), (document, 6),
+    (coverage, 3), (basic, 4), (binary, 2), (questionnaire, 3), (answers, 5), (task, 3), (study_subject, 2),
+    (code_system, 3), (value_set, 5),
 )  # fmt: skip
 
 
-def _type_of(maker: Maker) -> str:
-    return _TYPES[maker]
-
-
-_TYPES = {maker: maker(Hospital(0), 0)["resourceType"] for maker, _ in _PLAN}
+_TYPES: dict[Maker, str] = {maker: maker(Hospital(0), 0)["resourceType"] for maker, _ in _PLAN}
 TYPES = tuple(_TYPES.values())
 """The types of which there are some."""

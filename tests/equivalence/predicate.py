@@ -64,6 +64,7 @@ class Row:
     version: int
     deleted: bool
     current: bool
+    updated: datetime
     resource: dict[str, Any] = field(hash=False, compare=False)
 
 
@@ -114,6 +115,15 @@ def sees(caller: Caller, row: Row, action: str, teams: set[str]) -> bool:
         all(_within(row, place, teams, action) for place in places)
         and all(holds(row.resource, name, value) for name, value in criteria)
         for places, criteria in _ways(caller, row.type, action)
+    )
+
+
+def explains(caller: Caller) -> bool:
+    """Whether the caller may look at how searches are answered: administrators who may search all."""
+    administers = any(name == "administrator" for name, _ in caller.roles)
+    return administers and any(
+        (one.context, one.type, one.params) == ("user", "*", ()) and "s" in one.actions
+        for one in map(grant, caller.scopes)
     )
 
 

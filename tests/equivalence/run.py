@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from random import Random
 
 from tests.equivalence.draw import Draw, Request
+from tests.equivalence.forms import forms
 from tests.equivalence.hospital import TYPES
-from tests.equivalence.predicate import Caller, Row, may, sees, teams_of
+from tests.equivalence.predicate import Caller, Row, explains, may, sees, teams_of
 from tests.equivalence.principals import callers
 from tests.equivalence.twin import PAGES_MAX, Twin, link, normal
 from tests.support.callers import Granted
@@ -23,7 +27,7 @@ class Different(AssertionError):
 @dataclass
 class Tally:
     """How many cases there were, and of what sort: a property over empty answers would prove little. `rows`
-    are the most that a caller of a role could see."""
+    are the most that a caller of a role could see; `forms` how often one was answered."""
 
     cases: int = 0
     pages: int = 0
@@ -31,6 +35,7 @@ class Tally:
     denied: int = 0
     refused: int = 0
     rows: dict[str, int] = field(default_factory=dict)
+    forms: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
 
@@ -57,11 +62,22 @@ async def check(twin: Twin, seed: int, principals: int, requests: int) -> Tally:
         kind = ",".join(name for name, _ in caller.roles) or "service"
         tally.rows[kind] = max(tally.rows.get(kind, 0), len(seen["s"] | seen["r"]))
         for view in ("s", "r", "head"):
-            await twin.hold(seen[view])
+            held = None
             for request in drawn:
                 if request.view == view:
+                    wanted = seen[view] - over(twin.rows, request.instant)
+                    if wanted != held:
+                        await twin.hold(held := wanted)
                     await case(twin, caller, who, request, tally)
     return tally
+
+
+def over(rows: list[Row], instant: datetime | None) -> frozenset[int]:
+    """The rows that something had followed at `instant`, whoever may see what that was."""
+    if instant is None:
+        return frozenset()
+    followed = {(row.type, row.id, row.version - 1) for row in rows if row.updated <= instant}
+    return frozenset(row.rid for row in rows if (row.type, row.id, row.version) in followed)
 
 
 async def case(twin: Twin, caller: Caller, who: Granted, request: Request, tally: Tally) -> None:
@@ -75,10 +91,14 @@ async def case(twin: Twin, caller: Caller, who: Granted, request: Request, tally
         elif not _allowed(caller, request):
             tally.denied += 1
             assert mine.status == 403 or (mine.status == theirs.status and mine.status >= 400), mine
+        elif re.fullmatch(r"/[A-Z][A-Za-z]+/\$explain\?.*", request.target):
+            # It tells of what was read, hidden rows as well: it is for who sees all of them.
+            assert mine.status in ({theirs.status} if explains(caller) else {400, 403}), mine
         else:
             _same(mine, theirs, str(request))
             tally.shown += b'"fullUrl"' in mine.body or (mine.status == 200 and request.view != "s")
             tally.refused += mine.status == 400
+            tally.forms.update(forms(request) if mine.status == 200 else ())
             await _pages(twin, who, request, mine, theirs, tally)
     except AssertionError as error:
         tally.failures.append(f"{caller}\n  {request}\n  {error}")

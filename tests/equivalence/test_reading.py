@@ -8,6 +8,7 @@ import pytest
 
 from tests.equivalence import run
 from tests.equivalence.budget import seeds
+from tests.equivalence.forms import FORMS
 from tests.equivalence.twin import twin
 
 pytestmark = pytest.mark.slow
@@ -21,5 +22,6 @@ async def test_every_answer_is_that_of_a_server_with_the_permitted_rows_alone(se
     assert tally.cases == PRINCIPALS * REQUESTS
     assert tally.failures == [], f"seed {seed}: {len(tally.failures)} differ; the first:\n{tally.failures[0]}"
     assert sum(seen > 10 for seen in tally.rows.values()) >= 5, tally.rows
+    assert not [form for form in FORMS if not tally.forms[form]], tally.forms
     # Empty and refused answers are alike too easily: most have to show something, or to hide it.
     assert tally.shown > tally.cases / 6 and tally.denied < tally.cases / 2 > 2 * tally.refused

@@ -26,7 +26,7 @@ from tests.support.callers import Granted, granted
 from tests.support.door import JSON, Door, Reply, opened
 
 PAGES_MAX = 40
-OWN = ("server", "tick", "alembic_version")
+OWN = ("server", "tick", "alembic_version", "term")
 """Tables that each database has for itself."""
 
 OWN_RIDS = 10**9
@@ -36,6 +36,13 @@ _COLUMNS = (
     "rid, type, id, version, died IS NULL AS current, content IS NULL AS deleted, meta::text AS meta,"
     " coalesce(written, content::text) AS content, updated"
 )
+
+_TERMS = (
+    "SELECT t.* FROM term t WHERE t.text_key IN ("
+    " SELECT unnest(keys) FROM resource WHERE rid IN ({0}) UNION"
+    " SELECT unnest(keys) FROM contained WHERE rid IN ({0}))"
+)
+"""The texts that codes of some rows have."""
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "ward": ("care-team", "patient/*.cruds"),
@@ -64,12 +71,15 @@ class Twin:
     shared: Sequence[str]
     rows: list[Row] = field(default_factory=list)
     _held: dict[int, bool] = field(default_factory=dict)
+    _inside: dict[int, int] = field(default_factory=dict)
     _figures: tuple[int, int] = (0, 0)
 
     async def refresh(self) -> None:
         """Read what is stored now."""
         found = await self.source.fetch(f"SELECT {_COLUMNS} FROM resource ORDER BY type, id, version")
         self.rows = _rows(found)
+        inside = await self.source.fetch("SELECT rid, container_rid FROM contained")
+        self._inside = {one["rid"]: one["container_rid"] for one in inside}
         self._figures = await self._figured()
 
     async def _figured(self) -> tuple[int, int]:
@@ -85,6 +95,7 @@ class Twin:
         """Make the second database hold exactly these rows."""
         current = {row.rid: row.current for row in self.rows}
         wanted = {rid: current[rid] for rid in rids}
+        wanted |= {rid: wanted[of] for rid, of in self._inside.items() if of in wanted}
         gone = [rid for rid, state in self._held.items() if wanted.get(rid) is not state]
         new = [rid for rid, state in wanted.items() if self._held.get(rid) is not state]
         async with self.copy.transaction():
@@ -98,6 +109,8 @@ class Twin:
             for table in self.shared:
                 await self.copy.execute(f"DELETE FROM {table}")
                 await self._copy(table, f"SELECT * FROM {table}")
+            await self.copy.execute("DELETE FROM term")
+            await self._copy("term", _TERMS.format(",".join(map(str, wanted)) or "0"))
         self._held = wanted
 
     async def taken_back(self) -> list[Row]:
@@ -112,10 +125,11 @@ class Twin:
                 for table in self.tables:
                     await self.copy.execute(f"DELETE FROM {table} WHERE rid > $1", OWN_RIDS)
                 current = [rid for rid, is_current in self._held.items() if is_current]
-                await self.copy.execute(
-                    "UPDATE resource SET died = NULL WHERE rid = any($1::bigint[]) AND died IS NOT NULL",
-                    current,
-                )
+                for table in ("resource", "contained"):
+                    await self.copy.execute(
+                        f"UPDATE {table} SET died = NULL WHERE rid = any($1::bigint[]) AND died IS NOT NULL",
+                        current,
+                    )
         return [row for row in _rows(found) if row.rid > OWN_RIDS]
 
     async def _copy(self, table: str, query: str) -> None:
@@ -159,8 +173,9 @@ def _rows(found: Iterable[asyncpg.Record]) -> list[Row]:
             meta["lastUpdated"] = one["updated"].isoformat(timespec="microseconds").replace("+00:00", "Z")
             head = {"resourceType": one["type"], "id": one["id"], "meta": meta}
             resource = head | json.loads(one["content"])
+        is_over, current, updated = one["deleted"], one["current"], one["updated"]
         rows.append(
-            Row(one["rid"], one["type"], one["id"], one["version"], one["deleted"], one["current"], resource)
+            Row(one["rid"], one["type"], one["id"], one["version"], is_over, current, updated, resource)
         )
     return rows
 
@@ -203,7 +218,8 @@ async def twin(seed: int, **more: object) -> AsyncIterator[Twin]:
         for row in await source.fetch("SELECT name, value FROM server"):
             await copy.execute("UPDATE server SET value = $2 WHERE name = $1", *row)
         await copy.execute("SELECT setval('rid', $1)", OWN_RIDS + 1)
-        settings = {"base_url": BASE, "process_time_header": False, "roles": json.dumps(ROLES)} | more
+        settings = {"base_url": BASE, "process_time_header": False, "roles": json.dumps(ROLES)}
+        settings |= {"full_text": "content"} | more
         open_ = await stack.enter_async_context(opened(other, auth="off", **settings))
         async with opened(dsn, auth="off", **{**settings, "update_create": True}) as door:
             await _lived(door, Hospital(seed))

@@ -230,3 +230,24 @@ async def test_an_entry_that_is_no_resource_fails_alone(http: Http) -> None:
     response = await http.post("", json={"resourceType": "Bundle", "type": "batch", "entry": [made, odd]})
     assert response.status_code == 200
     assert [entry["response"]["status"][:3] for entry in response.json()["entry"]] == ["201", "400"]
+
+
+async def test_every_entry_says_how_much_of_resources_it_wants(http: Http) -> None:
+    """https://hl7.org/fhir/R4/search.html#summary, #elements"""
+    id_ = key()
+    await put(http, patient(id_, id=id_, contact=[{"gender": "female"}], gender="male"))
+    answers = await batch(
+        http,
+        entry("GET", f"Patient/{id_}?_summary=true"),
+        entry("GET", f"Patient?_id={id_}&_elements=gender"),
+        entry("GET", f"Patient/{id_}"),
+        entry("GET", f"Patient/{id_}?_summary=some"),
+        entry("GET", f"Patient/{id_}?_elements=nothing"),
+    )
+    assert statuses(answers) == [200, 200, 200, 400, 400]
+    summary, (match,), whole = answers[0]["resource"], answers[1]["resource"]["entry"], answers[2]["resource"]
+    assert whole.keys() - summary.keys() == {"contact"}
+    assert match["resource"].keys() == {"resourceType", "id", "meta", "gender"}
+    for part in (summary, match["resource"]):
+        assert [tag["code"] for tag in part["meta"]["tag"]] == ["SUBSETTED"]
+    assert "tag" not in whole["meta"]

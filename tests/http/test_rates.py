@@ -70,7 +70,7 @@ async def test_behind_a_proxy(database: str, forwarded: str, trusted: str, told_
         ("reset", "rate_sign_in"),
         ("token", "rate_token"),
         ("introspect", "rate_token"),
-        ("register", "rate_token"),
+        ("register", "rate_registration"),
     ],
 )
 async def test_where_secrets_can_be_tried_the_rates_are_lower(database: str, path: str, setting: str) -> None:
@@ -79,6 +79,22 @@ async def test_where_secrets_can_be_tried_the_rates_are_lower(database: str, pat
         assert 429 not in found[:2] and found[2:] == [429, 429]
         assert (await door.ask("GET", f"//auth/{path}")).status != 429
         assert (await door.ask("GET", "/Patient")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/auth/sign-in", "/t/north/auth/sign-in"])
+async def test_a_person_is_shown_a_page_and_a_program_an_outcome(database: str, path: str) -> None:
+    async with opened(database, auth="smart", rate_sign_in="1/h") as door:
+        browser = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")]
+        assert await statuses(door, "POST", f"/{path}", 1, headers=browser) != [429]
+        reply = await door.ask("POST", f"/{path}", headers=browser)
+        assert (reply.status, reply.media_type) == (429, "text/html;charset=utf-8"), reply
+        assert (
+            reply.header("retry-after") == "3600"
+            and b"Too many requests; try again in 3600 seconds." in reply.body
+        )
+        assert "form-action 'none'" in (reply.header("content-security-policy") or "")
+        assert reply.header("cache-control") == "no-store" and reply.header("set-cookie") is None
+        assert_outcome(await door.ask("POST", f"/{path}"), "throttled")
 
 
 async def test_clients_are_counted_apart_whatever_their_address(database: str) -> None:

@@ -284,7 +284,8 @@ def observation(id_: str, of: str, category: str = "laboratory") -> dict[str, An
 @asynccontextmanager
 async def world_on(dsn: str, **settings: Any) -> AsyncIterator[World]:
     """Three patients with observations; `d` is a doctor, `n` a nurse in nobody's role."""
-    async with serving(dsn, auth="smart", base_url=BASE, **settings) as http:
+    usual = {"auth": "smart", "base_url": BASE, "rate_registration": "off"}
+    async with serving(dsn, **(usual | settings)) as http:
         world = World(dsn, http, await granted(dsn, "user/*.cruds", **ADMIN))
         await world.put(
             *(patient(name) for name in PATIENTS),

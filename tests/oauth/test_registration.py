@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import asyncpg
 import pytest
 
+from fhirserver.jobs import janitor
 from tests.oauth.support import REDIRECT, App, World, ec_key, query_of, world_on
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -179,6 +181,32 @@ async def test_registration_without_approval(
     async with world_on(database, registration=setting) as opened:
         made = await opened.register(**given)
         assert made["status"] == status
+
+
+async def test_who_waits_too_long_is_forgotten(world: World) -> None:
+    """Not who was let in, nor who asked anew not long ago."""
+    names = ("old", "new", "changed", "used", "approved")
+    made = {name: await world.register(redirect_uris=[REDIRECT]) for name in names}
+    ids = {name: one["client_id"] for name, one in made.items()}
+    await world.approve(ids["approved"])
+    await world.sql(
+        "UPDATE auth.client SET changed = clock_timestamp() - interval '31 days' WHERE id = any($1::text[])",
+        [ids[name] for name in names if name != "new"],
+    )
+    await world.sql(
+        "INSERT INTO auth.grant_ (tenant, client, scopes, expires)"
+        " VALUES (1, $1, '{}', clock_timestamp() + interval '1 hour')",
+        ids["used"],
+    )
+    url, token = made["changed"]["registration_client_uri"], made["changed"]["registration_access_token"]
+    given = {"client_id": ids["changed"], "client_name": "Other", "redirect_uris": [REDIRECT]}
+    answer = await world.http.put(url, json=given, headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200
+    connection = await asyncpg.connect(world.dsn)
+    await janitor.sweep(connection, 3_600)
+    await connection.close()
+    left = {row["id"] for row in await world.sql("SELECT id FROM auth.client")}
+    assert {name for name in names if ids[name] in left} == set(names) - {"old"}
 
 
 async def test_registration_can_be_off(database: str) -> None:

@@ -1,5 +1,6 @@
 """`fhirserver user` as whoever looks after the server meets it."""
 
+import asyncio
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -48,9 +49,36 @@ async def signs_in(login: str, password: str) -> str:
 
 async def in_thread(*arguments: str, **environment: str) -> tuple[int, str]:
     """A command of its own event loop, from a test with another."""
-    import asyncio
-
     return await asyncio.to_thread(user, *arguments, **environment)
+
+
+async def test_each_tenant_has_its_own_accounts(new_database: NewDatabase) -> None:
+    with new_database() as dsn:
+        runner, environment = CliRunner(), {"DATABASE_URL": dsn}
+
+        def said(*arguments: str) -> tuple[int, str]:
+            done = runner.invoke(app, list(arguments), env=environment)
+            return done.exit_code, done.output
+
+        def all_said() -> list[tuple[int, str]]:
+            return [
+                said("tenant", "add", "north"),
+                said("user", "--tenant", "north", "add", "grace@example.org", "--name", "Grace Hopper"),
+                said("user", "--tenant", "north", "list"),
+                said("user", "list"),
+                said("client", "--tenant", "north", "add", "Heart", "--redirect", "https://app.example/back"),
+                said("client", "--tenant", "north", "list"),
+                said("client", "list"),
+                said("user", "--tenant", "south", "list"),
+            ]
+
+        made, added, theirs, ours, client, their_clients, our_clients, none = await asyncio.to_thread(
+            all_said
+        )
+    assert (made[0], added[0], client[0]) == (0, 0, 0), (made, added, client)
+    assert "grace@example.org" in theirs[1] and "Heart" in their_clients[1]
+    assert "grace@example.org" not in ours[1] and "Heart" not in our_clients[1]
+    assert none[0] == 1 and "there is no tenant 'south'" in none[1]
 
 
 async def test_from_adding_to_disabling() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES, is_primitive
+from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.http.openapi import parameters, schemas
 from fhirserver.interactions.capabilities.statement import wired
 from fhirserver.interactions.patch import JSON_PATCH
@@ -117,7 +117,7 @@ def _parameters(registry: Registry, row: Interaction, resource_type: str | None)
             parameters.compartment_type(sorted(ENDPOINT_TYPES & COMPARTMENTS[resource_type].keys()))
         )
     if row.operation is not None and row.method == "GET":
-        inline += [parameters.of_input(one) for one in row.operation.inputs if is_primitive(one.type)]
+        inline += [parameters.of_input(one) for one in row.operation.inputs if one.fits_url]
     names += _query(registry, row, resource_type)
     names += _HEADERS.get(row.name, ())
     return [*inline, *map(parameters.ref, names)]

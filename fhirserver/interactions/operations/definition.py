@@ -14,13 +14,22 @@ from fhirserver.fhir.structure import Resource, is_primitive
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """OperationDefinition.parameter. `type` is a FHIR type, or `Resource`; `max` None is `*`."""
+    """OperationDefinition.parameter. `type` is a FHIR type, or `Resource`; `max` None is `*`.
+
+    `also` are types that other versions of the definition have, which a body may carry as well.
+    """
 
     name: str
     type: str
     min: int = 0
     max: int | None = 1
     documentation: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def fits_url(self) -> bool:
+        """Whether a URL can carry it: a primitive, or a Coding as `system|code`."""
+        return is_primitive(self.type) or self.type == "Coding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ class Operation:
 
         https://hl7.org/fhir/R4/operations.html#request
         """
-        carried = all(one.min == 0 or is_primitive(one.type) for one in self.inputs)
+        carried = all(one.min == 0 or one.fits_url for one in self.inputs)
         return ("POST",) if self.affects_state or not carried else ("GET", "POST")
 
     def takes(self, resource_type: str) -> bool:

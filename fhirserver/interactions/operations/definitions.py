@@ -106,7 +106,34 @@ INSTALL_PACKAGE: Final = Operation(
     affects_state=True,
 )
 
-OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, INSTALL_PACKAGE)
+DOCREF: Final = Operation(
+    id="docref",
+    code="docref",
+    title="The documents of a patient",
+    description="The references to the documents about a patient: with dates all about care in that time,"
+    " without the current one of each type. No document is generated on demand.",
+    inputs=(
+        Parameter("patient", "id", 1, 1, "Whose documents; nobody's where there is no such patient."),
+        Parameter("start", "dateTime", 0, 1, "Documents about care on or after this date."),
+        Parameter("end", "dateTime", 0, 1, "Documents about care on or before this date."),
+        Parameter(
+            "type",
+            "Coding",
+            0,
+            None,
+            "Documents of any of these types; in a URL as system|code.",
+            also=("CodeableConcept",),
+        ),
+        Parameter("on-demand", "boolean", 0, 1, "Only what is generated on demand, which is nothing here."),
+        Parameter("profile", "canonical", 0, None, "Documents whose content.format is any of these."),
+    ),
+    outputs=(Parameter("return", "Bundle", 1, 1, "A searchset of DocumentReferences."),),
+    types=("DocumentReference",),
+    type=True,
+    defined="http://hl7.org/fhir/us/core/OperationDefinition/docref",
+)
+
+OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, DOCREF, INSTALL_PACKAGE)
 
 
 @cache

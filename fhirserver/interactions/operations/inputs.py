@@ -17,8 +17,10 @@ from fhirserver.fhir.validate import validate
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.headers import Handling
 from fhirserver.interactions.operations.definition import Operation, Parameter
+from fhirserver.params import token
 
-_SHAPING: Final = frozenset({"_format", "_pretty", "_summary", "_elements"})
+SHAPING: Final = frozenset({"_format", "_pretty", "_summary", "_elements"})
+"""What says how an answer is given: known to every operation."""
 _TEXTS: Final = frozenset(
     {
         "string",
@@ -70,7 +72,7 @@ def inputs_of(call: Call, operation: Operation) -> Inputs:
 def _known(call: Call, operation: Operation, name: str, where: str | None = None) -> Parameter | None:
     """The definition of a parameter; None for one that is no input and may stand there all the same."""
     found = next((one for one in operation.inputs if one.name == name), None)
-    if found is not None or operation.open or name in _SHAPING:
+    if found is not None or operation.open or name in SHAPING:
         return found
     if call.prefer.handling is Handling.LENIENT:
         return None
@@ -83,7 +85,9 @@ def _known(call: Call, operation: Operation, name: str, where: str | None = None
 
 
 def _of_text(known: Parameter, text: str) -> Any:
-    """A primitive from the URL."""
+    """A primitive from the URL, or a Coding written as a token of a search."""
+    if known.type == "Coding":
+        return _coding(known, text)
     if not is_primitive(known.type):
         raise Invalid(f"'{known.name}' is a {known.type}: it needs a Parameters resource in the body")
     if known.type == "boolean" and text in ("true", "false"):
@@ -97,6 +101,13 @@ def _of_text(known: Parameter, text: str) -> Any:
         value = text
     _require_type(known, value, None)
     return value
+
+
+def _coding(known: Parameter, text: str) -> dict[str, str]:
+    found = token.parse(text)
+    if found.code is None:
+        raise Invalid(f"'{known.name}' is a code, perhaps after its system: {found.system}|code")
+    return {**({"system": found.system} if found.system else {}), "code": found.code}
 
 
 def _require_type(known: Parameter, value: Any, where: str | None) -> None:
@@ -139,11 +150,11 @@ def _of_part(call: Call, operation: Operation, part: dict[str, Any], where: str)
     key = next((key for key in part if key.startswith("value")), None)
     if key is None:
         raise Invalid(f"'{known.name}' has no value[x]; it is a {known.type}", where)
-    wanted = f"value{known.type[0].upper()}{known.type[1:]}"
+    wanted = [f"value{type_[0].upper()}{type_[1:]}" for type_ in (known.type, *known.also)]
     given = key.removeprefix("value")
     alike = known.type in _TEXTS and f"{given[0].lower()}{given[1:]}" in _TEXTS
-    if key != wanted and not alike:
-        raise Invalid(f"'{known.name}' is a {known.type}: {wanted}, not {key}", f"{where}.{key}")
+    if key not in wanted and not alike:
+        raise Invalid(f"'{known.name}' is a {known.type}: {wanted[0]}, not {key}", f"{where}.{key}")
     if alike:
         _require_type(known, part[key], f"{where}.{key}")
     return part[key]

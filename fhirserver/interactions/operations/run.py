@@ -12,6 +12,7 @@ from fhirserver.db.pool import Connection
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.operations import definitions
 from fhirserver.interactions.operations.definition import Operation
+from fhirserver.interactions.operations.docref import docref
 from fhirserver.interactions.operations.explain import explain
 from fhirserver.interactions.operations.inputs import Inputs, inputs_of
 from fhirserver.interactions.operations.install_package import install_package
@@ -22,6 +23,7 @@ Handler = Callable[[Connection, Call, Inputs], Awaitable[Answer]]
 
 HANDLERS: Final[dict[Operation, Handler]] = {
     definitions.STATUS: status,
+    definitions.DOCREF: docref,
     definitions.VERSIONS: versions,
     definitions.EXPLAIN: explain,
     definitions.INSTALL_PACKAGE: install_package,

@@ -443,3 +443,18 @@ async def test_only_types_that_have_something_are_searched(db: Harness) -> None:
 async def test_a_value_of_punctuation_alone_is_refused(db: Harness) -> None:
     with pytest.raises(Invalid, match="no letter or digit"):
         await db.ids("Patient?name=%25")
+
+
+async def test_the_case_of_a_uri_counts_beside_codes(db: Harness) -> None:
+    """An event is a Coding or a URI; only `_filter` finds a URI in another case."""
+    for id_, uri in (("capitals", "http://URI.example/A"), ("small", "http://uri.example/a")):
+        await db.put({"resourceType": "MessageDefinition", "id": id_, "status": "draft", "eventUri": uri})
+    coding = {"system": "http://uri.example", "code": "Http://Uri.Example/A"}
+    await db.put(
+        {"resourceType": "MessageDefinition", "id": "code", "status": "draft", "eventCoding": coding}
+    )
+    found = set(await db.ids("MessageDefinition?event=http://uri.example/a"))
+    assert found == {"small", "code"}
+    assert await db.ids("MessageDefinition?event:not=http://uri.example/a") == ["capitals"]
+    alike = "MessageDefinition?_filter=event%20eq%20http://uri.example/a"
+    assert set(await db.ids(alike)) == {"capitals", "small", "code"}

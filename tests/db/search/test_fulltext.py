@@ -281,3 +281,13 @@ def test_there_are_no_modifiers(url: str) -> None:
 def test_words_have_no_order() -> None:
     with pytest.raises(UnknownParameter, match="no value"):
         query("Basic?_sort=_text")
+
+
+async def test_what_marks_tenant_and_type_is_no_word(one: Harness) -> None:
+    """The tenant is 1."""
+    await one.put_all(
+        [{"resourceType": "Observation", "id": "said", "status": "final", "code": {"text": "bone"}}]
+    )
+    for value in ("1*", "1", "Observation*", "1/Obs*", '"1 Observation"'):
+        assert await one.ids(f"Observation?_content={value}") == [], value
+    assert await one.ids("Observation?_content=bone*") == ["said"]

@@ -137,7 +137,8 @@ def findings(dsn: str, **values: object) -> dict[str, doctor.Line]:
 
 def test_the_doctor_finds_a_database_in_order(database: str) -> None:
     found = findings(database)
-    well = ("Python", "Definitions", "Access", "PostgreSQL", "Encoding", "Migrations", "Clock", "Connections")
+    well = ("Python", "Definitions", "Access", "PostgreSQL", "Encoding", "Migrations", "Tenants", "Clock")
+    well += ("Connections",)
     assert {name: found[name].status for name in well} == dict.fromkeys(well, "ok")
     assert not any(found[name].advice for name in well)
 
@@ -150,6 +151,18 @@ def test_the_doctor_sees_what_is_missing(empty_database: str) -> None:
         "Access": "warn",
     }
     assert all(line.advice for line in found.values() if line.status != "ok")
+
+
+def test_the_doctor_tells_who_is_not_behind_row_level_security(database: str) -> None:
+    """A login that was not given the roles of the server works as itself."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE ROLE lonely LOGIN")
+        try:
+            line = findings(database.replace(f"//{connection.info.user}@", "//lonely@"))["Tenants"]
+        finally:
+            connection.execute("DROP ROLE lonely")
+    assert line.status == "warn"
+    assert "GRANT fhirserver_app, fhirserver_jobs TO lonely" in line.advice
 
 
 def test_a_database_that_forgets_is_found_and_not_served(empty_database: str) -> None:

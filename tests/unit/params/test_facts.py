@@ -43,6 +43,14 @@ def test_a_union_finds_what_its_parts_find(union: tuple[str, str], parts: tuple[
     assert len(set(expressions)) == 1
 
 
+def test_a_code_in_a_composite_implies_its_system() -> None:
+    """https://hl7.org/fhir/R4/search.html#token: the system of a code is defined in the value set."""
+    system = "http://hl7.org/fhir/document-relationship-type"
+    relation, target = facts.part_systems(param("DocumentReference", "relationship"), "DocumentReference")
+    assert relation["replaces"] == system and target == {}
+    assert facts.part_systems(param("Observation", "code-value-quantity"), "Observation") == [{}, {}]
+
+
 def test_presence_and_hot_values_fit_into_one_word() -> None:
     for resource_type in ENDPOINT_TYPES:
         bits = [*facts.presence_bits(resource_type).values(), *hot_bits(resource_type).values()]

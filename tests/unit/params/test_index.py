@@ -163,6 +163,7 @@ def test_contained_resources_and_fragments_are_not_indexed() -> None:
         "Observation",
         "o",
         {
+            "status": "final",
             "contained": [{"resourceType": "Patient", "id": "x", "name": [{"family": "hidden"}]}],
             "subject": {"reference": "#x"},
         },

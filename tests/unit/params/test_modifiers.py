@@ -133,15 +133,15 @@ def test_values(resource_type: str, code: str, modifier: str, text: str, expecte
         ("ValueSet", "url", "below", "ur", "URLs"),
         ("ValueSet", "url", "below", "http://" + "x" * 600, "600 characters"),
         ("Procedure", "location", "below", "Location/1/_history/2", "take the resource itself"),
-        ("Observation", "subject", None, "Pateint/1", "alike: Patient/[id]"),
-        ("Observation", "subject", None, "patient/1", "alike: Patient/[id]"),
+        ("Observation", "subject", None, "Pateint/1", "did you mean Patient/1?"),
+        ("Observation", "subject", None, "patient/1", "did you mean Patient/1?"),
         ("Observation", "subject", None, "Patient/1/Observation/2", "not an id, Type/id or URL"),
         ("Observation", "subject", None, "two words", "not an id, Type/id or URL"),
         ("Observation", "subject", None, "#a", "not an id, Type/id or URL"),
         ("Observation", "subject", None, "Patient?name=x", "is a search"),
         ("Observation", "subject", "Patient", "Group/1", "not a reference to the type Patient"),
         ("Observation", "subject", "Patient", "urn:uuid:1", "does not say of what type"),
-        ("MeasureReport", "measure", None, "Maesure/1", "alike: Measure/[id]"),
+        ("MeasureReport", "measure", None, "Maesure/1", "did you mean Measure/1?"),
     ],
 )
 def test_values_of_the_wrong_form(

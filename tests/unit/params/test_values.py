@@ -64,6 +64,14 @@ def test_the_plus_of_an_offset_survives_form_decoding() -> None:
     assert date.parse("2020-01-01T00:00:00 01:00", UTC) == date.parse("2020-01-01T00:00:00+01:00", UTC)
 
 
+@pytest.mark.parametrize("written", ["2020-02-29T12:00:00Z", "2020-02-29T12:00:00.000Z"])
+def test_an_instant_has_no_width(written: str) -> None:
+    """https://hl7.org/fhir/R4/search.html#date"""
+    lo, hi = date.span(written, "instant", UTC) or (0, 0)
+    assert hi - lo == 1
+    assert date.span(written, "dateTime", UTC) != (lo, hi)
+
+
 def test_tokens_have_four_forms() -> None:
     assert token.parse("a") == token.TokenValue(None, "a")
     assert token.parse("s|a") == token.TokenValue("s", "a")

@@ -107,10 +107,10 @@ def test_a_bundle_says_what_its_entries_say() -> None:
 def test_documents() -> None:
     assert fulltext.document(7, "Observation", RESOURCE, "none") is None
     assert fulltext.document(7, "Observation", RESOURCE, "narrative") == (
-        "'7/Observation/_content' '7/Observation/_text' 'told':1A"
+        "'/7/Observation/_content' '/7/Observation/_text' 'told':1A"
     )
     whole = fulltext.document(7, "Observation", RESOURCE, "content") or ""
-    assert whole.startswith("'7/Observation/_content' '7/Observation/_text' 'told':1A 'marked':3 ")
+    assert whole.startswith("'/7/Observation/_content' '/7/Observation/_text' 'told':1A 'marked':3 ")
     assert "'a':" in whole and "'pressure':" in whole
     assert fulltext.document(7, "Basic", {"resourceType": "Basic", "id": "x", "code": {}}, "content") is None
 

@@ -103,25 +103,6 @@ def test_corrections_are_applied_and_say_why():
             assert wanted is part or part.expression == wanted["expression"]
 
 
-@pytest.mark.parametrize(
-    ("type_", "code", "first"),
-    [
-        ("Patient", "famly", "family"),
-        ("Patient", "Birthdate", "birthdate"),
-        ("Observation", "patinet", "patient"),
-        ("Encounter", "_lastupdated", "_lastUpdated"),
-    ],
-)
-def test_nearest(type_: str, code: str, first: str):
-    found = REGISTRY.nearest(type_, code)
-    assert found[0] == first
-    assert len(found) <= 3
-
-
-def test_nothing_is_near_to_nonsense():
-    assert REGISTRY.nearest("Patient", "qqqqqqqq") == []
-
-
 def test_with_params_is_another_registry():
     more = REGISTRY.with_params([CUSTOM])
     assert more.get("Patient", "eye-colour") is CUSTOM
