@@ -27,8 +27,7 @@ group = typer.Typer(
 )
 
 Tenant = Annotated[
-    str | None,
-    typer.Option(help="Name of the tenant; else the one that is served at /fhir.", show_default=False),
+    str | None, typer.Option(metavar="NAME", help="Of this tenant instead of the one at /fhir.")
 ]
 
 
@@ -145,6 +144,7 @@ def _done(work: Work[T], tenant: str | None, data_dir: Path | None) -> T:
 
     from fhirserver.cli.packaging import Refused, run
     from fhirserver.db.embedded import EmbeddedError, database
+    from fhirserver.db.migrate import MigrationError, migrate
     from fhirserver.errors import FhirError
     from fhirserver.observe import log
 
@@ -152,10 +152,11 @@ def _done(work: Work[T], tenant: str | None, data_dir: Path | None) -> T:
     log.configure("error")
     try:
         with database(settings) as dsn:
+            migrate(dsn)
             return asyncio.run(run(dsn, settings, tenant, work))
     except FhirError as error:
         fail("\n".join(issue.diagnostics for issue in error.issues))
-    except (Refused, EmbeddedError, OSError) as error:
+    except (Refused, EmbeddedError, MigrationError, OSError) as error:
         fail(str(error))
 
 

@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from fhirserver.app import connect, services_of
+from fhirserver.app import open_services
 from fhirserver.cli.console import err
-from fhirserver.db.migrate import MigrationError, pending
 from fhirserver.db.pool import Connection
 from fhirserver.fhir.package.archive import Archive
 from fhirserver.fhir.package.versions import LATEST
@@ -21,12 +20,12 @@ from fhirserver.interactions.packages.install import Report, install, install_na
 from fhirserver.interactions.packages.plan import Options
 from fhirserver.interactions.packages.release import Removed, remove
 from fhirserver.interactions.packages.sources import sources
-from fhirserver.policy.rates import UNLIMITED
 from fhirserver.settings import Settings
 from fhirserver.store import packages
 from fhirserver.store.index_state import WrongFormat
 from fhirserver.store.packages import Installed
-from fhirserver.store.tenants import everyone
+
+CONNECTIONS_MAX: Final = 2
 
 T = TypeVar("T")
 
@@ -38,34 +37,20 @@ class Refused(RuntimeError):
 
 
 async def run(dsn: str, settings: Settings, tenant: str | None, work: Work[T]) -> T:
-    """Do the work for a tenant. Raises Refused, and what the work raises."""
+    """Do the work for a tenant, on a database with the current schema. Raises Refused, and what the work
+    raises."""
     try:
-        if missing := pending(dsn):
-            raise Refused(f"the database lacks {', '.join(missing)}: run fhirserver migrate first")
-    except MigrationError as error:
+        services = await open_services(
+            settings.model_copy(update={"database_url": dsn, "pool_max": CONNECTIONS_MAX}), tenant
+        )
+    except (WrongFormat, ValueError) as error:
         raise Refused(str(error)) from None
-    settings = settings.model_copy(update={"database_url": dsn, "pool_max": 2})
-    common = await connect(settings, UNLIMITED)
     try:
-        async with common.pool.acquire() as connection:
-            settings = settings if tenant is None else await _of(connection, settings, tenant)
-        services = await services_of(common, settings)
         call = Call(services, "operation", settings.fhir_base, datetime.now(UTC))
         async with services.pool.acquire() as connection:
             return await work(connection, call)
-    except WrongFormat as error:
-        raise Refused(str(error)) from None
     finally:
-        await common.pool.close()
-
-
-async def _of(connection: Connection, settings: Settings, name: str) -> Settings:
-    """The settings of the tenant of that name. Raises Refused."""
-    tenants = await everyone(connection)
-    for one in tenants:
-        if one.name == name:
-            return settings if one.id == settings.tenant else settings.of_tenant(one.id, one.name)
-    raise Refused(f"there is no tenant {name!r}; there is {', '.join(one.name for one in tenants)}")
+        await services.pool.close()
 
 
 def installing(what: str, paths: list[Path], options: Options, *, offline: bool, shown: bool) -> Work[Report]:
