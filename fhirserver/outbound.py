@@ -28,7 +28,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`headers` by lower-case names; `body` is decoded."""
+    """`headers` by lower-case names; `body` as it came: no content encoding is asked for."""
 
     status: int
     headers: Mapping[str, str]
@@ -53,7 +53,7 @@ async def get(
         parts = urlsplit(url)
         host = f"[{address}]" if ":" in address else address
         place = parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host).geturl()
-        headers = {"Host": parts.netloc, "Accept": accept}
+        headers = {"Host": parts.netloc, "Accept": accept, "Accept-Encoding": "identity"}
         async with httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, trust_env=False) as client:
             request = client.build_request("GET", place, headers=headers)
             request.extensions["sni_hostname"] = parts.hostname or ""
@@ -61,7 +61,7 @@ async def get(
             length = answer.headers.get("content-length", "")
             total = int(length) if length.isdigit() and len(length) < 16 else None
             body = bytearray()
-            async for chunk in answer.aiter_bytes():
+            async for chunk in answer.aiter_raw():
                 body += chunk
                 if len(body) > bytes_max:
                     raise Refused(f"the answer is longer than {bytes_max} bytes")

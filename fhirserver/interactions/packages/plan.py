@@ -198,8 +198,6 @@ class _Planner:
                 raise Unprocessable("is nowhere to be found")
             raise Unprocessable("is here in part only, and its archive, which is needed for more, is not")
         content = await asyncio.to_thread(content_of, archive)
-        if (content.manifest.name, content.manifest.version) != (name, version):
-            raise Unprocessable(f"what was found for it is {content.manifest.label}")
         self.add(content, whole=known is not None and known.whole, asked=False, known=known)
 
     def _lacks(self, known: Installed) -> bool:

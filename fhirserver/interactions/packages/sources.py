@@ -180,7 +180,11 @@ class Sources:
         require_intact(label, answer.body, listed.shasum, listed.integrity)
         path = self.folder / f"{len(list(self.folder.iterdir()))}-{label}.tgz"
         await asyncio.to_thread(path.write_bytes, answer.body)
-        return Archive(label, lambda: path.open("rb"), self.limits)
+        archive = Archive(label, lambda: path.open("rb"), self.limits)
+        found = await asyncio.to_thread(manifest_of, archive)
+        if found.label != label:
+            raise Unprocessable(f"{registry} gave {found.label} for {label}")
+        return archive
 
     async def _get(
         self,
@@ -200,12 +204,12 @@ class Sources:
                     url, networks, accept=accept, timeout_s=timeout_s, bytes_max=bytes_max, received=received
                 )
             except outbound.Refused as error:
-                raise Unreachable(f"{registry} leads to an address that is not asked: {error}") from None
+                raise Unreachable(f"{registry} is not asked further: {error}") from None
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, ValueError) as error:
                 raise Unreachable(f"{registry} does not answer ({type(error).__name__})") from None
             if answer.status not in (301, 302, 303, 307, 308):
                 return answer
-            url = urljoin(url, answer.headers.get("location", ""))
+            url = _redirected(registry, url, answer.headers.get("location", ""))
         raise Unreachable(f"{registry} redirects more than {REDIRECTS_MAX} times")
 
 
@@ -241,6 +245,13 @@ def require_intact(label: str, data: bytes, shasum: str | None, integrity: str |
     expected = f"sha512-{base64.b64encode(hashlib.sha512(data).digest()).decode()}"
     if strong and expected not in strong:
         raise Unprocessable(f"{label} is not what the registry says: its SHA-512 is another")
+
+
+def _redirected(registry: str, url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise Unreachable(f"{registry} redirects to what is no address") from None
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
