@@ -171,7 +171,9 @@ def test_examples_are_installed_when_they_are_asked_for(command: Command, fresh:
     without = asyncio.run(current(fresh))
     assert not any(path.startswith("Patient/") for path in without)
     code, said = command("install", guides / "us_core_311.tgz", "--examples")
-    assert code == 0 and "unchanged" in said
+    assert code == 1 and "package/example/DiagnosticReport-cardiology-report.json" in said
+    code, said = command("install", guides / "us_core_311.tgz", "--examples", "--skip-invalid")
+    assert code == 0 and "146 unchanged" in said and "left out, as it is not valid: package/example/" in said
     with_them = asyncio.run(current(fresh))
     assert "Patient/example" in with_them and without.items() <= with_them.items()
     assert command("remove", "hl7.fhir.us.core")[0] == 0
@@ -180,7 +182,9 @@ def test_examples_are_installed_when_they_are_asked_for(command: Command, fresh:
 
 @pytest.mark.parametrize("file", ["us_core_501", "us_core_610"])
 def test_the_others_are_installed_too(command: Command, fresh: str, guides: Path, file: str) -> None:
-    code, said = command("install", guides / f"{file}.tgz", "--without-dependencies", "--examples")
+    code, said = command(
+        "install", guides / f"{file}.tgz", "--without-dependencies", "--examples", "--skip-invalid"
+    )
     assert code == 0, said
     assert command("remove", "hl7.fhir.us.core")[0] == 0
     assert asyncio.run(current(fresh)) == {}

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from sys import intern
 from typing import Any, Final
 
 import msgspec
@@ -152,7 +153,7 @@ def _item(manifest: Manifest, name: str, data: bytes, *, example: bool) -> Item 
         id=sketch.id if known else blake2b(f"{url}|{name}".encode(), digest_size=16).hexdigest(),
         url=url,
         version=version,
-        mentions=frozenset(one.decode(errors="replace") for one in _MENTION.findall(data)),
+        mentions=frozenset(intern(one.decode(errors="replace")) for one in _MENTION.findall(data)),
         profiles=_profiled(sketch),
         serves=_serves(sketch),
     )
