@@ -194,10 +194,10 @@ def broken() -> Iterator[tuple[str, bytes]]:
     yield "name no UTF-8", gzip.compress(tar([entry("package/\udcff")], tarfile.USTAR_FORMAT))
 
 
-@pytest.mark.parametrize(("what", "data"), list(broken()), ids=lambda value: str(value)[:20])
-def test_what_is_no_archive_or_only_a_part_of_one_is_refused(what: str, data: bytes) -> None:
+@pytest.mark.parametrize("what", [what for what, _ in broken()])
+def test_what_is_no_archive_or_only_a_part_of_one_is_refused(what: str) -> None:
     with pytest.raises(Structure, match=r"x\.tgz: "):
-        read(data)
+        read(dict(broken())[what])
 
 
 def test_padding_and_several_members_are_nothing_bad() -> None:
