@@ -270,7 +270,7 @@ def _expected(
     if request.type is not None and eyes.may_not(request.type, request.action):
         assert mine.status == 403, f"nothing allows this: {mine}"
         return
-    if mine.status == 403 and any(eyes.is_about_access(row) for row in theirs_made):
+    if _forbidden(mine) and any(eyes.is_about_access(row) for row in theirs_made):
         assert not made
         return
     if not all(eyes.sees(row, "d" if row.deleted else "c") for row in theirs_made):
