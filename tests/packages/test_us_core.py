@@ -99,6 +99,8 @@ async def test_through_the_door(fresh: str, guides: Path) -> None:
         profiles = supported(statement)
         assert profiles["Patient"] == [f"{CORE}/StructureDefinition/us-core-patient"]
         assert len(profiles["Observation"]) > 20 and "Extension" not in profiles
+        normative = (await http.get("/metadata?mode=normative")).json()
+        assert normative["instantiates"] == [SERVER] and supported(normative) == {}
         patient = await http.get("/StructureDefinition/us-core-patient")
         assert patient.json()["version"] == "7.0.0" and patient.json()["meta"]["versionId"] == "1"
         found = await http.get("/StructureDefinition", params={"url": patient.json()["url"]})

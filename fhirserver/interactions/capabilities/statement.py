@@ -30,7 +30,8 @@ SYSTEM_CODES: Final[dict[str, tuple[str, ...]]] = {"bundle": ("transaction", "ba
 
 TRIAL_USE: Final = frozenset(
     {
-        *("rest.security", "rest.resource.versioning", "rest.resource.readHistory"),
+        *("rest.security", "rest.resource.supportedProfile"),
+        *("rest.resource.versioning", "rest.resource.readHistory"),
         *("rest.resource.updateCreate", "rest.resource.conditionalCreate", "rest.resource.conditionalRead"),
         *("rest.resource.conditionalUpdate", "rest.resource.conditionalDelete"),
         *("rest.resource.referencePolicy", "rest.resource.searchInclude", "rest.resource.searchRevInclude"),
