@@ -24,6 +24,7 @@ _ANY = ("0.0.0.0", "::")
 
 RATE = r"^(?:[1-9]\d{0,8}/(?:[1-9]\d{0,4})?[smh]|off)$"
 """So many requests in so many seconds, minutes or hours: `1000/10s`, `60/m`."""
+_OFF = ("off",)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -142,6 +143,14 @@ class Settings(BaseSettings):
         (),
         description="Private networks (CIDR) to which addresses of clients (`jwks_uri`) and `issuers` lead, "
         "by http, too. Without, only public addresses are asked, by https.",
+    )
+    package_registries: Texts = Field(
+        ("https://packages.fhir.org", "https://packages2.fhir.org/packages"),
+        description="Where FHIR packages and what they depend on are fetched from, the first that has one; "
+        "`off` for nowhere. They may be in a private network; what they refer to must be public.",
+    )
+    package_bytes_max: int = Field(
+        1024 * 1024 * 1024, ge=1024, description="What the archive of a FHIR package may unpack to."
     )
     site_name: str = Field("Health record", description="What the sign-in pages call this server.")
     session_idle_s: int = Field(3_600, ge=60, description="Who did nothing for so long signs in again.")
@@ -301,6 +310,11 @@ class Settings(BaseSettings):
     def _alias_bases(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_absolute(url) for url in urls)
 
+    @field_validator("package_registries")
+    @classmethod
+    def _registries(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return urls if urls == _OFF else tuple(_absolute(url) for url in urls)
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
@@ -351,6 +365,11 @@ class Settings(BaseSettings):
         )
         return tuple(dict.fromkeys((self.fhir_base, *self.base_url_aliases, *local)))
 
+    @property
+    def registries(self) -> tuple[str, ...]:
+        """The registries of packages to ask, in this order."""
+        return () if self.package_registries == _OFF else self.package_registries
+
     def auth_url(self, name: str) -> str:
         """The absolute address of an endpoint of the authorization server, beside the FHIR base."""
         return f"{self.fhir_base.removesuffix('/fhir')}/auth/{name}"
@@ -398,7 +417,7 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The variables that make `Settings.load()` in a worker process give this value again."""
         values = {name: getattr(self, name) for name in self.model_fields_set}
-        return {variables(name)[0]: as_text(value) for name, value in values.items() if value is not None}
+        return {variables(name)[0]: text_of(value) for name, value in values.items() if value is not None}
 
 
 def tenant_prefix(name: str) -> str:
@@ -414,8 +433,8 @@ def _absolute(url: str) -> str:
     return url.rstrip("/")
 
 
-def as_text(value: object) -> str:
-    """A value as an environment variable has it."""
+def text_of(value: object) -> str:
+    """A value as a variable of the environment carries it."""
     if isinstance(value, tuple):
         return ",".join(str(part) for part in value)
     return str(value).lower() if isinstance(value, bool) else str(value)

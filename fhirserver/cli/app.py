@@ -20,6 +20,7 @@ COMMANDS = (
         "client",
         "keys",
         "tenant",
+        "package",
         "doctor",
         "settings",
     ),

@@ -52,9 +52,11 @@ def search_form(content_type: str | None, body: bytes, maximum: int) -> Params:
 
 
 async def inputs(
-    content_type: str | None, body: bytes, query: Params, settings: Settings
+    target: Target, content_type: str | None, body: bytes, query: Params, settings: Settings
 ) -> tuple[Params, Any]:
     """The parameters of an operation: those of the URL and of a form, and the resource in the body, if any.
+
+    Content that is none becomes a Binary for an operation that takes one, as it does at Binary.
 
     https://hl7.org/fhir/R4/operations.html#request
     """
@@ -64,6 +66,9 @@ async def inputs(
         return query + decoded(body, settings.params_max), None
     if content_type is None:
         raise UnsupportedMediaType("the body has no Content-Type; use application/fhir+json")
+    operation = target.interaction.operation
+    if operation is not None and operation.takes(BINARY) and negotiate.known_format(content_type) is None:
+        return query, await asyncio.to_thread(_binary, target, content_type, body, None)
     return query, await _decoded(negotiate.request_format(content_type), body, settings.json_depth_max)
 
 

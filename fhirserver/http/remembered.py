@@ -29,12 +29,12 @@ Key = tuple[str, tuple[tuple[bytes, bytes], ...]]
 
 
 class Remembered:
-    """Around the pipeline: gives again what it gave for the same request; forgets with the registry."""
+    """Around the pipeline: gives again what it gave for the same request; forgets when definitions change."""
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
         self._services = services
-        self._registry = services.registry
+        self._known = services.definitions.known
         self._answers: dict[Key, list[Message]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,8 +42,8 @@ class Remembered:
         if key is None:
             await self._app(scope, receive, send)
             return
-        if self._registry is not self._services.registry:
-            self._registry = self._services.registry
+        if self._known is not self._services.definitions.known:
+            self._known = self._services.definitions.known
             self._answers.clear()
         messages = self._answers.get(key)
         if messages is None:

@@ -87,7 +87,7 @@ async def call_of(
         body = await content.read(receive)
         large = len(body) > content.THREAD_BYTES
         if interaction.operation is not None:
-            query, resource = await content.inputs(content_type, body, query, settings)
+            query, resource = await content.inputs(target, content_type, body, query, settings)
             if interaction.operation.raw and resource is not None:
                 source = Source(body, negotiate.request_format(content_type) is negotiate.Format.XML)
         elif interaction.name == "search":

@@ -137,11 +137,23 @@ async def undefine(connection: Connection, call: Call, deleted: Iterable[tuple[s
         await shapes.change(connection, call.services, {})
 
 
+async def adopt(
+    connection: Connection, services: Services, written: dict[str, Resource]
+) -> dict[str, tuple[Issue, ...]]:
+    """Let those of the SearchParameters, by their ids, take effect that can; what is wrong with the others.
+
+    Packages bring some that no server can search by, and the same ones in two versions.
+    """
+    return await _change(connection, services, written, partly=True) if written else {}
+
+
 @dataclass(slots=True)
 class _Plan:
-    """What becomes of the definitions: `types` are those whose entries change."""
+    """What becomes of the definitions: `types` are those whose entries change. `partly`: what is faulty ends,
+    and the rest goes on."""
 
     active: dict[str, SearchParam]
+    partly: bool
     put: dict[str, SearchParam] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
     types: set[str] = field(default_factory=set)
@@ -157,8 +169,11 @@ class _Plan:
                 after = definition.read(resource, r4().with_params(others))
             except Unprocessable as error:
                 self.faults[id_] = error.issues
-                return
-            self.active[id_] = after
+                if not self.partly:
+                    return
+                after = None
+            else:
+                self.active[id_] = after
         if after == before:
             return
         for param in (before, after):
@@ -170,7 +185,11 @@ class _Plan:
 
 
 async def _change(
-    connection: Connection, services: Services, written: dict[str, Resource | None] | dict[str, Resource]
+    connection: Connection,
+    services: Services,
+    written: dict[str, Resource | None] | dict[str, Resource],
+    *,
+    partly: bool = False,
 ) -> dict[str, tuple[Issue, ...]]:
     """Change the definitions by what was written in this transaction; the faults by id, if any.
 
@@ -185,12 +204,12 @@ async def _change(
             row["id"]: definition.restored(json.loads(row["definition"].encode()))
             for row in rows
             if row["state"] != "dropping"
-        }
+        },
+        partly,
     )
     # Composites last: they may be made of others that come with them.
     for id_, resource in sorted(written.items(), key=lambda item: bool(item[1] and item[1].get("component"))):
         plan.take(id_, resource)
-    if plan.faults or not (plan.put or plan.dropped):
-        return plan.faults
-    await rebuilds.change(connection, tenant, plan.put, plan.dropped, plan.types)
-    return {}
+    if (plan.put or plan.dropped) and (partly or not plan.faults):
+        await rebuilds.change(connection, tenant, plan.put, plan.dropped, plan.types)
+    return plan.faults

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final
 
-from fhirserver.issuers.outbound import Outbound, Unusable
+from fhirserver.outbound import Outbound, Unusable
 
 KEPT_S: Final = 300.0
 KEPT_MAX_S: Final = 3_600.0
@@ -70,10 +70,11 @@ class Documents:
     async def _ask(self, uri: str) -> tuple[dict[str, Any], float]:
         """The document, and for how many seconds it is good."""
         reply = await self.outbound.get(uri)
-        if reply.status != 200 or reply.body is None or not self.is_one(reply.body):
+        document = reply.document() if reply.status == 200 else None
+        if document is None or not self.is_one(document):
             raise _unusable()
         age = _MAX_AGE.search(reply.headers.get("cache-control", ""))
-        return reply.body, min(float(age[1]) if age else KEPT_S, KEPT_MAX_S)
+        return document, min(float(age[1]) if age else KEPT_S, KEPT_MAX_S)
 
 
 def is_key_set(document: dict[str, Any]) -> bool:

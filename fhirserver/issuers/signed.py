@@ -14,8 +14,8 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from fhirserver.issuers.outbound import Unusable
 from fhirserver.issuers.trust import Issuer, Trust
+from fhirserver.outbound import Unusable
 
 ALGORITHMS: Final = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "RSA"),

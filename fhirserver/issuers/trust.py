@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fhirserver.issuers.documents import Documents, is_key_set
-from fhirserver.issuers.outbound import Outbound, Unusable
+from fhirserver.outbound import Outbound, Unusable
 from fhirserver.settings import Settings
 
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"

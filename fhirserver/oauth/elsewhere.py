@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from fhirserver.issuers.outbound import Unusable
 from fhirserver.issuers.trust import Issuer, Trust
 from fhirserver.oauth.discovery import CACHED
+from fhirserver.outbound import Unusable
 
 CAPABILITIES: Final = ("permission-patient", "permission-user", "permission-v1", "permission-v2")
 """What this server does with a token; what the issuer does to give one is the issuer's to say."""

@@ -1,7 +1,7 @@
 """Key sets of clients, fetched from their `jwks_uri`: RFC 7517 section 5.
 
 What is fetched is chosen by whoever registers a client, so the address is looked at first (see
-`issuers.outbound`).
+`fhirserver.outbound`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhirserver.issuers.documents import Documents, is_key_set
-from fhirserver.issuers.outbound import Outbound, Unusable
 from fhirserver.oauth.errors import OAuthError, invalid_client
+from fhirserver.outbound import Outbound, Unusable
 from fhirserver.settings import Network
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from fhirserver.settings import Settings, as_text, variables
+from fhirserver.settings import Settings, text_of, variables
 
 Origin = Literal["default", "environment", ".env", "flag"]
 
@@ -54,7 +54,7 @@ def display(settings: Settings) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name in Settings.model_fields:
         value = getattr(settings, name)
-        shown[name] = "" if value is None else masked(value) if name in _MASKED else as_text(value)
+        shown[name] = "" if value is None else masked(value) if name in _MASKED else text_of(value)
         if name in _HIDDEN and name in settings.model_fields_set:
             shown[name] = "***"
     return shown

@@ -19,10 +19,10 @@ from starlette.responses import Response
 
 from fhirserver.interactions.call import Services
 from fhirserver.issuers import known, signed
-from fhirserver.issuers.outbound import Unusable
 from fhirserver.issuers.signed import Refused
 from fhirserver.issuers.trust import Issuer, Trust
 from fhirserver.observe import log
+from fhirserver.outbound import Unusable
 from fhirserver.pages import Trouble, redirect, services_of
 from fhirserver.people import once, sessions
 from fhirserver.people.places import address, onward
@@ -128,7 +128,7 @@ async def _claims(
         pair = f"{quote(client, safe='')}:{quote(secret, safe='')}"
         headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
     reply = await trust.outbound.post(await trust.endpoint(issuer, "token_endpoint"), form, headers)
-    token = (reply.body or {}).get("id_token")
+    token = (reply.document() or {}).get("id_token")
     if reply.status != 200 or not isinstance(token, str):
         raise Refused("it gave no id token for the code")
     claims = await signed.claims_of(trust, issuer, token, client)

@@ -15,7 +15,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ from fhirserver.observe import log
 from fhirserver.params.definition import restored
 from fhirserver.params.index import FORMAT, Index
 from fhirserver.params.registry import Registry, SearchParam, concrete_types
+from fhirserver.store import packages
+from fhirserver.store.packages import Announced
 from fhirserver.store.shapes import Shapes
 
 QUERIES = Queries(Path(__file__).with_name("definitions.sql"))
@@ -48,13 +50,15 @@ _logger: Any = log.get("definitions")
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
     """The definitions of one version. `index` writes for all of them, `registry` has those that can be
-    searched, `codes` are those that are not R4's. `library` has the profiles."""
+    searched, `codes` are those that are not R4's. `library` has the profiles, `announced` is what is said of
+    installed packages."""
 
     version: int
     registry: Registry
     index: Index
     codes: frozenset[str] = frozenset()
     library: Library = R4
+    announced: Announced = field(default_factory=Announced)
 
     def concern(self, params: Iterable[tuple[str, str]]) -> bool:
         """Whether a search by these names and values may use more than R4's own parameters.
@@ -109,12 +113,6 @@ class Definitions:
             async with self._pool.acquire() as own:
                 return await self._load(own)
 
-    async def _load(self, connection: Connection) -> bool:
-        rows = await connection.fetch(QUERIES["load"], self._tenant)
-        if rows and rows[0]["version"] != self.known.version:
-            await self._shapes.load(connection)
-        return self._take(rows)
-
     async def is_current(self, connection: Connection, known: Known) -> bool:
         """Whether `known` is in force still; if not, what is has been loaded."""
         version: Any = await connection.fetchrow(QUERIES["version"], self._tenant)
@@ -143,13 +141,23 @@ class Definitions:
             except (FhirError, asyncpg.PostgresError, *UNREACHABLE) as error:
                 _logger.debug("not_looked", error=type(error).__name__)
 
+    async def _load(self, connection: Connection) -> bool:
+        rows = await connection.fetch(QUERIES["load"], self._tenant)
+        announced = self.known.announced
+        if rows and rows[0]["version"] != self.known.version:
+            # Both may be newer than the rows before; then the next version, which is about to come, says so
+            # again.
+            await self._shapes.load(connection)
+            announced = await packages.announced(connection, self._tenant)
+        return self._take(rows, announced)
+
     def _signal(self, rebuilding: bool) -> None:
         if rebuilding:
             self.rebuilding.set()
         else:
             self.rebuilding.clear()
 
-    def _take(self, rows: Sequence[Any]) -> bool:
+    def _take(self, rows: Sequence[Any], announced: Announced) -> bool:
         """Make the rows of `load` what is known; False where that is the version there is."""
         if not rows:
             return False
@@ -161,7 +169,8 @@ class Definitions:
             )
         if head["version"] == self.known.version:
             return False
-        self.known = self._made(head["version"], [row for row in rows if row["id"] is not None])
+        made = self._made(head["version"], [row for row in rows if row["id"] is not None])
+        self.known = replace(made, announced=announced)
         _logger.info("definitions", version=self.known.version, own=len(self._active))
         return True
 

@@ -12,8 +12,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from fhirserver import outbound
 from fhirserver.app import open_services
-from fhirserver.issuers import documents, outbound
+from fhirserver.issuers import documents
 from fhirserver.oauth import keys
 from fhirserver.oauth.context import Server
 from fhirserver.oauth.errors import OAuthError
@@ -183,7 +184,7 @@ async def test_slow_sites_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    monkeypatch.setattr(outbound, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(outbound, "BOUNDS", outbound.Bounds(timeout_s=0.2))
     async with listening(silent) as port:
         with pytest.raises(OAuthError):
             await KeySets(LOOPBACK).fetched(f"http://127.0.0.1:{port}/")

@@ -38,7 +38,9 @@ async def capabilities_in_bundle(_: Connection, call: Call) -> Answer:
 def capabilities(call: Call) -> Answer:
     """200 with the statement of the mode, or 304 when the caller has it."""
     services = call.services
-    found = document(Offer.of(services.settings), services.registry, call.base, _mode(call))
+    known = services.definitions.known
+    offer = Offer.of(services.settings, known.announced)
+    found = document(offer, known.registry, call.base, _mode(call))
     headers = {"ETag": found.etag, "Cache-Control": "no-cache", "Vary": "Accept, Accept-Encoding"}
     if call.if_none_match is not None and _has(call.if_none_match, found.etag):
         return Answer(304, None, headers)

@@ -7,7 +7,7 @@ registry, the settings. What is not wired is not claimed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
@@ -19,6 +19,7 @@ from fhirserver.interactions.patch import PATCHES
 from fhirserver.interactions.table import TABLE, Interaction
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.settings import Settings
+from fhirserver.store.packages import Announced
 
 FHIR_VERSION: Final = "4.0.1"
 FORMATS: Final = ("application/fhir+json", "application/fhir+xml", "json", "xml")
@@ -29,7 +30,8 @@ SYSTEM_CODES: Final[dict[str, tuple[str, ...]]] = {"bundle": ("transaction", "ba
 
 TRIAL_USE: Final = frozenset(
     {
-        *("rest.security", "rest.resource.versioning", "rest.resource.readHistory"),
+        *("rest.security", "rest.resource.supportedProfile"),
+        *("rest.resource.versioning", "rest.resource.readHistory"),
         *("rest.resource.updateCreate", "rest.resource.conditionalCreate", "rest.resource.conditionalRead"),
         *("rest.resource.conditionalUpdate", "rest.resource.conditionalDelete"),
         *("rest.resource.referencePolicy", "rest.resource.searchInclude", "rest.resource.searchRevInclude"),
@@ -56,7 +58,7 @@ _REST: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the settings say about the claims here."""
+    """What the settings and the installed packages say about the claims here."""
 
     update_create: bool
     conditional_delete: str
@@ -64,9 +66,10 @@ class Offer:
     cors: bool
     sign_in: bool
     endpoints: tuple[tuple[str, str], ...]
+    announced: Announced = field(default_factory=Announced)
 
     @classmethod
-    def of(cls, settings: Settings) -> Offer:
+    def of(cls, settings: Settings, announced: Announced | None = None) -> Offer:
         return cls(
             update_create=settings.update_create,
             conditional_delete=settings.conditional_delete,
@@ -76,6 +79,7 @@ class Offer:
             endpoints=tuple(
                 (name, settings.auth_url(path)) for name, path in _ENDPOINTS if settings.gives_tokens
             ),
+            announced=announced or Announced(),
         )
 
 
@@ -115,10 +119,13 @@ def software() -> dict[str, str]:
 
 def tail(offer: Offer, registry: Registry) -> Resource:
     """The elements that follow those of `head`."""
+    guides = offer.announced.guides
     return {
+        **_instantiates(offer),
         "fhirVersion": FHIR_VERSION,
         "format": list(FORMATS),
         **({"patchFormat": list(PATCHES)} if wired("patch") else {}),
+        **({"implementationGuide": list(guides)} if guides else {}),
         "rest": [rest(offer, registry)],
     }
 
@@ -187,6 +194,7 @@ def resource(offer: Offer, registry: Registry, name: str, reverse: list[str]) ->
     described: dict[str, Any] = {
         "type": name,
         "profile": f"{_DEFINITIONS}/StructureDefinition/{name}",
+        **_supported(offer, name),
         "interaction": _interactions(row for row in TABLE if row.is_of(name)),
         "versioning": "versioned-update",
         "readHistory": wired("vread"),
@@ -203,6 +211,21 @@ def resource(offer: Offer, registry: Registry, name: str, reverse: list[str]) ->
         described |= {"searchRevInclude": reverse} if reverse else {}
         described["searchParam"] = [*map(_search_param, searches.announced(registry, name))]
     return described | _operations(name)
+
+
+def _instantiates(offer: Offer) -> dict[str, list[str]]:
+    """CapabilityStatement.instantiates: what installed packages ask of servers, whichever version it is."""
+    found = list(dict.fromkeys(url.partition("|")[0] for url in offer.announced.instantiates))
+    return {"instantiates": found} if found else {}
+
+
+def _supported(offer: Offer, name: str) -> dict[str, list[str]]:
+    """CapabilityStatement.rest.resource.supportedProfile; with versions where there are several."""
+    versions: dict[str, list[str]] = {}
+    for canonical in dict(offer.announced.profiles).get(name, ()):
+        versions.setdefault(canonical.partition("|")[0], []).append(canonical)
+    listed = [one for url, of in versions.items() for one in (url, *(of if len(of) > 1 else ()))]
+    return {"supportedProfile": listed} if listed else {}
 
 
 def _operations(name: str | None) -> dict[str, Any]:

@@ -78,6 +78,10 @@ class Operation:
         carried = all(one.min == 0 or one.fits_url for one in self.inputs)
         return ("POST",) if self.affects_state or not carried else ("GET", "POST")
 
+    def takes(self, resource_type: str) -> bool:
+        """Whether an input is a resource of the type."""
+        return any(one.type == resource_type for one in self.inputs)
+
     @property
     def levels(self) -> tuple[str, ...]:
         """Where it stands, as shapes of the table of interactions."""

@@ -98,6 +98,39 @@ VALIDATE: Final = Operation(
     defined=f"{OFFICIAL}Resource-validate",
 )
 
+INSTALL_PACKAGE: Final = Operation(
+    id="install-package",
+    code="install-package",
+    title="Install a FHIR package",
+    description="Installs a FHIR package, an implementation guide for example: all of it, or nothing. Its"
+    " archive is the body, or `package`, or is fetched by `name` and `version` from the registries of this"
+    " server. For administrators, and for everybody where nobody has to sign in.",
+    inputs=(
+        Parameter("package", "Binary", 0, 1, "The archive, a .tgz."),
+        Parameter("name", "string", 0, 1, "Of a package that a registry has, such as hl7.fhir.us.core."),
+        Parameter("version", "string", 0, 1, "Its version, 1.0.x for the highest of them; else the latest."),
+        Parameter("without", "string", 0, None, "Name of a package that is not needed, though depended on."),
+        Parameter("without-dependencies", "boolean", 0, 1, "Install nothing that the package depends on."),
+        Parameter("examples", "boolean", 0, 1, "Install its examples too."),
+        Parameter("overwrite", "boolean", 0, 1, "Also write over what people have changed."),
+        Parameter("skip-invalid", "boolean", 0, 1, "Leave out resources that are not valid, instead of all."),
+    ),
+    outputs=(
+        Parameter(
+            "package", "string", 1, None, "What is here now, as name@version; the one asked for first."
+        ),
+        Parameter("created", "integer", 1, 1, "Resources that are new."),
+        Parameter("updated", "integer", 1, 1, "Resources that were here in another form."),
+        Parameter("unchanged", "integer", 1, 1, "Resources that were here already."),
+        Parameter("deleted", "integer", 1, 1, "Resources of an earlier archive of the same version."),
+        Parameter("without", "string", 0, None, "What is depended on and not here, as name@version."),
+        Parameter("invalid", "string", 0, None, "What was left out because it is not valid, and why."),
+        Parameter("not-searchable", "string", 0, None, "A search parameter that is only kept, and why."),
+    ),
+    system=True,
+    affects_state=True,
+)
+
 DOCREF: Final = Operation(
     id="docref",
     code="docref",
@@ -183,7 +216,7 @@ FHIRPATH: Final = Operation(
     instance=True,
 )
 
-OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, DOCREF, FHIRPATH, VALIDATE, *TERMINOLOGY)
+OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, DOCREF, FHIRPATH, VALIDATE, INSTALL_PACKAGE, *TERMINOLOGY)
 
 
 @cache

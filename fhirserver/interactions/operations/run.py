@@ -17,6 +17,7 @@ from fhirserver.interactions.operations.expand import expand
 from fhirserver.interactions.operations.explain import explain
 from fhirserver.interactions.operations.fhirpath import fhirpath
 from fhirserver.interactions.operations.inputs import Inputs, inputs_of
+from fhirserver.interactions.operations.install_package import install_package
 from fhirserver.interactions.operations.lookup import lookup
 from fhirserver.interactions.operations.status import status
 from fhirserver.interactions.operations.subsumes import subsumes
@@ -41,6 +42,7 @@ HANDLERS: Final[dict[Operation, Handler]] = {
     terminology.VALIDATE_IN_SYSTEM: validate_code_in_system,
     terminology.SUBSUMES: subsumes,
     definitions.FHIRPATH: fhirpath,
+    definitions.INSTALL_PACKAGE: install_package,
 }
 
 

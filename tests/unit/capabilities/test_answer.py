@@ -10,15 +10,18 @@ from fhirserver.errors import FhirError
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.capabilities import capabilities
 from fhirserver.interactions.headers import Handling, Prefer
+from fhirserver.params.entries import Entries
 from fhirserver.params.registry import r4
 from fhirserver.settings import Settings
+from fhirserver.store.definitions import Known
 
 BASE = "https://example.org/fhir"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def answer(*query: tuple[str, str], **more: Any) -> Answer:
-    services: Any = SimpleNamespace(settings=Settings(), registry=r4())
+    known = Known(0, r4(), lambda *_: Entries())
+    services: Any = SimpleNamespace(settings=Settings(), definitions=SimpleNamespace(known=known))
     return capabilities(Call(services, "capabilities", BASE, NOW, query=query, **more))
 
 

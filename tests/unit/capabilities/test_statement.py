@@ -21,10 +21,22 @@ from fhirserver.interactions.table import TABLE
 from fhirserver.params import fulltext
 from fhirserver.params.registry import SearchParam, r4
 from fhirserver.settings import Settings, data_path
+from fhirserver.store.packages import Announced
 from fhirserver.terminology.official import code_system
 
 BASE = "https://example.org/fhir"
 OFFER = Offer.of(Settings())
+WITH_GUIDE = Offer.of(
+    Settings(),
+    Announced.of(
+        ["http://example.org/guide|2.0.0", "http://example.org/guide|1.0.0"],
+        ["http://example.org/server|1.0.0", "http://example.org/server|2.0.0"],
+        {
+            "Patient": ["http://example.org/p|2", "http://example.org/p|1"],
+            "Observation": ["http://example.org/o|1", "http://example.org/plain"],
+        },
+    ),
+)
 
 
 def made(mode: str = "full", **settings: Any) -> dict[str, Any]:
@@ -223,9 +235,27 @@ def test_normative_leaves_out_what_is_for_trial_and_nothing_else() -> None:
                 yield f"{path}.{name}".lstrip(".")
                 yield from paths(value, f"{path}.{name}".lstrip("."))
 
-    gone = set(paths(FULL)) - set(paths(made("normative")))
+    full, normative = (
+        set(paths(json.loads(document(WITH_GUIDE, r4(), BASE, mode).body))) for mode in ("full", "normative")
+    )
+    gone = full - normative
     assert {path for path in gone if not path.startswith("rest.security.")} == statement.TRIAL_USE
-    assert set(paths(made("normative"))) <= set(paths(FULL))
+    assert normative <= full
+
+
+def test_what_packages_announce() -> None:
+    found = json.loads(document(WITH_GUIDE, r4(), BASE, "full").body)
+    assert issues(found, "CapabilityStatement") == []
+    assert found["instantiates"] == ["http://example.org/server"]
+    assert found["implementationGuide"] == [
+        "http://example.org/guide|1.0.0",
+        "http://example.org/guide|2.0.0",
+    ]
+    profiles = {one["type"]: one.get("supportedProfile") for one in found["rest"][0]["resource"]}
+    assert profiles["Patient"] == ["http://example.org/p", "http://example.org/p|1", "http://example.org/p|2"]
+    assert profiles["Observation"] == ["http://example.org/o", "http://example.org/plain"]
+    assert profiles["Practitioner"] is None
+    assert not {"instantiates", "implementationGuide"} & FULL.keys()
 
 
 def test_terminology_claims_what_its_operations_do() -> None:

@@ -54,7 +54,7 @@ async def ask(app: Any, headers: Headers, **more: Any) -> tuple[list[Message], d
 
 def remembered() -> tuple[Remembered, Inner]:
     inner = Inner()
-    services: Any = SimpleNamespace(registry=object())
+    services: Any = SimpleNamespace(definitions=SimpleNamespace(known=object()))
     return Remembered(inner, services), inner
 
 
@@ -112,11 +112,11 @@ async def test_no_client_can_fill_the_memory() -> None:
     assert inner.calls == calls
 
 
-async def test_another_registry_makes_another_statement() -> None:
+async def test_other_definitions_make_another_statement() -> None:
     inner = Inner()
-    services: Any = SimpleNamespace(registry=object())
+    services: Any = SimpleNamespace(definitions=SimpleNamespace(known=object()))
     app = Remembered(inner, services)
     await ask(app, [])
-    services.registry = object()
+    services.definitions.known = object()
     await ask(app, [])
     assert inner.calls == 2

@@ -1,7 +1,8 @@
 """Requests to addresses that somebody else chose: looked at before anything is sent there.
 
 Only public addresses by https, and the networks that the settings name. The address that was looked at is the
-one that is asked, redirects are not followed: https://cwe.mitre.org/data/definitions/918.html
+one that is asked, since a name could mean another a moment later, and redirects are not followed:
+https://cwe.mitre.org/data/definitions/918.html
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,21 +20,55 @@ import orjson
 
 from fhirserver.settings import Network
 
-TIMEOUT_S: Final = 5.0
-BYTES_MAX: Final = 128 * 1024
+_JSON: Final = "application/json, application/jwk-set+json"
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv4 addresses as seen from a network without IPv4: RFC 6052"""
+
+Received = Callable[[int, int | None], None]
+"""Told of bytes read, and of how many there will be."""
 
 
 class Unusable(Exception):
     """Why an address cannot be asked, or what is wrong with its answer; `address` says neither."""
 
 
+class Unanswered(Unusable):
+    """Nothing came back in time, or nothing that is HTTP; the cause says which."""
+
+
+def _silent(read: int, total: int | None) -> None:
+    """Nobody looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What an answer may be and take."""
+
+    accept: str = _JSON
+    timeout_s: float = 5.0
+    bytes_max: int = 128 * 1024
+    received: Received = _silent
+
+
+BOUNDS: Final = Bounds()
+"""Those of documents about keys and issuers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A JSON object, or None for anything else, with status and headers."""
+    """`headers` by lower-case names; `body` as it came: no content encoding is asked for."""
 
     status: int
     headers: Mapping[str, str]
-    body: dict[str, Any] | None
+    body: bytes
+
+    def document(self) -> dict[str, Any] | None:
+        """The JSON object that the body is; None for anything else."""
+        try:
+            found = orjson.loads(self.body)
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +77,51 @@ class Outbound:
 
     networks: Sequence[Network] = ()
 
-    async def get(self, uri: str) -> Reply:
+    async def get(self, uri: str, bounds: Bounds | None = None) -> Reply:
         """What is there. Raises Unusable."""
-        return await self._send("GET", uri, {})
+        return await self._send("GET", uri, {}, None, bounds or BOUNDS)
 
     async def post(self, uri: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Reply:
         """The answer to a form. Raises Unusable."""
-        return await self._send("POST", uri, headers, form)
+        return await self._send("POST", uri, headers, form, BOUNDS)
 
     async def _send(
-        self, method: str, uri: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
+        self,
+        method: str,
+        uri: str,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None,
+        bounds: Bounds,
     ) -> Reply:
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                return await self._asked(method, uri, headers, form)
-        except (httpx.HTTPError, ValueError, TimeoutError):
-            raise Unusable("it does not answer as it should") from None
+            async with asyncio.timeout(bounds.timeout_s):
+                return await self._asked(method, uri, headers, form, bounds)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            raise Unanswered("it does not answer as it should") from error
 
     async def _asked(
-        self, method: str, uri: str, headers: Mapping[str, str], form: Mapping[str, str] | None
+        self,
+        method: str,
+        uri: str,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None,
+        bounds: Bounds,
     ) -> Reply:
         address = await self.address(uri)
         parts = urlsplit(uri)
-        # A name could mean another address a moment later, so the request goes to the one that was looked at.
         host = f"[{address}]" if ":" in address else address
         url = parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host).geturl()
-        sent = {**headers, "Host": parts.netloc, "Accept": "application/json, application/jwk-set+json"}
-        async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
+        # What is packed could unpack to any length.
+        sent = {**headers, "Host": parts.netloc, "Accept": bounds.accept, "Accept-Encoding": "identity"}
+        async with httpx.AsyncClient(
+            timeout=bounds.timeout_s, follow_redirects=False, trust_env=False
+        ) as client:
             request = client.build_request(method, url, headers=sent, data=form)
             request.extensions["sni_hostname"] = parts.hostname or ""
             answer = await client.send(request, stream=True)
-            body = b""
-            async for chunk in answer.aiter_bytes():
-                body += chunk
-                if len(body) > BYTES_MAX:
-                    raise Unusable("its answer is too long")
+            body = await _body(answer, bounds)
             await answer.aclose()
-        return Reply(answer.status_code, answer.headers, _object(body))
+        return Reply(answer.status_code, dict(answer.headers), body)
 
     async def address(self, uri: str) -> str:
         """An address of the host, all of whose addresses may be asked. Raises Unusable."""
@@ -104,12 +147,16 @@ class Outbound:
         return str(addresses[0])
 
 
-def _object(body: bytes) -> dict[str, Any] | None:
-    try:
-        found = orjson.loads(body)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
+async def _body(answer: httpx.Response, bounds: Bounds) -> bytes:
+    length = answer.headers.get("content-length", "")
+    total = int(length) if length.isdigit() and len(length) < 16 else None
+    body = bytearray()
+    async for chunk in answer.aiter_raw():
+        body += chunk
+        if len(body) > bounds.bytes_max:
+            raise Unusable(f"its answer is longer than {bounds.bytes_max} bytes")
+        bounds.received(len(body), total)
+    return bytes(body)
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -121,7 +168,3 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         if address in _TRANSLATED:
             return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
     return address.is_global and not address.is_multicast and not address.is_reserved
-
-
-_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
-"""IPv4 addresses as seen from a network without IPv4: RFC 6052"""
