@@ -59,7 +59,6 @@ async def validate(connection: Connection, call: Call, inputs: Inputs) -> Answer
         elif asked.resource is None:
             asked = replace(asked, resource=current.resource())
     if asked.resource is not None:
-        await call.services.definitions.is_current(connection, call.services.definitions.known)
         found += _mismatch(call, asked)
         questionnaires = await _questionnaires(connection, call, asked.resource)
         found += await judged(
