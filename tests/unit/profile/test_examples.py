@@ -15,7 +15,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.profile.library import R4, Library
 from fhirserver.fhir.profile.terms import Terms
 from fhirserver.fhir.profile.validate import examine
-from tests.support.packages import Codes, Package, package
+from tests.support.guides import Codes, Package, package
 from tests.support.violations import tally
 
 VERSIONS: Final = ("311", "501", "610", "700")

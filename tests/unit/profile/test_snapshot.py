@@ -16,7 +16,7 @@ import pytest
 from fhirserver.fhir.profile.definition import Row, read
 from fhirserver.fhir.profile.library import R4
 from fhirserver.fhir.profile.snapshot import Missing, Unmade, with_snapshot
-from tests.support.packages import package
+from tests.support.guides import package
 
 VERSIONS = ("311", "501", "610", "700")
 SDC = "us-core-questionnaireresponse"
