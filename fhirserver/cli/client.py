@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fhirserver.cli.console import USAGE, DataDir, OfTenant, err, fail, out
+from fhirserver.cli.console import TENANT, USAGE, DataDir, OfTenant, err, fail, out
 from fhirserver.cli.user import with_services
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
 @group.callback()
 def of_tenant(tenant: OfTenant = None) -> None:
     """See the help of the group."""
+    TENANT.set(tenant)
 
 
 @group.command()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import click
 import typer
 from rich.console import Console
 
@@ -26,7 +26,10 @@ OfTenant = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Of this tenant instead of the one at /fhir: before the command."),
 ]
-"""Of a group of commands, which `tenant_named` reads."""
+"""Of a group of commands, which says so to TENANT."""
+
+TENANT: ContextVar[str | None] = ContextVar("tenant", default=None)
+"""The tenant that the group of a command names, for the command."""
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -40,12 +43,6 @@ def fail(text: str, code: int = FAILED) -> NoReturn:
     err.print("[bold red]error[/] ", end="")
     err.print(text, markup=False)
     raise typer.Exit(code)
-
-
-def tenant_named() -> str | None:
-    """What `--tenant` of the command's group says."""
-    group = click.get_current_context().parent
-    return None if group is None else group.params.get("tenant")
 
 
 def read_settings(**flags: Any) -> Settings:

@@ -190,10 +190,13 @@ def _database(settings: Settings) -> Iterator[Line]:
             yield server(connection, masked(dsn))
             yield durable(connection)
             yield encoding(connection)
-            yield migrations(dsn)
             yield isolation(connection)
+            yield migrations(dsn)
             yield clock(connection)
             yield connections(connection, settings)
+    except psycopg.errors.InsufficientPrivilege as error:
+        advice = "let DATABASE_URL name the login that migrated this database"
+        yield Line("fail", "Migrations", str(error).strip(), advice)
     except EmbeddedError as error:
         yield Line("fail", "PostgreSQL", "the embedded one does not start", str(error))
     except psycopg.OperationalError as error:

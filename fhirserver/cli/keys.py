@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fhirserver.cli.console import DataDir, out
+from fhirserver.cli.console import TENANT, DataDir, out
 from fhirserver.cli.user import with_services
 
 if TYPE_CHECKING:
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from fhirserver.oauth.keys import Key
 
 group = typer.Typer(name="keys", help="The keys that sign id tokens: list, rotate.", no_args_is_help=True)
+
+
+@group.callback()
+def of_server() -> None:
+    """See the help of the group."""
+    TENANT.set(None)
 
 
 def register(app: typer.Typer) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from fhirserver.cli.console import DataDir, OfTenant, fail, out, read_settings, tenant_named
+from fhirserver.cli.console import TENANT, DataDir, OfTenant, fail, out, read_settings
 
 if TYPE_CHECKING:
     from fhirserver.db.pool import Connection
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
 @group.callback()
 def of_tenant(tenant: OfTenant = None) -> None:
     """See the help of the group."""
+    TENANT.set(tenant)
 
 
 def with_services(data_dir: Any, work: Work[T]) -> T:
@@ -48,7 +49,7 @@ def with_services(data_dir: Any, work: Work[T]) -> T:
     from fhirserver.db.migrate import MigrationError, migrate
     from fhirserver.errors import FhirError
 
-    settings, tenant = read_settings(data_dir=data_dir), tenant_named()
+    settings, tenant = read_settings(data_dir=data_dir), TENANT.get()
 
     async def main(dsn: str) -> T:
         from fhirserver.app import open_services

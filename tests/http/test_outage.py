@@ -167,6 +167,7 @@ async def settled(door: Door, stored: Contents) -> bool:
 
 async def test_the_janitor_outlives_outages(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(janitor, "PAUSE_S", 0.01)
+    monkeypatch.setattr(janitor, "GRACE_S", 0.0)
     dice = random.Random(5)
     async with (
         behind_proxy(database, index_retention_s=0) as (door, proxy),
@@ -388,7 +389,7 @@ async def test_the_pool_hands_on_what_a_waiter_leaves(database: str) -> None:
             return await connection.fetchval("SELECT 1")
 
     for broken in (False, True):
-        held = await connections.take()
+        held = await connections.take(None)
         first, second = asyncio.create_task(use()), asyncio.create_task(use())
         await asyncio.sleep(0.01)
         assert connections.waiting == 2
@@ -404,14 +405,14 @@ async def test_the_pool_hands_on_what_a_waiter_leaves(database: str) -> None:
 
 async def test_the_pool_forgets_who_gave_up(database: str) -> None:
     connections = pool.Pool(database, size_max=1, timeout_s=0.05, statement_timeout_s=5)
-    held = await connections.take()
+    held = await connections.take(None)
     for _ in range(3):
         with pytest.raises(Exception, match="busy"):
-            await connections.take()
+            await connections.take(None)
     assert connections.waiting == 0
     connections.give(held, broken=True)
     assert connections.size == 0
-    (await connections.take()).terminate()
+    (await connections.take(None)).terminate()
 
 
 async def test_the_pool_opens_no_more_than_it_may(database: str) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from fhirserver.store import definitions
 from tests.support.callers import granted
 from tests.support.server import serving
 
@@ -55,6 +56,7 @@ async def world(database: str, request: pytest.FixtureRequest) -> AsyncIterator[
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncpg, "connect", listening)
+        patch.setattr(definitions, "LOOK_S", 3_600)  # nothing but requests
         async with serving(database, auth=request.param, pool_min=1, pool_max=1) as http:
             made = World(http, sent=sent)
             if request.param == "smart":

@@ -103,10 +103,7 @@ async def test_without_row_level_security_forgotten_tenants_would_show(
     async with opened(database) as leaking:
         assert (await leaking.ask("GET", "/Patient/only")).status == 404
 
-    async def never(_: object) -> bool:
-        return False
-
-    monkeypatch.setattr(pool, "_may_isolate", never)
+    monkeypatch.setattr(pool, "MAY_ISOLATE", "SELECT false")
     async with opened(database) as leaking:
         assert (await leaking.ask("GET", "/Patient/only")).status == 200
 

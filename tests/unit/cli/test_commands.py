@@ -158,11 +158,11 @@ def test_the_doctor_tells_who_is_not_behind_row_level_security(database: str) ->
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("CREATE ROLE lonely LOGIN")
         try:
-            line = findings(database.replace(f"//{connection.info.user}@", "//lonely@"))["Tenants"]
+            found = findings(database.replace(f"//{connection.info.user}@", "//lonely@"))
         finally:
             connection.execute("DROP ROLE lonely")
-    assert line.status == "warn"
-    assert "GRANT fhirserver_app, fhirserver_jobs TO lonely" in line.advice
+    assert found["Tenants"].status == "warn" and found["Migrations"].status == "fail"
+    assert "GRANT fhirserver_app, fhirserver_jobs TO lonely" in found["Tenants"].advice
 
 
 def test_a_database_that_forgets_is_found_and_not_served(empty_database: str) -> None:
