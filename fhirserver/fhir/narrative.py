@@ -13,6 +13,7 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] (lxml has 
 from fhirserver.fhir.xml_common import XHTML, local_name
 
 _PARTS_MAX: Final = 100_000
+_KEPT_LENGTH_MAX: Final = 32_768
 _ELEMENTS: Final = frozenset(
     {
         "p", "br", "div", "h1", "h2", "h3", "h4", "h5", "h6", "a", "span", "b", "em", "i", "strong",
@@ -69,12 +70,21 @@ def _fault_of(element: etree._Element) -> str | None:
     return None
 
 
-@lru_cache(maxsize=256)
 def fault(div: str) -> str | None:
     """What is wrong with the XHTML of `Narrative.div`; None if nothing is.
 
-    It is a div of the XHTML namespace with some text or an image in it (the rules txt-1 and txt-2).
+    It is a div of the XHTML namespace with some text or an image in it (the rules txt-1 and txt-2, which
+    ask about each narrative one after the other).
     """
+    return _kept(div) if len(div) <= _KEPT_LENGTH_MAX else _fault(div)
+
+
+@lru_cache(maxsize=64)
+def _kept(div: str) -> str | None:
+    return _fault(div)
+
+
+def _fault(div: str) -> str | None:
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_pis=False
     )

@@ -19,9 +19,9 @@ from fhirserver.fhir.fhirpath import (
     Node,
     Program,
     TooCostly,
-    compile_expression,
-    parse,
+    compile_located,
 )
+from fhirserver.fhir.fhirpath.parser import read
 from fhirserver.fhir.fhirpath.place import Place
 from fhirserver.fhir.fhirpath.tree import Member
 from fhirserver.fhir.patch_slots import Misfit, Slot, copied, holder_at, prune, slot_at
@@ -169,7 +169,7 @@ def _found(document: Resource, operation: _Operation, path: str, deadline: float
 
 def _compiled(document: Resource, operation: _Operation, path: str) -> Program:
     try:
-        return compile_expression(path, document["resourceType"], located=True)
+        return compile_located(path, document["resourceType"])
     except FHIRPathError as error:
         raise errors.Invalid(f"the path '{operation.path[:100]}': {error}", operation.where) from None
 
@@ -222,7 +222,7 @@ def _value(operation: _Operation, element: Element, type_: str | None = None) ->
 
 def _list(document: Resource, operation: _Operation, deadline: float) -> tuple[dict[str, Any], Element]:
     """What holds the list that the path of an insert or move names, and the element that repeats."""
-    tree = parse(operation.path) if _compiled(document, operation, operation.path) else None
+    tree = read(operation.path) if _compiled(document, operation, operation.path) else None
     if not isinstance(tree, Member):
         raise errors.Invalid("the path is that of a list, such as Patient.identifier", operation.where)
     above = operation.path[: tree.at].rstrip().removesuffix(".").rstrip()

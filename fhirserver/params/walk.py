@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.fhirpath import Node, compile_expression
+from fhirserver.fhir.fhirpath.environment import INDEXING
 from fhirserver.fhir.fhirpath.routes import Hop, Route, guard, routes
 from fhirserver.params.fits import SYSTEM_NAMES
 from fhirserver.params.registry import Component
@@ -188,7 +189,7 @@ def getter(expression: str, type_: str, resource_type: str) -> Getter:
 
     def run(value: Any, resource: dict[str, Any]) -> list[Node]:
         whole = None if resource is value else _new(Node, (resource, resource_type))
-        nodes = program.evaluate(value, type_, whole)
+        nodes = program.evaluate(value, type_, whole, INDEXING)
         return [_new(Node, (v, SYSTEM_NAMES.get(t, t))) for v, t in nodes if v is not None]
 
     return run

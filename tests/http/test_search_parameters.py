@@ -463,3 +463,36 @@ async def test_a_server_that_starts_later_knows_them(database: str, http: Http) 
     await complete(http, await defined(http, EYE))
     async with serving(database) as other:
         assert blue in await ids(other, "Patient?eye-colour=blue")
+
+
+# -- what an expression computes
+
+
+async def test_expressions_may_compute(http: Http) -> None:
+    """Functions of all of FHIRPath; one that takes too long finds nothing, and the write goes on."""
+    slow = "Patient.name.family.where(('" + "x" * 3_000 + "').matches('(x+x+)+y'))"
+    for code, type_, expression in (
+        ("first-given", "string", "Patient.name.given.first()"),
+        ("initials", "string", "Patient.name.select(given.first().substring(0, 1) & family.substring(0, 1))"),
+        ("grown-up", "token", "Patient.birthDate <= @2000-01-01"),
+        ("next-birthday", "date", "Patient.birthDate + 1 year"),
+        ("slow-name", "string", slow),
+    ):
+        await complete(http, await defined(http, search_parameter(code, type_, expression)))
+    one = await created(
+        http,
+        {
+            "resourceType": "Patient",
+            "birthDate": "1990-02-28",
+            "name": [{"given": ["Xaver", "Yves"], "family": "Zumthor"}],
+        },
+    )
+    for search in (
+        "first-given=Xaver",
+        "initials:exact=XZ",
+        "grown-up=true",
+        "next-birthday=1991-02-28",
+        "slow-name:missing=true",
+    ):
+        assert one["id"] in await ids(http, f"Patient?{search}&_count=1000"), search
+    assert one["id"] not in await ids(http, "Patient?first-given=Yves")

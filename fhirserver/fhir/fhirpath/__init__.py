@@ -3,7 +3,7 @@
 http://hl7.org/fhirpath/N1/, https://hl7.org/fhir/R4/fhirpath.html
 """
 
-from fhirserver.fhir.fhirpath.compile import Program, compile_expression
+from fhirserver.fhir.fhirpath.compile import Program, compile_expression, compile_located
 from fhirserver.fhir.fhirpath.environment import Environment, Limits
 from fhirserver.fhir.fhirpath.parser import parse
 from fhirserver.fhir.fhirpath.tree import FHIRPathError, TooCostly
@@ -17,5 +17,6 @@ __all__ = [
     "Program",
     "TooCostly",
     "compile_expression",
+    "compile_located",
     "parse",
 ]

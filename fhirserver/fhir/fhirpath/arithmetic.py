@@ -30,6 +30,7 @@ from fhirserver.fhir.fhirpath.values import (
     string,
 )
 
+Types = frozenset[str] | None
 Operation = Callable[[Node, Node, Root, int], list[Node]]
 """The result of an operator on two single values, given the evaluation and the operator's position."""
 
@@ -177,6 +178,24 @@ COMPARISONS: Final[dict[str, Callable[[int], bool]]] = {
 }
 
 
+def types_of(operator: str, left: Types, right: Types) -> Types:
+    """The types that results of an operator can have, given those of its sides; None where that is open."""
+    if left is None or right is None:
+        return None
+    kinds, others = {KINDS.get(t) for t in left}, {KINDS.get(t) for t in right}
+    if not kinds or not others or None in kinds | others:
+        return None
+    if kinds <= TEMPORAL and operator in "+-":
+        return frozenset(f"System.{kind}" for kind in kinds)
+    both = kinds | others
+    if both <= NUMBERS:
+        whole = both == {INTEGER} and operator != "/"
+        return frozenset({"System.Integer"} if whole else {"System.Decimal", "System.Integer"})
+    if both == {STRING}:
+        return frozenset({"System.String"})
+    return frozenset({"System.Quantity"}) if QUANTITY in both and both <= {QUANTITY, *NUMBERS} else None
+
+
 def negated(node: Node, at: int) -> list[Node]:
     """`-value` of a number or Quantity."""
     kind = KINDS.get(node.type)
@@ -185,7 +204,8 @@ def negated(node: Node, at: int) -> list[Node]:
     if kind == INTEGER:
         return number(-node.value)
     if kind == DECIMAL:
-        return number(-decimal_of(node.value))
+        value = Decimal(node.value)
+        return number(value.copy_negate() if value else value)
     if kind == QUANTITY:
         found = quantity.of(node, at)
         return [] if found is None else [quantity.node(found._replace(value=-found.value))]

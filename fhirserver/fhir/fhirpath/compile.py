@@ -7,7 +7,7 @@ of nodes. http://hl7.org/fhirpath/N1/, https://hl7.org/fhir/R4/fhirpath.html
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -16,7 +16,7 @@ from fhirserver.fhir.fhirpath import functions, operators, place, quantity, temp
 from fhirserver.fhir.fhirpath.environment import NOTHING, Environment
 from fhirserver.fhir.fhirpath.functions.site import Site
 from fhirserver.fhir.fhirpath.navigate import member, only_type, type_test
-from fhirserver.fhir.fhirpath.parser import parse
+from fhirserver.fhir.fhirpath.parser import parse, read
 from fhirserver.fhir.fhirpath.runtime import Compiled, Evaluate, Frame, Root, Scope
 from fhirserver.fhir.fhirpath.tree import (
     Binary,
@@ -91,22 +91,35 @@ def compile_expression(
     *,
     variables: frozenset[str] = frozenset(),
     indexed: bool = False,
-    located: bool = False,
 ) -> Program:
-    """Compile for values of a type, within a resource of a type (by default the same).
+    """Compile for values of a type, within a resource of a type (by default the same). Programs are kept.
 
     `variables` are the names that the Environment will hold. `indexed` is for search parameters: what can
-    change while the resource does not is refused. `located`: results know their place (`Node.place`).
-    Raises FHIRPathError, which says what is wrong and, where known, at which character.
+    change while the resource does not is refused. Raises FHIRPathError, which says what is wrong and,
+    where known, at which character.
     """
-    scope = Scope(
-        frozenset({type_}),
-        frozenset({resource_type or type_}),
-        compile_tree,
-        variables,
-        indexed=indexed,
-        located=located,
-    )
+    return _program(expression, type_, resource_type, variables, parse, indexed=indexed)
+
+
+def compile_located(
+    expression: str, type_: str, resource_type: str | None = None, variables: frozenset[str] = frozenset()
+) -> Program:
+    """The same for an expression of a request: not kept, and its results know their place (`Node.place`)."""
+    return _program(expression, type_, resource_type, variables, read, located=True)
+
+
+def _program(
+    expression: str,
+    type_: str,
+    resource_type: str | None,
+    variables: frozenset[str],
+    parse: Callable[[str], Expr],
+    *,
+    indexed: bool = False,
+    located: bool = False,
+) -> Program:
+    within = frozenset({resource_type or type_})
+    scope = Scope(frozenset({type_}), within, compile_tree, variables, indexed=indexed, located=located)
     try:
         found = compile_tree(parse(expression), scope)
     except RecursionError:
@@ -134,10 +147,9 @@ def compile_tree(tree: Expr, scope: Scope) -> Compiled:
         case Binary("|"):
             return _union([compile_tree(branch, scope) for branch in branches(tree)])
         case Binary(operator, left, right):
-            first, second = compile_tree(left, scope).run, compile_tree(right, scope).run
-            return Compiled(*operators.binary(operator, first, second, tree.at))
+            return operators.binary(operator, compile_tree(left, scope), compile_tree(right, scope), tree.at)
         case Unary(operator, operand):
-            return Compiled(operators.unary(operator, compile_tree(operand, scope).run, tree.at), None)
+            return operators.unary(operator, compile_tree(operand, scope), tree.at)
         case Variable(name):
             return _variable(tree, name, scope)
         case Special(name):

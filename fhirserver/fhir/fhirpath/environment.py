@@ -51,3 +51,7 @@ class Environment:
 
 NOTHING: Final = Environment()
 """No variables, no hooks, the usual limits."""
+INDEXING: Final = Environment(
+    limits=Limits(steps_max=100_000, time_s=0.1, items_max=20_000, characters_max=200_000)
+)
+"""For what is indexed with every write: little time, so that no parameter of one's own holds others up."""

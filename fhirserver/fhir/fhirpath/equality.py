@@ -188,9 +188,8 @@ def _equivalent_quantities(left: Node, right: Node) -> bool:
 
 def _close(left: Decimal, right: Decimal) -> bool:
     """Equal to the precision of the less precise one: http://hl7.org/fhirpath/N1/#equivalent-1"""
-    places = min(_places(left), _places(right))
-    step = Decimal(1).scaleb(-places)
     try:
+        step = Decimal(1).scaleb(-min(_places(left), _places(right)))
         return left.quantize(step, ROUND_HALF_UP, CONTEXT) == right.quantize(step, ROUND_HALF_UP, CONTEXT)
     except ArithmeticError:
         return left == right
@@ -209,7 +208,7 @@ def _alike(left: Any, right: Any, spend: Spend) -> bool:
         case str(), str():
             return _loose(left) == _loose(right)
         case ((int() | Decimal()), (int() | Decimal())):
-            return _close(CONTEXT.create_decimal(left), CONTEXT.create_decimal(right))
+            return _close(Decimal(left), Decimal(right))
         case dict(), dict():
             return left.keys() == right.keys() and all(
                 _alike(value, right[name], spend) for name, value in left.items()

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 from fhirserver.fhir.fhirpath import equality
-from fhirserver.fhir.fhirpath.arithmetic import COMPARISONS, OPERATIONS, negated, order
+from fhirserver.fhir.fhirpath.arithmetic import COMPARISONS, OPERATIONS, negated, order, types_of
 from fhirserver.fhir.fhirpath.equality import distinct, equal, same
-from fhirserver.fhir.fhirpath.runtime import Evaluate, Frame, Root
+from fhirserver.fhir.fhirpath.runtime import Compiled, Evaluate, Frame, Root
 from fhirserver.fhir.fhirpath.tree import FHIRPathError
 from fhirserver.fhir.fhirpath.types import Node
 from fhirserver.fhir.fhirpath.values import FALSE, KINDS, STRING, TRUE, boolean, named, single, string, truth
@@ -20,28 +20,32 @@ BOOLEAN: Final = frozenset({"System.Boolean"})
 _STRING: Final = frozenset({"System.String"})
 
 
-def binary(operator: str, left: Evaluate, right: Evaluate, at: int) -> tuple[Evaluate, frozenset[str] | None]:
-    """The closure of an operator, and the types of its results where they are known."""
+def binary(operator: str, left: Compiled, right: Compiled, at: int) -> Compiled:
+    """An operator between two expressions."""
+    one, other = left.run, right.run
     if operator in OPERATIONS:
-        return _computed(operator, left, right, at), None
+        types = types_of(operator, left.types, right.types)
+        return Compiled(_computed(operator, one, other, at), types)
     if operator in COMPARISONS:
-        return _compared(operator, left, right, at), BOOLEAN
+        return Compiled(_compared(operator, one, other, at), BOOLEAN)
     if operator == "&":
-        return _joined(left, right, at), _STRING
-    return _LOGIC[operator](left, right, at), BOOLEAN
+        return Compiled(_joined(one, other, at), _STRING)
+    return Compiled(_LOGIC[operator](one, other, at), BOOLEAN)
 
 
-def unary(operator: str, operand: Evaluate, at: int) -> Evaluate:
-    """The closure of a sign."""
+def unary(operator: str, operand: Compiled, at: int) -> Compiled:
+    """A sign before an expression."""
+    run_operand = operand.run
 
     def run(frame: Frame) -> list[Node]:
-        node = single(operand(frame), f"'{operator}'", at)
+        node = single(run_operand(frame), f"'{operator}'", at)
         if node is None:
             return []
         found = negated(node, at)
         return found if operator == "-" else [node]
 
-    return run
+    types = operand.types
+    return Compiled(run, types if operator == "+" else types_of("*", types, types))
 
 
 def _computed(operator: str, left: Evaluate, right: Evaluate, at: int) -> Evaluate:

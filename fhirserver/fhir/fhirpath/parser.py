@@ -51,7 +51,12 @@ _DATED: Final = {"date": "Date", "datetime": "DateTime", "time": "Time"}
 
 @lru_cache(maxsize=4_096)
 def parse(expression: str) -> Expr:
-    """The syntax tree of an expression. Raises FHIRPathError."""
+    """The syntax tree of an expression, which is kept. Raises FHIRPathError."""
+    return read(expression)
+
+
+def read(expression: str) -> Expr:
+    """The same for an expression of a request, which is not kept."""
     return _Parser(expression).whole()
 
 

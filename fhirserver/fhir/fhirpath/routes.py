@@ -12,6 +12,7 @@ from typing import Any
 
 from fhirserver.fhir.fhirpath import operators
 from fhirserver.fhir.fhirpath.compile import branches, compile_tree
+from fhirserver.fhir.fhirpath.environment import INDEXING
 from fhirserver.fhir.fhirpath.functions import target_is
 from fhirserver.fhir.fhirpath.parser import parse, type_argument
 from fhirserver.fhir.fhirpath.runtime import Frame, Root, Scope
@@ -124,7 +125,7 @@ def _test(criteria: Expr, type_: str, resource_type: str) -> Guard:
 
     def test(value: Any, resource: dict[str, Any]) -> bool:
         this = Node(value, type_)
-        frame = Frame(Root(Node(resource, resource_type), this), (this,))
+        frame = Frame(Root(Node(resource, resource_type), this, INDEXING), (this,))
         return bool(operators.truth(run(frame)))
 
     return test

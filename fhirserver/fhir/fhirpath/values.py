@@ -30,6 +30,7 @@ INTEGER_MIN: Final = -(2**31)
 INTEGER_MAX: Final = 2**31 - 1
 DECIMAL_LIMIT: Final = Decimal(10) ** 28
 """What a computed Decimal stays below: http://hl7.org/fhirpath/N1/#decimal"""
+_WRITTEN_OUT: Final = 64
 CONTEXT: Final = Context(prec=34, traps=[InvalidOperation, DivisionByZero, Overflow])
 
 _OF_PRIMITIVES: Final = {
@@ -97,14 +98,17 @@ def number(value: int | Decimal) -> list[Node]:
 def truth(nodes: list[Node], at: int | None = None) -> bool | None:
     """A collection as a truth value: a single one that is no Boolean counts as true.
 
-    http://hl7.org/fhirpath/N1/#singleton-evaluation-of-collections. Raises FHIRPathError for several.
+    A FHIR boolean without value is unknown. Raises FHIRPathError for several.
+    http://hl7.org/fhirpath/N1/#singleton-evaluation-of-collections
     """
     if not nodes:
         return None
     if len(nodes) > 1:
         raise FHIRPathError("one truth value expected, not several", at)
-    value = nodes[0].value
-    return value if isinstance(value, bool) else True
+    node = nodes[0]
+    if isinstance(node.value, bool):
+        return node.value
+    return None if node.value is None and KINDS.get(node.type) == BOOLEAN else True
 
 
 def single(nodes: list[Node], what: str, at: int | None) -> Node | None:
@@ -144,8 +148,10 @@ def decimal_of(value: int | Decimal) -> Decimal:
 
 
 def text_of(value: Decimal | int) -> str:
-    """A number as FHIRPath writes it: digits as they are, no exponent."""
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+    """A number as FHIRPath writes it: digits as they are, without exponent where it is not extreme."""
+    if isinstance(value, Decimal) and abs(value.adjusted()) <= _WRITTEN_OUT:
+        return format(value, "f")
+    return str(value)
 
 
 Spend = Callable[[int], None]

@@ -17,7 +17,7 @@ from fhirserver.db.pool import Connection
 from fhirserver.errors import Gone, Invalid, NotFound, TooCostly
 from fhirserver.fhir import fhirpath as engine
 from fhirserver.fhir import json
-from fhirserver.fhir.fhirpath import Environment, FHIRPathError, Limits, Node, Program, compile_expression
+from fhirserver.fhir.fhirpath import Environment, FHIRPathError, Limits, Node, Program, compile_located
 from fhirserver.fhir.fhirpath.place import root
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Answer, Call
@@ -99,7 +99,7 @@ def _variables(inputs: Inputs) -> dict[str, list[Node]]:
 
 def _compiled(expression: str, what: str, type_: str, around: str, names: frozenset[str]) -> Program:
     try:
-        return compile_expression(expression, type_, around, variables=names, located=True)
+        return compile_located(expression, type_, around, names)
     except FHIRPathError as error:
         raise Invalid(f"{what}: {error}") from None
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fhirserver.fhir.fhirpath import Environment, FHIRPathError, Node, compile_expression
+from fhirserver.fhir.fhirpath import Environment, FHIRPathError, Node, compile_expression, compile_located
 
 NOTHING = Environment()
 PATIENT = {
@@ -194,5 +194,5 @@ def test_html_of_another_kind():
     ],
 )
 def test_places(expression: str, paths: list[str | None]):
-    found = compile_expression(expression, "Patient", located=True).evaluate(PATIENT, "Patient")
+    found = compile_located(expression, "Patient").evaluate(PATIENT, "Patient")
     assert [None if node.place is None else node.place.path for node in found] == paths

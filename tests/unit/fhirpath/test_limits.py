@@ -2,6 +2,7 @@
 
 import time
 from contextlib import suppress
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -96,8 +97,45 @@ def test_numbers_stay_small():
         assert evaluate(expression) == []
 
 
+EVERYTHING = {
+    "resourceType": "Patient",
+    "active": None,
+    "_active": {"extension": [{"url": "u", "valueBoolean": True}]},
+    "extension": [
+        {"url": "a", **value}
+        for value in (
+            {"valueDecimal": Decimal("1E+999999")},
+            {"valueDecimal": Decimal("1E-999999")},
+            {"valueDecimal": Decimal("-0.0")},
+            {"valueInteger": 7},
+            {"valueBoolean": False},
+            {"valueDate": "2015-02"},
+            {"valueDate": "2015-02-31"},
+            {"valueDateTime": "2015-02-04T14:34:60.123456789+14:00"},
+            {"valueTime": "14:34:00"},
+            {
+                "valueQuantity": {
+                    "value": Decimal("1E+999999"),
+                    "code": "a",
+                    "system": "http://unitsofmeasure.org",
+                }
+            },
+            {"valueQuantity": {"value": 1, "comparator": "<"}},
+            {"valueQuantity": {"value": 1, "code": "nonsense", "system": "http://unitsofmeasure.org"}},
+            {"valueQuantity": {"value": 7, "code": "Cel", "system": "http://unitsofmeasure.org"}},
+            {"_valueString": {"extension": [{"url": "u", "valueCode": "x"}]}},
+            {"valueReference": {"reference": "#nobody"}},
+            {"valueReference": {"reference": "Patient/1"}},
+            {"valueCodeableConcept": {"coding": [{"code": "a"}, {"system": "b"}]}},
+        )
+    ],
+}
+
 SMALL = st.sampled_from(
-    ["1", "0", "-2.5", "'a'", "''", "true", "{}", "name", "name.given", "id", "$this", "@2015", "@T12:00",
+    ["extension[0].value", "extension[1].value", "extension[5].value", "extension[9].value",
+     "extension.value", "active", "extension.value.ofType(Quantity)[1]", "extension.value.ofType(dateTime)",
+     "3 'cm'", "extension[13].value",
+     "1", "0", "-2.5", "'a'", "''", "true", "{}", "name", "name.given", "id", "$this", "@2015", "@T12:00",
      "@2015-02-04T14:34:28Z", "4 'mg'", "2 days", "%resource", "$index", "$total", "'a+'", "(1|2|2)"]
 )  # fmt: skip
 OPERATORS = st.sampled_from(
@@ -122,6 +160,8 @@ def calls(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 @given(st.recursive(SMALL, calls, max_leaves=8))
 def test_nothing_but_fhirpath_errors_come_out(expression: str):
     """Whatever is written: a collection, or an error of the language."""
-    with suppress(FHIRPathError):
-        for node in evaluate(expression):
-            assert isinstance(node.type, str)
+    for resource in (PATIENT, EVERYTHING):
+        with suppress(FHIRPathError):
+            program = compile_expression(expression, "Patient")
+            for node in program.evaluate(resource, "Patient", environment=Environment(limits=LIMITS)):
+                assert isinstance(node.type, str)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final
 
 from fhirserver.fhir import narrative
-from fhirserver.fhir.fhirpath.functions.filtering import where
 from fhirserver.fhir.fhirpath.functions.site import Builder, Entry, Site
 from fhirserver.fhir.fhirpath.navigate import member
 from fhirserver.fhir.fhirpath.runtime import Compiled, Frame
-from fhirserver.fhir.fhirpath.tree import Binary, Member
 from fhirserver.fhir.fhirpath.types import Node, is_a
 from fhirserver.fhir.fhirpath.values import (
     DECIMAL,
@@ -19,7 +19,6 @@ from fhirserver.fhir.fhirpath.values import (
     STRING,
     TRUE,
     boolean,
-    decimal_of,
     one,
     single,
 )
@@ -29,17 +28,15 @@ _R4: Final = "http://hl7.org/fhir/StructureDefinition/"
 
 
 def _extension(site: Site) -> Compiled:
-    """`extension(url)` is `extension.where(url = …)`"""
-    holders = site.source
-    condition = Binary("=", Member(None, "url"), site.arguments[0], at=site.at)
-    inner = Site(
-        site.name,
-        member(holders, "extension", site.at, located=site.scope.located),
-        (condition,),
-        site.scope,
-        site.at,
-    )
-    return where(inner)
+    """`extension(url)`: the extensions that have the URL."""
+    held = member(site.source, "extension", site.at, located=site.scope.located)
+    run_source, run_url = held.run, site.argument(0).run
+
+    def run(frame: Frame) -> list[Node]:
+        url = one(run_url(frame), STRING, site.what, site.at)
+        return [node for node in run_source(frame) if url is not None and node.value.get("url") == url]
+
+    return replace(held, run=run)
 
 
 def _has_value(site: Site) -> Compiled:
@@ -66,7 +63,7 @@ def _get_value(site: Site) -> Compiled:
         kind = KINDS.get(nodes[0].type) if len(nodes) == 1 else None
         if kind is None or not _primitive(nodes[0]):
             return []
-        value = decimal_of(nodes[0].value) if kind == DECIMAL else nodes[0].value
+        value = Decimal(nodes[0].value) if kind == DECIMAL else nodes[0].value
         return [Node(value, f"System.{kind}")]
 
     return site.gives(run)

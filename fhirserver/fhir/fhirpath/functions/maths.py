@@ -66,7 +66,7 @@ def _abs(site: Site) -> Compiled:
             return []
         kind = KINDS.get(node.type)
         if kind in NUMBERS:
-            return number(abs(node.value))
+            return number(abs(node.value) if isinstance(node.value, int) else node.value.copy_abs())
         found = quantity.of(node, site.at) if kind == QUANTITY else None
         if kind != QUANTITY:
             raise site.error(f"abs() takes a number or Quantity, not a {named(node)}")

@@ -82,10 +82,11 @@ def _sort(site: Site) -> Compiled:
         signs = [-1 if isinstance(tree, Unary) and tree.operator == "-" else 1 for tree in site.arguments]
         keyed = replace(site, arguments=tuple(trees))
         runs = [keyed.criterion(index, site.source.types).run for index in range(len(trees))]
+    cost = sum(site.weight(index) for index in range(len(site.arguments)))
 
     def run(frame: Frame) -> list[Node]:
         nodes = run_source(frame)
-        frame.root.require_room(len(nodes) * len(runs) * max(1, len(nodes).bit_length()))
+        frame.root.spend(cost * len(nodes) + len(nodes) * len(nodes).bit_length())
         keys = [[_key(site, each, frame, node, index) for each in runs] for index, node in enumerate(nodes)]
 
         def compare(one_: int, other: int) -> int:
