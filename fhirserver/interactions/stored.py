@@ -10,12 +10,12 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
 from fhirserver.db.pool import Connection
-from fhirserver.db.sql import sql
+from fhirserver.db.sql import sql, table
 from fhirserver.errors import Invalid
 from fhirserver.fhir.structure import Resource
 from fhirserver.params.uri import UriValue
@@ -34,13 +34,20 @@ _LONG: Final = 256 * 1024
 """Characters of a definition beyond which reading it is left to a thread."""
 _CODE_CHARS: Final = 200
 """Characters of a resource that weigh in the cache as much as a code."""
-_COLUMNS: Final = sql(
-    "r.rid, r.content->>'url' AS url, r.content->>'version' AS version, r.content->>'status' AS status,"
-    " r.content->>'date' AS date"
-)
+_RID: Final = sql("r.rid")
 _STATUSES: Final = ("retired", "unknown", "draft", "active")
 """From what is used least willingly to what is used first."""
 _NUMBERS: Final = re.compile(r"[0-9]+|[^0-9.\-+]+")
+
+
+class _Head(NamedTuple):
+    """What a version of a definition says about itself."""
+
+    rid: int
+    url: str | None
+    version: str | None
+    status: str | None
+    date: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +72,18 @@ class Stored:
 
     async def code_system_at(self, id_: str) -> CodeSystem | None:
         """The code system with an id, where the caller may see one."""
-        rows = await self._rows("CodeSystem", Ids((id_,)), 1)
-        return await self._read("CodeSystem", rows[0]["rid"], _code_system) if rows else None
+        rids = await self._rids("CodeSystem", Ids((id_,)), 1)
+        return await self._read("CodeSystem", rids[0], _code_system) if rids else None
 
     async def value_set_at(self, id_: str) -> ValueSet | None:
         """As `code_system_at`."""
-        rows = await self._rows("ValueSet", Ids((id_,)), 1)
-        return await self._read("ValueSet", rows[0]["rid"], _value_set) if rows else None
+        rids = await self._rids("ValueSet", Ids((id_,)), 1)
+        return await self._read("ValueSet", rids[0], _value_set) if rids else None
 
     async def canonical_urls(self, resource_type: str, id_: str) -> list[str]:
         """The canonical URL of the resource with an id; none where there is none or it has none."""
-        rows = await self._rows(resource_type, Ids((id_,)), 1)
-        return [row["url"] for row in rows if row["url"]]
+        heads = await self._heads(resource_type, await self._rids(resource_type, Ids((id_,)), 1))
+        return [head.url for head in heads if head.url]
 
     async def matching(self, pattern: str, values: Sequence[str]) -> frozenset[str]:
         """By PostgreSQL, whose expressions take no exponential time, and which can be stopped."""
@@ -94,14 +101,32 @@ class Stored:
         param = self.context.registry.get(resource_type, "url")
         assert param is not None
         name = url if version is None else f"{url}|{version}"
-        rows = await self._rows(resource_type, Clause(param, None, (UriValue(name),)), CANDIDATES_MAX)
-        fitting = [row for row in rows if row["url"] == url and version in (None, row["version"])]
-        return max(fitting, key=_preference)["rid"] if fitting else None
+        clause = Clause(param, None, (UriValue(name),))
+        heads = await self._heads(resource_type, await self._rids(resource_type, clause, CANDIDATES_MAX))
+        fitting = [head for head in heads if head.url == url and version in (None, head.version)]
+        return max(fitting, key=_preference).rid if fitting else None
 
-    async def _rows(self, resource_type: str, condition: Condition, limit: int) -> list[Any]:
+    async def _heads(self, resource_type: str, rids: Sequence[int]) -> list[_Head]:
+        """What tells versions apart. Kept, as only reading one takes long in a resource of many megabytes."""
+        found = [self.cache.get((_Head, resource_type, rid)) for rid in rids]
+        if None in found:
+            text, args = sql(
+                "SELECT r.rid, r.content->>'url', r.content->>'version', r.content->>'status',"
+                " r.content->>'date' FROM {} r WHERE r.rid = any({}::bigint[])",
+                table(resource_type),
+                [rid for rid, head in zip(rids, found, strict=True) if head is None],
+            ).numbered()
+            fresh = [_Head(*row) for row in await self.connection.fetch(text, *args)]
+            for head in fresh:
+                self.cache.put((_Head, resource_type, head.rid), head, 1)
+            found = [*fresh, *(head for head in found if head is not None)]
+        return found
+
+    async def _rids(self, resource_type: str, condition: Condition, limit: int) -> list[int]:
+        """The rows that match and that the caller may see."""
         query = SearchQuery({resource_type: (condition,)}, limit)
-        text, args = versions_statement(query, self.context, _COLUMNS, limit).numbered()
-        return await self.connection.fetch(text, *args)
+        text, args = versions_statement(query, self.context, _RID, limit).numbered()
+        return [row["rid"] for row in await self.connection.fetch(text, *args)]
 
     async def _read(self, resource_type: str, rid: int, build: Callable[[Version], tuple[Any, int]]) -> Any:
         known = self.cache.get((resource_type, rid))
@@ -130,9 +155,9 @@ def _value_set(version: Version) -> tuple[ValueSet, int]:
     return found, found.listed + 1
 
 
-def _preference(row: Any) -> tuple[int, list[tuple[bool, int, str]], str, int]:
+def _preference(head: _Head) -> tuple[int, list[tuple[bool, int, str]], str, int]:
     """Higher for what is used first: by status, then by version, number by number, then by date."""
-    status = _STATUSES.index(row["status"]) if row["status"] in _STATUSES else -1
-    parts = _NUMBERS.findall(row["version"] or "")
+    status = _STATUSES.index(head.status) if head.status in _STATUSES else -1
+    parts = _NUMBERS.findall(head.version or "")
     version = [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
-    return status, version, row["date"] or "", row["rid"]
+    return status, version, head.date or "", head.rid

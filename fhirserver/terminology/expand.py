@@ -17,7 +17,7 @@ from fhirserver.terminology.valueset import NOTHING, Expansion, Part, ValueSet
 NESTING_MAX: Final = 30
 """Value sets that may stand within each other."""
 WORK_MAX: Final = 2_000_000
-"""Codes that all parts together may let through, some of them many times: about a second."""
+"""Codes that all parts together may look at and let through, some of them many times: about a second."""
 
 
 def expand(value_set: ValueSet, held: Holdings) -> Expansion:
@@ -85,14 +85,20 @@ class _Expander:
         if part.concepts is not None:
             found: Collection[str] = part.concepts.keys()
         else:
-            found = self._held.system(system, part.version).selected(part.filters)
-        self._work += len(found)
-        if self._work > WORK_MAX:
-            raise TooCostly(f"the parts of '{of.name}' let more than {WORK_MAX} codes through")
+            held = self._held.system(system, part.version)
+            if part.filters and held.in_memory:
+                self._spend(held.total, of)
+            found = held.selected(part.filters)
+        self._spend(len(found), of)
         code_system = self._held.systems.get((system, part.version))
         if of.inactive or code_system is None:  # unless a code system says otherwise, a code is in use
             return dict.fromkeys(found, part)
         return {code: part for code in found if not code_system.is_inactive(code)}
+
+    def _spend(self, codes: int, of: ValueSet) -> None:
+        self._work += codes
+        if self._work > WORK_MAX:
+            raise TooCostly(f"more than {WORK_MAX} codes have to be looked at for '{of.name}'")
 
 
 def _union(parts: Iterable[Expansion]) -> Expansion:

@@ -39,7 +39,9 @@ class Grammar:
     written: Callable[[str], str | None]
     described: Callable[[str], str | None]
     value: Callable[[str, str], str | None] = lambda code, name: None
-    """The value of a property of a code; None where it has none. Codes are compared by it."""
+    """The value of a property of a code; None where it has none."""
+    meant: Callable[[str, str], str | None] = lambda text, name: text
+    """What the value in a filter stands for."""
     properties: tuple[str, ...] = ()
 
     @property
@@ -83,7 +85,7 @@ class Grammar:
         if one.property in ("code", "concept"):
             value: str | None = code
         elif one.property in self.properties:
-            value, wanted = self.value(code, one.property), self.value(one.value, one.property)
+            value, wanted = self.value(code, one.property), self.meant(one.value, one.property)
         else:
             raise unknown(self.url, one)
         match one.op:
@@ -142,7 +144,16 @@ def _itself(code: str) -> str | None:
 def grammars() -> dict[str, Grammar]:
     """By canonical URL."""
     every = (
-        Grammar("http://unitsofmeasure.org", None, "UCUM", _unit, _itself, _canonical_unit, ("canonical",)),
+        Grammar(
+            "http://unitsofmeasure.org",
+            None,
+            "UCUM",
+            _unit,
+            _itself,
+            _canonical_unit,
+            _canonical_unit,
+            ("canonical",),
+        ),
         Grammar("urn:ietf:bcp:13", None, "Media types (BCP 13)", _fitting(_MIME), _itself),
         Grammar(
             "urn:ietf:bcp:47",
@@ -150,6 +161,8 @@ def grammars() -> dict[str, Grammar]:
             "Tags of languages (BCP 47)",
             languages.written,
             languages.described,
+            languages.part,
+            properties=languages.PARTS,
         ),
         Grammar("urn:ietf:rfc:3986", None, "URIs (RFC 3986)", _fitting(_URI), _itself),
     )

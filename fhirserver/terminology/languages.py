@@ -22,8 +22,20 @@ _TAG: Final = re.compile(
     r"(?:-(?P<region>[a-z]{2}|[0-9]{3}))?"
     r"(?P<variants>(?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*)"
     r"(?P<extensions>(?:-[0-9a-wy-z](?:-[a-z0-9]{2,8})+)*)"
-    r"(?:-x(?:-[a-z0-9]{1,8})+)?"
+    r"(?:-(?P<private>x(?:-[a-z0-9]{1,8})+))?"
 )
+_GROUPS: Final = {
+    "language": "language",
+    "ext-lang": "extlangs",
+    "script": "script",
+    "region": "region",
+    "variant": "variants",
+    "extension": "extensions",
+    "private-use": "private",
+}
+PARTS: Final = tuple(_GROUPS)
+"""What filters can be on: https://hl7.org/fhir/R4/valueset-languages.html names no properties; these are the
+names that value sets use, those of BCP 47 itself."""
 _PRIVATE: Final = re.compile(r"x(?:-[a-z0-9]{1,8})+")
 _SINGLETON: Final = re.compile(r"-([0-9a-wy-z])(?=-)")
 _RANGES: Final = {
@@ -57,6 +69,15 @@ def described(tag: str) -> str | None:
     parts += [_name(type_, matched[type_]) for type_ in ("script", "region") if matched[type_]]
     parts += [_name("variant", one) for one in _split(matched["variants"])]
     return f"{language} ({', '.join(parts)})" if parts else language
+
+
+def part(tag: str, name: str) -> str | None:
+    """One of the `PARTS` of a valid tag, as it is written there; None where it has none."""
+    matched = _TAG.fullmatch(tag.casefold())
+    if matched is None:
+        return tag if name == "private-use" and _PRIVATE.fullmatch(tag.casefold()) else None
+    start, end = matched.span(_GROUPS[name])
+    return tag[start:end].strip("-") or None
 
 
 def version() -> str:

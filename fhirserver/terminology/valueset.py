@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from fhirserver.fhir.structure import Resource
@@ -163,8 +164,10 @@ class ValueSet:
         return self.expansion
 
 
+@lru_cache(maxsize=1_024)
 def implicit(url: str, version: str | None) -> ValueSet | None:
-    """A value set that no resource defines: all of a code system, or what a code of it subsumes.
+    """A value set that no resource defines: all of a code system, or what a code of it subsumes. The same one
+    each time, so that what is worked out of it can be kept.
 
     https://hl7.org/fhir/R4/snomedct.html#implicit
     """

@@ -51,8 +51,7 @@ async def validate_code_in_system(connection: Connection, call: Call, inputs: In
     system = await code_system_of(connection, call, url, version, given)
     asked = codings(inputs, url, version)
     if system is None:
-        name = f"{url}|{version}" if version else str(url)
-        return _answer([_unknown(one, name) for one in asked])
+        return _answer([_unknown(one, str(url), version) for one in asked])
     service = terminology(WithBuiltIn(stored(connection, call)), call)
     found: list[Verdict] = []
     for one in asked:
@@ -64,11 +63,10 @@ async def validate_code_in_system(connection: Connection, call: Call, inputs: In
     return _answer(found)
 
 
-def _unknown(asked: Asked, name: str) -> Verdict:
+def _unknown(asked: Asked, url: str, version: str | None) -> Verdict:
+    name = url if version is None else f"{url}|{version}"
     reason = f"whether '{asked.code}' exists is unknown: the code system '{name}' is not held here"
-    return Verdict(
-        Membership.UNKNOWN, asked.system, asked.code, reason=reason, unknown=name.partition("|")[0]
-    )
+    return Verdict(Membership.UNKNOWN, asked.system, asked.code, reason=reason, unknown=url)
 
 
 def _answer(found: Sequence[Verdict]) -> Answer:

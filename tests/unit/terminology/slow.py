@@ -19,7 +19,9 @@ SYSTEMS = [
         ),
         concept("e", concept("f", parent=("Code", "b"), kind=("Code", "x")), kind=("Code", "d")),
     ),
-    code_system(concept("a"), concept("z", concept("b")), url=OTHER, property=[{"code": "kind"}]),
+    code_system(
+        concept("a"), concept("z", concept("b")), url=OTHER, property=[{"code": "kind", "type": "code"}]
+    ),
 ]
 
 # -- the slow reading

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from fhirserver.errors import FhirError, Invalid, TooCostly
+from fhirserver.terminology import expand
 from fhirserver.terminology.errors import NotEnumerable, UnknownDefinition
 from tests.support.terminology import SET, SYSTEM, code_system, concept, filtered, value_set
 from tests.unit.terminology.library import codes, terminology
@@ -147,6 +148,15 @@ async def test_limits() -> None:
     many = value_set({"valueSet": [f"urn:{n}" for n in range(300)]})
     with pytest.raises(TooCostly, match="more than 200 definitions"):
         await codes(terminology(many))
+
+
+async def test_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also that of filters which let nothing through."""
+    monkeypatch.setattr(expand, "WORK_MAX", 60)
+    some = [filtered("kind", "=", "none")] * 8
+    assert await codes(terminology(*SYSTEMS, value_set(*some, {"system": OTHER})))
+    with pytest.raises(TooCostly, match="more than 60 codes"):
+        await codes(terminology(*SYSTEMS, value_set(*some, *some)))
 
 
 async def test_what_is_named_often_is_worked_out_once() -> None:

@@ -110,6 +110,20 @@ def test_filters() -> None:
     assert mime.hierarchy.below("a/b") == {"a/b"}
 
 
+def test_parts_of_tags() -> None:
+    """Value sets ask for languages without regions, and the like."""
+    tags = grammars()["urn:ietf:bcp:47"]
+    simple = [Filter(name, "exists", "false") for name in languages.PARTS[1:]]
+    some = ("de", "de-CH", "zh-Hant", "zh-yue", "en-x-a", "sl-rozaj")
+    assert [tag for tag in some if tags.passes(tag, simple)] == ["de"]
+    assert tags.passes("en-US", [Filter("region", "=", "US"), Filter("language", "in", "de,en")])
+    parts = {name: languages.part("zh-yue-Hant-TW-x-a", name) for name in languages.PARTS}
+    names = ("language", "ext-lang", "script", "region", "variant", "extension", "private-use")
+    assert [parts[name] for name in names] == ["zh", "yue", "Hant", "TW", None, None, "x-a"]
+    assert languages.part("x-a-b", "private-use") == "x-a-b"
+    assert languages.part("i-klingon", "language") is None
+
+
 def test_registries() -> None:
     money, places = (official.code_system(f"urn:iso:std:iso:{one}", None) for one in (4217, 3166))
     zones = official.code_system("https://www.iana.org/time-zones", None)
