@@ -192,6 +192,16 @@ def test_what_has_no_place(element: Row, why: str) -> None:
         snapshot(element)
 
 
+def test_slices_within_slices_do_not_grow_without_end() -> None:
+    path, elements = "Observation", []
+    for name in ("component", "code", "coding", "extension", "extension", "extension", "extension"):
+        path = f"{path}.{name}"
+        elements.append(path)
+    rows = [{"path": one, "sliceName": f"s{number}"} for one in reversed(elements) for number in range(12)]
+    with pytest.raises(Unmade, match="grows beyond"):
+        snapshot(*rows)
+
+
 def test_what_builds_upon_itself() -> None:
     mine = definition(baseDefinition="urn:mine")
     with pytest.raises(Unmade, match="upon itself"):
