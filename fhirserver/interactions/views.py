@@ -42,10 +42,15 @@ class Views:
     ) -> View:
         """The view, a new one if any definition was written since it was made; `exactly` looks now."""
         if exactly or self._looked is None or now - self._looked > timedelta(seconds=LOOK_S):
-            state = await _state(connection, tenant)
-            if state != self._state:
-                self._view, self._state = View(), state
+            _, state = await state_of(connection, tenant)
             self._looked = now
+            return self.of(state)
+        return self._view
+
+    def of(self, state: tuple[int, int]) -> View:
+        """The view of a state, a new one if that is another than before."""
+        if state != self._state:
+            self._view, self._state = View(), state
         return self._view
 
 
@@ -55,13 +60,15 @@ def library(connection: Connection, context: Context, cache: Cache) -> WithBuilt
     return WithBuiltIn(Stored(connection, everything, cache))
 
 
-async def _state(connection: Connection, tenant: int) -> tuple[int, int]:
-    """How many versions there are of both types: each write, also a deletion, adds one. The highest number of
-    a row would not do, as rows are not committed in their order."""
+async def state_of(connection: Connection, tenant: int) -> tuple[int, tuple[int, int]]:
+    """The version of the definitions (`store.definitions`), and how many versions there are of both types of
+    terminology: each write, also a deletion, adds one. The highest number of a row would not do, as rows are
+    not committed in their order."""
     of_value_sets, of_systems = (
         sql("(SELECT count(*) FROM {} r WHERE r.tenant = {})", table(type_), tenant)
         for type_ in ("ValueSet", "CodeSystem")
     )
-    text, args = sql("SELECT {}, {}", of_value_sets, of_systems).numbered()
+    version = sql("(SELECT s.version FROM index_state s WHERE s.tenant = {})", tenant)
+    text, args = sql("SELECT {}, {}, {}", version, of_value_sets, of_systems).numbered()
     row: Any = await connection.fetchrow(text, *args)
-    return row[0], row[1]
+    return row[0] or 0, (row[1], row[2])

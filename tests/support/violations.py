@@ -26,7 +26,7 @@ from fhirserver.fhir.profile.terms import Terms
 from fhirserver.fhir.profile.validate import examine
 from fhirserver.fhir.structure import STRUCTURES, Element, Structure
 from tests.support.broken import broken
-from tests.support.packages import Package
+from tests.support.guides import Package
 
 Resource = dict[str, Any]
 Steps = tuple[str | int, ...]

@@ -20,6 +20,8 @@ Find = Callable[[str], Definition | None]
 
 DEPTH_MAX: Final = 16
 """Definitions that build upon each other, and elements unfolded below each other."""
+SIZE_MAX: Final = 50_000
+"""Elements that a differential may add by unfolding and slicing; each slice copies what it divides."""
 _EXTENSIONS: Final = frozenset({"extension", "modifierExtension"})
 _BY_URL: Final[Row] = {"discriminator": [{"type": "value", "path": "url"}], "rules": "open"}
 _BY_TYPE: Final[Row] = {"discriminator": [{"type": "type", "path": "$this"}], "ordered": False}
@@ -75,6 +77,7 @@ class _Merge:
         self._find = find
         self._root = root
         self._shortcuts: dict[int, Node] = {}
+        self._added = 0
 
     def run(self) -> None:
         for row, id_ in identified(self._definition.elements):
@@ -130,6 +133,7 @@ class _Merge:
             if (found := sliced.slice(outer)) is not None:
                 source = found
                 break
+        self._add(source.size(), name)
         made = source.copy()
         made.slices = []
         made.row.pop("slicing", None)
@@ -150,6 +154,7 @@ class _Merge:
         reference = node.row.get("contentReference")
         if reference is not None:
             target = self._target(reference.rpartition("#")[2])
+            self._add(target.size(), id_)
             node.children = {name: child.copy() for name, child in target.children.items()}
             node.row.pop("contentReference")
             node.row["type"] = target.row.get("type", [])
@@ -161,6 +166,12 @@ class _Merge:
             raise Misplaced(f"'{id_}' lies in an element of {len(codes)} types; which one is meant?")
         wanted = profiles[0] if len(profiles) == 1 else PREFIX + next(iter(codes))
         node.children = self._children_of(wanted, id_)
+        self._add(node.size(), id_)
+
+    def _add(self, count: int, id_: str) -> None:
+        self._added += count
+        if self._added > SIZE_MAX:
+            raise Misplaced(f"with '{id_}' it grows beyond {SIZE_MAX} elements")
 
     def _children_of(self, canonical: str, id_: str) -> dict[str, Node]:
         definition = self._find(canonical)

@@ -42,6 +42,11 @@ class Node:
                 return found
         return None
 
+    def size(self) -> int:
+        """How many elements it is, with all below it."""
+        below = sum(one.size() for one in self.children.values())
+        return 1 + below + sum(one.size() for one in self.slices)
+
     def copy(self) -> Node:
         """A deep copy; what is below fields of rows is shared and never changed."""
         made = Node(self.name, dict(self.row))

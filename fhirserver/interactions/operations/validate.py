@@ -53,13 +53,12 @@ async def validate(connection: Connection, call: Call, inputs: Inputs) -> Answer
     asked = _asked(call, inputs)
     found: list[Issue] = []
     if call.id is not None:
-        current = await _current(connection, call)
+        current = await _current(connection, call, "d" if asked.mode == "delete" else "r")
         if asked.mode == "delete":
             found += await _undeletable(connection, call, current)
         elif asked.resource is None:
             asked = replace(asked, resource=current.resource())
     if asked.resource is not None:
-        await call.services.definitions.is_current(connection, call.services.definitions.known)
         found += _mismatch(call, asked)
         questionnaires = await _questionnaires(connection, call, asked.resource)
         found += await judged(
@@ -152,9 +151,10 @@ def _text(part: dict[str, Any], type_: str, index: int) -> str:
     return value
 
 
-async def _current(connection: Connection, call: Call) -> Version:
+async def _current(connection: Connection, call: Call, action: str) -> Version:
+    """The instance, for who may do `action` with it."""
     version = await read.latest(
-        connection, call.services.tenant, call.resource_type, call.resource_id, allowed(call, "r")
+        connection, call.services.tenant, call.resource_type, call.resource_id, allowed(call, action)
     )
     if version is None:
         raise NotFound(f"{call.type}/{call.id} is not known")

@@ -436,3 +436,61 @@ class TestBundles:
             {"fullUrl": "http://e.org/Observation/o", "resource": seen},
         )
         assert errors(held, mine, named, asked=CORE + "Bundle") == ["Bundle.entry[1].resource.subject"]
+
+    def test_what_comes_first_in_documents_and_messages(self) -> None:
+        entry = {"fullUrl": "http://e.org/Patient/p", "resource": PATIENT}
+        for kind in ("document", "message"):
+            found = errors({**self.bundle(kind, entry), "identifier": {"system": "urn:s", "value": "1"}})
+            assert "Bundle" in found
+
+    def test_documents_hold_what_they_refer_to(self) -> None:
+        seen = {
+            "fullUrl": "http://e.org/Observation/o",
+            "resource": observation(subject={"reference": "Patient/p"}),
+        }
+        found = examine(self.bundle("document", seen), Library(), BuiltIn())
+        assert ("warning", "Bundle.entry[0].resource") in [(one.severity, one.expression) for one in found]
+
+
+class TestContained:
+    def test_what_nobody_refers_to(self) -> None:
+        held = observation(contained=[{"resourceType": "Patient", "id": "p", "active": True}])
+        assert errors(held) == ["Observation"]
+        held["subject"] = {"reference": "#p"}
+        assert errors(held) == []
+
+    def test_what_it_claims(self) -> None:
+        mine = profile(element("Patient.name", min=1), type_="Patient")
+        patient = {**PATIENT, "meta": {"profile": [MINE]}}
+        held = observation(contained=[patient], subject={"reference": "#p"})
+        assert errors(held, mine, asked=CORE + "Observation") == ["Observation.contained[0].name"]
+
+
+def test_narratives_that_act() -> None:
+    div = '<div xmlns="http://www.w3.org/1999/xhtml"><script>x</script></div>'
+    assert errors(observation(text={"status": "generated", "div": div})) == ["Observation.text.div"]
+
+
+def test_must_support_is_advice() -> None:
+    mine = profile(
+        element("Observation.subject", mustSupport=True),
+        element("Observation.code.coding", mustSupport=True),
+        element("Observation.status", mustSupport=True),
+    )
+    found = examine(observation(), Library([read(mine)]), BuiltIn(), [MINE])
+    (said,) = [one for one in found if "must-support" in one.diagnostics]
+    assert said.severity == "information"
+    assert "Observation.subject" in said.diagnostics
+    assert "Observation.code.coding" in said.diagnostics
+    assert "Observation.status" not in said.diagnostics
+
+
+def test_a_profile_that_cannot_be_judged_by() -> None:
+    mine = profile(element("Observation.nose", min=1))
+    found = examine(observation(), Library([read(mine)]), BuiltIn(), [MINE])
+    assert [one.severity for one in found if "no element" in one.diagnostics] == ["warning"]
+
+
+def test_a_profile_of_another_type() -> None:
+    mine = profile(element("Patient.name", min=1), type_="Patient")
+    assert errors(observation(), mine) == ["Observation.meta.profile"]

@@ -16,7 +16,7 @@ import pytest
 from fhirserver.fhir.profile.definition import Row, read
 from fhirserver.fhir.profile.library import R4
 from fhirserver.fhir.profile.snapshot import Missing, Unmade, with_snapshot
-from tests.support.packages import package
+from tests.support.guides import package
 
 VERSIONS = ("311", "501", "610", "700")
 SDC = "us-core-questionnaireresponse"
@@ -190,6 +190,16 @@ def test_constraints_add_up_and_say_whose_they_are() -> None:
 def test_what_has_no_place(element: Row, why: str) -> None:
     with pytest.raises(Unmade, match=why):
         snapshot(element)
+
+
+def test_slices_within_slices_do_not_grow_without_end() -> None:
+    path, elements = "Observation", []
+    for name in ("component", "code", "coding", "extension", "extension", "extension", "extension"):
+        path = f"{path}.{name}"
+        elements.append(path)
+    rows = [{"path": one, "sliceName": f"s{number}"} for one in reversed(elements) for number in range(12)]
+    with pytest.raises(Unmade, match="grows beyond"):
+        snapshot(*rows)
 
 
 def test_what_builds_upon_itself() -> None:
