@@ -13,7 +13,7 @@ import pytest
 from fhirserver.db.sql import sql
 from fhirserver.fhir.keys import turned, turned_back
 from fhirserver.search import link, plan
-from tests.db.search.harness import Harness, harness
+from tests.db.search.harness import BOUNDS, Harness, harness
 
 
 def code_system(id_: str, supplements: str | None) -> dict[str, Any]:
@@ -50,9 +50,11 @@ async def db(database: str) -> AsyncIterator[Harness]:
         yield found
 
 
-@pytest.mark.parametrize("driven", [plan.DRIVEN_MAX, 0])
-async def test_chains_among_one_type(db: Harness, monkeypatch: pytest.MonkeyPatch, driven: int) -> None:
-    monkeypatch.setattr(plan, "DRIVEN_MAX", driven)
+@pytest.mark.parametrize("bounds", BOUNDS, ids=["driven", "in stages", "in order"])
+async def test_chains_among_one_type(
+    db: Harness, monkeypatch: pytest.MonkeyPatch, bounds: plan.Bounds
+) -> None:
+    monkeypatch.setattr(plan, "BOUNDS", bounds)
     for url, expected in CASES:
         assert sorted(await db.ids(url)) == expected, url
 
