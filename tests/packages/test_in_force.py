@@ -83,7 +83,7 @@ async def test_in_all_processes(command: Command, fresh: str, guides: Path) -> N
 
 
 async def judged_by_its_terms(http: httpx.AsyncClient, smoking: Resource) -> None:
-    """A required binding whose value set came with the package; a value set of all of a code system of its."""
+    """A required binding whose value set came with the package; and all of a code system."""
     assert await issues(http, smoking, "error") == []
     (found,) = await issues(http, changed(smoking, status="preliminary"), "error")
     assert found.startswith("Observation.status: ") and STATUS in found
