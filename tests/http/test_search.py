@@ -262,6 +262,27 @@ async def test_links_say_what_was_used(http: Http) -> None:
     assert [link["url"] for link in bundle["link"]] == ["http://test/fhir/Patient?_id=p0&_count=1000"]
 
 
+async def test_links_lead_to_the_form_asked_for(http: Http) -> None:
+    """A browser, or a client without an Accept header, stays with `_format` on the pages that follow."""
+    url = "/Observation?_count=1&_format=json&_pretty=true"
+    while url:
+        links = {link["relation"]: link["url"] for link in (await get(http, url))["link"]}
+        for link in links.values():
+            assert (
+                parse_qs(urlsplit(link).query).items() >= {"_format": ["json"], "_pretty": ["true"]}.items()
+            )
+        url = links.get("next", "")
+    plus = await http.get("/Observation?_summary=count&_format=application/fhir%2Bxml")
+    assert "Observation?_summary=count&amp;_format=application/fhir%2Bxml" in plus.text
+    form = await http.post("/Observation/_search", data={"_format": "xml", "_count": "1"})
+    assert "/Observation?_count=1&amp;_format=xml&amp;_cursor=" in form.text
+
+
+async def test_a_summary_without_a_value_is_left_out(http: Http) -> None:
+    found, whole = await get(http, "/Observation?_summary="), await get(http, "/Observation")
+    assert found["entry"] == whole["entry"] and found["link"][0] == whole["link"][0]
+
+
 async def test_an_unknown_query_is_refused_whatever_the_handling(http: Http) -> None:
     answer = await http.get("/Patient?_query=nothing", headers={"Prefer": "handling=lenient"})
     assert answer.status_code == 400
