@@ -14,13 +14,12 @@ from zoneinfo import ZoneInfo
 
 from fhirserver.errors import Invalid, NotSupported, TooCostly
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
-from fhirserver.params import fulltext
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import UnsupportedModifier
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, compartment_params
-from fhirserver.search import include, sort_keys
-from fhirserver.search.clauses import DEFINED, SPECIAL, Reader, UnknownParameter, alike, require_complete
+from fhirserver.search import hops, include, sort_keys
+from fhirserver.search.clauses import DEFINED, Reader, UnknownParameter, alike, require_complete
 from fhirserver.search.filter import resolve as filter_
 from fhirserver.search.query import (
     Condition,
@@ -185,7 +184,7 @@ def _require_common(registry: Registry, name: str) -> None:
     """Raises UnknownParameter for what not all types have: https://hl7.org/fhir/R4/search.html#Introduction"""
     code = name.partition(":")[0].partition(".")[0]
     require_complete(registry, "Resource", code)
-    if registry.get("Resource", code) is None and code not in DEFINED | SPECIAL | fulltext.CODES:
+    if registry.get("Resource", code) is None and code not in DEFINED | hops.COMMON:
         raise UnknownParameter(f"not all types have '{code}'; say which are meant: _type=Patient,Observation")
 
 

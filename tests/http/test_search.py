@@ -244,6 +244,18 @@ async def test_system_and_compartment_search(http: Http) -> None:
     assert (await http.get("/Location/1/Observation")).status_code == 404
 
 
+async def test_what_is_referred_to_is_searched_for_across_all_types(http: Http) -> None:
+    """R4 gives `_has` to every type: https://hl7.org/fhir/R4/search.html#all"""
+    given = {"resourceType": "List", "id": "referring", "status": "current", "mode": "working"}
+    items = ["Patient/p1", "Observation/o01"]
+    await put(http, given | {"entry": [{"item": {"reference": item}} for item in items]})
+    url = "/?_has:List:item:_id=referring"
+    assert sorted(ids(await get(http, url))) == ["o01", "p1"]
+    assert sorted(await pages(http, f"{url}&_count=1")) == [["o01"], ["p1"]]
+    refused = await http.get("/?_has:Observation:patient:status=final")
+    assert refused.status_code == 400 and "refers to Patient, not to Account" in refused.text
+
+
 async def test_a_search_of_everything_pages_like_any_other(http: Http) -> None:
     found = await pages(http, "/?_count=9&_sort=_id&_lastUpdated=ge2020")
     flat = [i for page in found for i in page]
