@@ -22,6 +22,7 @@ from fhirserver.search import compile as compiled
 from fhirserver.search import discrepancy, page
 from fhirserver.search.doubts import doubts
 from fhirserver.search.page import Cursor
+from fhirserver.search.parse import FORM, Params
 from fhirserver.search.query import SearchQuery
 from fhirserver.search.snapshot import Committed, Snapshot
 from fhirserver.store.version import COLUMNS, Version
@@ -45,7 +46,7 @@ async def search(connection: Connection, call: Call) -> Answer:
     query, snapshot = await prepared(connection, call, query, seen)
     if query.counts_only:
         total = await _count(connection, call, query, snapshot, None)
-        links = [Link("self", page.link(call.base, path, query.applied))]
+        links = [Link("self", page.link(call.base, path, _shown(call, query)))]
         body = bundle(
             "searchset", _remarks(query.warnings, (), () if total else doubts(wanted)), links, total=total
         )
@@ -147,11 +148,13 @@ def _remarks(ignored: Sequence[str], left_out: Sequence[str], doubts: Sequence[s
 def _links(call: Call, query: SearchQuery, path: str, bound: bytes, found: page.Page) -> list[Link]:
     """https://hl7.org/fhir/R4/http.html#paging; a single page needs no more than `self`."""
 
+    shown = _shown(call, query)
+
     def to(cursor: Cursor) -> str:
         text = page.encode(cursor, call.services.link_secret, bound)
-        return page.link(call.base, path, query.applied, text)
+        return page.link(call.base, path, shown, text)
 
-    links = [Link("self", page.link(call.base, path, query.applied, query.cursor))]
+    links = [Link("self", page.link(call.base, path, shown, query.cursor))]
     if found.first:
         links.append(Link("first", to(found.first)))
     if found.previous:
@@ -159,3 +162,8 @@ def _links(call: Call, query: SearchQuery, path: str, bound: bytes, found: page.
     if found.next:
         links.append(Link("next", to(found.next)))
     return links
+
+
+def _shown(call: Call, query: SearchQuery) -> Params:
+    """What links repeat: the search as it was applied, and the form of the answer that was asked for."""
+    return (*query.applied, *((name, value) for name, value in call.query if name in FORM and value))

@@ -57,7 +57,7 @@ def shape_of(query: Params) -> Shape:
 def verify(query: Params, interaction: str, resource_type: str | None) -> None:
     """Refuse before anything is done what could not be answered afterwards. Raises Invalid."""
     for name, value in query:
-        if name == "_summary" and value not in _SUMMARIES:
+        if name == "_summary" and value and value not in _SUMMARIES:
             raise Invalid(f"_summary is one of {', '.join(_SUMMARIES)}, not {value[:40]!r}")
     wanted = shape_of(query).elements
     if wanted and interaction not in _LISTS:

@@ -15,11 +15,6 @@ import msgspec
 from fhirserver.fhir.structure import COMPARTMENTS, RESOURCE_TYPES, structure, supertypes
 from fhirserver.settings import data_path
 
-TYPES: Final = frozenset(
-    {"number", "date", "string", "token", "reference", "composite", "quantity", "uri", "special"}
-)
-"""https://hl7.org/fhir/R4/valueset-search-param-type.html"""
-
 _UNRESOLVED: Final = "a part of a composite parameter is not a search parameter"
 
 

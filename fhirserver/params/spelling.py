@@ -22,8 +22,8 @@ _YEAR_LAST: Final = re.compile(r"(\d\d?)[-/.](\d\d?)[-/.](\d{4})")
 _DAY_AND_TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[ T](\d\d)(?::?(\d\d))?(:\d\d(?:\.\d+)?)?(Z|[ +-]\d\d:?\d\d)?"
 )
-_NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
-_MEASURED: Final = re.compile(r"(\D{0,2}[+-]?\d+(?:\.\d+)?)[ |]?([^\s|\d][^\s|]*)")
+_NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?", re.ASCII)
+_MEASURED: Final = re.compile(r"(\D{0,2}[+-]?\d+(?:\.\d+)?)[ |]?((?:[^\W\d_]|[%\[{])[^\s|]*)")
 _TYPED: Final = re.compile(r"([A-Za-z]+)[:|/ ]([A-Za-z0-9.\-]{1,64})")
 
 
@@ -101,6 +101,8 @@ def of_reference(text: str) -> str | None:
 def of_token(text: str) -> str:
     """Of too many bars: one of them is part of a value."""
     head, _, tail = text.partition("|")
+    if "|" not in tail:
+        return ""
     escaped = tail.replace("|", "\\|")
     return did_you_mean([f"{head}|{escaped}"])
 

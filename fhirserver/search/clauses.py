@@ -236,6 +236,9 @@ def unknown(resource_type: str, code: str, registry: Registry) -> UnknownParamet
             f"'{code}' is off on this server: the setting full_text offers it, and `fhirserver reindex` then"
             " fills it for what is stored already"
         )
-    names = nearest(code, {*registry.for_type(resource_type), *CONTROLS, *SPECIAL})
+    if code == "_type":
+        return UnknownParameter("'_type' names types where several are searched: [base]?_type=...")
+    known = {*registry.for_type(resource_type), *CONTROLS, *SPECIAL}
+    names = [] if code in known else nearest(code, known)
     hint = f"; alike: {', '.join(names)}" if names else ""
     return UnknownParameter(f"{resource_type} has no search parameter '{code}'{hint}")

@@ -21,7 +21,7 @@ Read = Callable[[str], Condition]
 """What the rest of a chain demands of a type; raises an error where it means nothing for that type."""
 
 
-_COMMON: Final = frozenset({"_has", "_list", "_filter", "_text", "_content"})
+COMMON: Final = frozenset({"_has", "_list", "_filter", "_text", "_content"})
 """What all types have without a definition for each."""
 
 
@@ -87,7 +87,7 @@ def _meant(
 ) -> tuple[tuple[str, Condition], ...]:
     """The types for which the rest of a chain has a meaning, with that meaning."""
     code = rest.partition(".")[0].partition(":")[0]
-    known = [type_ for type_ in possible if code in _COMMON or has_parameter(registry, type_, code)]
+    known = [type_ for type_ in possible if code in COMMON or has_parameter(registry, type_, code)]
     found: list[tuple[str, Condition]] = []
     refused: FhirError | None = None
     for type_ in known or possible:

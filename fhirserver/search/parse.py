@@ -14,13 +14,12 @@ from zoneinfo import ZoneInfo
 
 from fhirserver.errors import Invalid, NotSupported, TooCostly
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
-from fhirserver.params import fulltext
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import UnsupportedModifier
 from fhirserver.params.kinds import Reading
 from fhirserver.params.registry import Registry, compartment_params
-from fhirserver.search import include, sort_keys
-from fhirserver.search.clauses import DEFINED, SPECIAL, Reader, UnknownParameter, alike, require_complete
+from fhirserver.search import hops, include, sort_keys
+from fhirserver.search.clauses import DEFINED, Reader, UnknownParameter, alike, require_complete
 from fhirserver.search.filter import resolve as filter_
 from fhirserver.search.query import (
     Condition,
@@ -38,8 +37,9 @@ from fhirserver.search.snapshot import AS_OF, parse_as_of
 CURSOR: Final = "_cursor"
 """The parameter of page links that names the place to go on from."""
 
-_IGNORED: Final = frozenset({"_format", "_pretty"})
-RESULT_PARAMS: Final = _IGNORED | frozenset(
+FORM: Final = frozenset({"_format", "_pretty"})
+"""What says how an answer is written; a search does not depend on it, but its links keep it."""
+RESULT_PARAMS: Final = FORM | frozenset(
     {
         *("_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude"),
         *("_contained", "_containedType", AS_OF, CURSOR),
@@ -103,7 +103,7 @@ def parse(
     results: list[tuple[str, str]] = []
     warnings: list[str] = []
     for name, value in params:
-        if name in _IGNORED or not (_filled(value) or name == AS_OF):
+        if name in FORM or not (_filled(value) or name == AS_OF):
             continue
         if name in RESULT_PARAMS or name.startswith(("_include:", "_revinclude:")):
             results.append((name, value))
@@ -184,7 +184,7 @@ def _require_common(registry: Registry, name: str) -> None:
     """Raises UnknownParameter for what not all types have: https://hl7.org/fhir/R4/search.html#Introduction"""
     code = name.partition(":")[0].partition(".")[0]
     require_complete(registry, "Resource", code)
-    if registry.get("Resource", code) is None and code not in DEFINED | SPECIAL | fulltext.CODES:
+    if registry.get("Resource", code) is None and code not in DEFINED | hops.COMMON:
         raise UnknownParameter(f"not all types have '{code}'; say which are meant: _type=Patient,Observation")
 
 
@@ -209,8 +209,10 @@ def _with_results(
                     raise
                 warnings.append(f"{error}; it was ignored")
                 continue
-        elif given.setdefault(name, value) is not value:
+        elif name in given:
             raise Invalid(f"{name} may be given once")
+        else:
+            given[name] = value
         if name != CURSOR:
             applied.append((name, value))
     count = _count(given.get("_count"), limits)
@@ -266,9 +268,9 @@ def _count(text: str | None, limits: Limits) -> int:
     """The size of a page; a larger one than allowed is reduced: https://hl7.org/fhir/R4/search.html#count"""
     if text is None:
         return limits.count_default
-    if not text.isascii() or not text.isdigit() or len(text) > 12:
+    if not text.isascii() or not text.isdigit():
         raise Invalid(f"_count is a number of entries, not '{text}'")
-    return min(int(text), limits.count_max)
+    return min(int(text.lstrip("0")[:12] or "0"), limits.count_max)
 
 
 def _choice(name: str, text: str | None, known: tuple[str, ...]) -> str | None:

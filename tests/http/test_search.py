@@ -246,6 +246,18 @@ async def test_system_and_compartment_search(http: Http) -> None:
     assert (await http.get("/Location/1/Observation")).status_code == 404
 
 
+async def test_what_is_referred_to_is_searched_for_across_all_types(http: Http) -> None:
+    """R4 gives `_has` to every type: https://hl7.org/fhir/R4/search.html#all"""
+    given = {"resourceType": "List", "id": "referring", "status": "current", "mode": "working"}
+    items = ["Patient/p1", "Observation/o01"]
+    await put(http, given | {"entry": [{"item": {"reference": item}} for item in items]})
+    url = "/?_has:List:item:_id=referring"
+    assert sorted(ids(await get(http, url))) == ["o01", "p1"]
+    assert sorted(await pages(http, f"{url}&_count=1")) == [["o01"], ["p1"]]
+    refused = await http.get("/?_has:Observation:patient:status=final")
+    assert refused.status_code == 400 and "refers to Patient, not to Account" in refused.text
+
+
 async def test_a_search_of_everything_pages_like_any_other(http: Http) -> None:
     found = await pages(http, "/?_count=9&_sort=_id&_lastUpdated=ge2020")
     flat = [i for page in found for i in page]
@@ -262,6 +274,27 @@ async def test_a_search_of_everything_pages_like_any_other(http: Http) -> None:
 async def test_links_say_what_was_used(http: Http) -> None:
     bundle = await get(http, "/Patient?_count=5000&family=&_id=p0")
     assert [link["url"] for link in bundle["link"]] == ["http://test/fhir/Patient?_id=p0&_count=1000"]
+
+
+async def test_links_lead_to_the_form_asked_for(http: Http) -> None:
+    """A browser, or a client without an Accept header, stays with `_format` on the pages that follow."""
+    url = "/Observation?_count=1&_format=json&_pretty=true"
+    while url:
+        links = {link["relation"]: link["url"] for link in (await get(http, url))["link"]}
+        for link in links.values():
+            assert (
+                parse_qs(urlsplit(link).query).items() >= {"_format": ["json"], "_pretty": ["true"]}.items()
+            )
+        url = links.get("next", "")
+    plus = await http.get("/Observation?_summary=count&_format=application/fhir%2Bxml")
+    assert "Observation?_summary=count&amp;_format=application/fhir%2Bxml" in plus.text
+    form = await http.post("/Observation/_search", data={"_format": "xml", "_count": "1"})
+    assert "/Observation?_count=1&amp;_format=xml&amp;_cursor=" in form.text
+
+
+async def test_a_summary_without_a_value_is_left_out(http: Http) -> None:
+    found, whole = await get(http, "/Observation?_summary="), await get(http, "/Observation")
+    assert found["entry"] == whole["entry"] and found["link"][0] == whole["link"][0]
 
 
 async def test_an_unknown_query_is_refused_whatever_the_handling(http: Http) -> None:

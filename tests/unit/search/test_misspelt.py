@@ -32,6 +32,26 @@ def refusal(url: str) -> str:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "Patient?_type=Group",
+        "Patient?_sort=_has",
+        "Patient?_sort=_filter",
+        "Patient?identifier=|",
+        "Observation?value-quantity=5.",
+        "RiskAssessment?probability=٥",
+    ],
+)
+def test_nothing_wrong_is_suggested(url: str) -> None:
+    refused = refusal(url)
+    assert "alike" not in refused and "did you mean" not in refused, refused
+
+
+def test_types_are_named_where_several_are_searched() -> None:
+    assert "[base]?_type=" in refusal("Patient?_type=Patient")
+
+
+@pytest.mark.parametrize(
     ("url", "meant"),
     [
         # names
@@ -169,8 +189,7 @@ def test_no_doubts_about_what_may_well_be(url: str) -> None:
 
 @given(st.text(max_size=40))
 def test_hints_never_fail(text: str) -> None:
-    for hint in (spelling.of_date, spelling.of_number, spelling.of_reference):
+    for hint in (spelling.of_date, spelling.of_number, spelling.of_reference, spelling.of_token):
         found = hint(text)
         assert found is None or not found or found.startswith("; did you mean ")
-    assert spelling.of_token(text)
     spelling.of_quantity(text, lambda _: True)

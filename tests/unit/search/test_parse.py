@@ -63,6 +63,8 @@ def test_results() -> None:
 
 def test_a_page_is_never_larger_than_allowed() -> None:
     assert search("Patient", "_count=100000").count == LIMITS.count_max
+    assert search("Patient", "_count=" + "9" * 5_000).count == LIMITS.count_max
+    assert search("Patient", "_count=007").count == 7
     assert search("Patient", "_count=0").counts_only
     assert search("Patient").count == LIMITS.count_default
 
@@ -113,6 +115,7 @@ def test_a_modifier_that_is_not_there_is_always_refused(param: str, handling: st
         ("code=1,2,3,4,5,6", TooCostly),
         ("_count=-1", Invalid),
         ("_count=many", Invalid),
+        ("_count=²", Invalid),
         ("_total=all", Invalid),
         ("_summary=yes", Invalid),
         ("_elements=a b", Invalid),
@@ -260,7 +263,7 @@ def test_what_can_be_sorted_by(resource_type: str | None, param: str, error: typ
 
 
 @pytest.mark.parametrize(
-    "param", ["code=", "code=,", "nonsense=", "_sort=", "_count=", "_include=", "_type="]
+    "param", ["code=", "code=,", "nonsense=", "_sort=", "_count=", "_include=", "_type=", "_summary="]
 )
 def test_empty_parameters_are_left_out(param: str) -> None:
     """https://hl7.org/fhir/R4/search.html#errors"""
@@ -284,6 +287,12 @@ def test_an_unknown_query_is_always_refused(handling: str) -> None:
 def test_a_page_link_says_what_was_used() -> None:
     assert search("Patient", "_count=100000").applied == (("_count", str(LIMITS.count_max)),)
     assert search("Patient", "_count=7").applied == (("_count", "7"),)
+
+
+@pytest.mark.parametrize("param", ["_count=1", "_count=10", "_sort=code"])
+def test_what_counts_once_is_given_once(param: str) -> None:
+    with pytest.raises(Invalid, match="may be given once"):
+        search("Observation", param, param)
 
 
 def test_text_alone_takes_nothing_along() -> None:
