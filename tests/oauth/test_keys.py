@@ -184,7 +184,7 @@ async def test_slow_sites_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    monkeypatch.setattr(outbound, "BOUNDS", outbound.Bounds(timeout_s=0.2))
+    monkeypatch.setattr(outbound, "BOUNDS", outbound.Bounds(timeout_s=1.0))
     async with listening(silent) as port:
         with pytest.raises(OAuthError):
             await KeySets(LOOPBACK).fetched(f"http://127.0.0.1:{port}/")

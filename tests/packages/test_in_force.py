@@ -10,7 +10,7 @@ import httpx
 
 from tests.packages.conftest import Command
 from tests.packages.test_us_core import CORE, metadata, supported
-from tests.support.packages import package
+from tests.support.guides import package
 from tests.support.server import serving
 
 Resource = dict[str, Any]

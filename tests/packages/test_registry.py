@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -215,9 +216,9 @@ def test_a_dependency_that_is_another_package(command: Command, registry: Regist
 
 
 def test_too_much_is_not_read(command: Command, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "ARCHIVE_BYTES_MAX", 100)
+    monkeypatch.setattr(sources, "ARCHIVE", replace(sources.ARCHIVE, bytes_max=100))
     code, said = install(command, registry, "test.there@1.0.0")
-    assert code == 1 and "the answer is longer than 100 bytes" in said
+    assert code == 1 and "its answer is longer than 100 bytes" in said
 
 
 def test_one_that_is_away_is_named(command: Command) -> None:
