@@ -164,7 +164,7 @@ async def test_a_definition_that_changes_counts_from_then_on_but_not_on_later_pa
     url = f"http://example.org/vs/{uuid4().hex}"
     one = value_set({"system": TREE, "concept": [{"code": "heart"}, {"code": "lung"}]}, url=url)
     await put(http, {**one, "id": "changing"})
-    first = await read(http, f"Condition?code:in={url}&_count=1")
+    first = await read(http, f"Condition?code:in={url}&_count=1&_total=accurate")
     assert first["total"] == 2
     one["compose"]["include"][0]["concept"] = [{"code": "other"}]
     await put(http, {**one, "id": "changing"})
