@@ -13,7 +13,6 @@ import pytest
 from fhirserver.db.sql import sql
 from fhirserver.fhir.keys import turned, turned_back
 from fhirserver.search import link, plan
-from fhirserver.search.job import Bounds
 from tests.db.search.harness import BOUNDS, Harness, harness
 
 
@@ -52,7 +51,9 @@ async def db(database: str) -> AsyncIterator[Harness]:
 
 
 @pytest.mark.parametrize("bounds", BOUNDS, ids=["driven", "in stages", "in order"])
-async def test_chains_among_one_type(db: Harness, monkeypatch: pytest.MonkeyPatch, bounds: Bounds) -> None:
+async def test_chains_among_one_type(
+    db: Harness, monkeypatch: pytest.MonkeyPatch, bounds: plan.Bounds
+) -> None:
     monkeypatch.setattr(plan, "BOUNDS", bounds)
     for url, expected in CASES:
         assert sorted(await db.ids(url)) == expected, url

@@ -97,9 +97,17 @@ def _outer(timing: Resource) -> oracle.Range | None:
     return oracle.Range(min(one.lo for one in ranges), max(one.hi for one in ranges), False)
 
 
+def _point(text: str) -> oracle.Range:
+    """An instant has no width, which here is a microsecond, however few digits are written."""
+    lo = oracle.date_range(text).lo
+    return oracle.Range(lo, lo + timedelta(microseconds=1), False)
+
+
 def _value(resource: Resource) -> oracle.Range | None:
     for key, value in resource.items():
-        if key in ("start", "birthDate") or key.endswith(("DateTime", "Instant")):
+        if key == "start" or key.endswith("Instant"):
+            return _point(value)
+        if key == "birthDate" or key.endswith("DateTime"):
             return oracle.date_range(value)
         if key.endswith("Period"):
             return _bounds(value)
