@@ -152,6 +152,9 @@ def _patch(
 ) -> Request:
     """Moves the subject, takes a label or a category away, or looks at something."""
     other = {"reference": f"Patient/{pick.choice(PATIENTS)}"}
+    if pick.random() < 0.4:
+        text = json.dumps(_by_expression(pick, type_, other)).encode()
+        return Request("s", letters, type_, "PATCH", path, text, (*headers, ("content-type", JSON)))
     operations: list[dict[str, Any]] = [
         {"op": "add", "path": "/subject", "value": other},
         {"op": "add", "path": "/patient", "value": other},
@@ -168,6 +171,30 @@ def _patch(
     )
 
 
+def _by_expression(pick: Random, type_: str, other: dict[str, str]) -> dict[str, Any]:
+    """The same as FHIRPath Patch, with conditions on what may be hidden."""
+    reference: dict[str, Any] = {"name": "value", "valueReference": other}
+    language: dict[str, Any] = {"name": "value", "valueCode": "de"}
+    operation, path, *parts = pick.choice(
+        (
+            ("replace", f"{type_}.subject", reference),
+            ("add", type_, {"name": "name", "valueString": "subject"}, reference),
+            ("delete", f"{type_}.category.where(coding.code.exists())"),
+            ("delete", f"{type_}.meta.security"),
+            (
+                "add",
+                f"{type_}.where(meta.versionId = '1')",
+                {"name": "name", "valueString": "language"},
+                language,
+            ),
+            ("replace", f"{type_}.language", language),
+            ("replace", f"{type_}.subject.resolve().id", {"name": "value", "valueString": "x"}),
+        )
+    )
+    part = [{"name": "type", "valueCode": operation}, {"name": "path", "valueString": path}, *parts]
+    return {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": part}]}
+
+
 def _entry(request: Request) -> dict[str, Any]:
     headers = dict(request.headers)
     asked = {"method": request.method, "url": request.target.removeprefix("/")}
@@ -176,7 +203,9 @@ def _entry(request: Request) -> dict[str, Any]:
     if "if-match" in headers:
         asked["ifMatch"] = headers["if-match"]
     entry: dict[str, Any] = {"request": asked}
-    if request.method == "PATCH":
+    if request.method == "PATCH" and headers["content-type"] == JSON:
+        entry["resource"] = json.loads(request.body)
+    elif request.method == "PATCH":
         data = b64encode(request.body).decode()
         entry["resource"] = {
             "resourceType": "Binary",
@@ -279,6 +308,9 @@ def _expected(
         return
     if request.type is None and _forbidden(mine):
         assert not made and not _granted_all(eyes, request), mine
+        return
+    if mine.status == 412 and request.type == "Basic" and any(row.version > 1 for row in theirs_made):
+        assert not made  # the state of apps, where people sign in, is changed with If-Match only
         return
     one, other = _normal(mine), _normal(theirs)
     assert one == other, difference(one, other)

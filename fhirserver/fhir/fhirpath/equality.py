@@ -127,7 +127,8 @@ def unlike(nodes: list[Node]) -> list[Node]:
         return _first_of(nodes, _plain_key)
     kept: list[Node] = []
     for node in nodes:
-        if not any(_same(node, other) for other in kept):
+        value = node.value
+        if not any(same(value, other.value) and (value is not None or _same(node, other)) for other in kept):
             kept.append(node)
     return kept
 
