@@ -100,6 +100,13 @@ def refusal(settings: Settings) -> str | None:
             f"{settings.host} can be reached from other machines and nobody would have to sign in. Leave out "
             "--auth off, listen on 127.0.0.1 behind a proxy that checks who comes, or allow it: --insecure."
         )
+    if settings.validation != "{}":
+        from fhirserver.interactions.conformance import policy_of
+
+        try:
+            policy_of(settings.validation)
+        except ValueError as error:
+            return f"FHIRSERVER_VALIDATION: {error}"
     return None
 
 

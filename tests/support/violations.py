@@ -192,7 +192,7 @@ class Violations:
                 kind = "wrong fixed value" if rule.fixed is not None else "pattern not met"
                 yield self._changed(kind, rule, spot.steps, _other(wanted, value), spot.path)
             yield from self._of_binding(spot, value)
-        yield from self._of_targets(spot, value)
+        yield from self._of_targets(spot)
         if rule.length_max is not None and isinstance(value, str):
             yield self._changed("too long", rule, spot.steps, "x" * (rule.length_max + 1), spot.path)
         if not isinstance(value, dict):
@@ -241,10 +241,10 @@ class Violations:
         kind = "code outside a required binding" if known == "not-member" else UNTOLD
         yield self._changed(kind, spot.rule, spot.steps, wrong, spot.path)
 
-    def _of_targets(self, spot: _Spot, value: Any) -> Iterator[Violation]:
+    def _of_targets(self, spot: _Spot) -> Iterator[Violation]:
         targets = [target for ref in spot.rule.types if ref.code == "Reference" for target in ref.targets]
         allowed = {self._library.type_of(target) for target in targets}
-        if not targets or not isinstance(value, dict) or {"Resource", None} & allowed:
+        if spot.type != "Reference" or not targets or {"Resource", None} & allowed:
             return
         by_base = set(spot.element.targets) or {"Binary"}
         wrong = next(iter(sorted(by_base - allowed)), "Binary")

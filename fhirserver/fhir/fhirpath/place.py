@@ -5,7 +5,7 @@ Only programs compiled with `located` know it: FHIRPath Patch changes what is th
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fhirserver.fhir.fhirpath.types import Child, ExtendedNode, Node
 
@@ -55,14 +55,3 @@ def below(parent: Node, child: Child, name: str, index: int | None) -> Place | N
     """The place of a child of a node; None below a node without one."""
     place = parent.place
     return None if place is None else Place(place, child.key, name, index)
-
-
-def holder_of(resource: Any, place: Place) -> Any:
-    """The value at a place, or None where there is none (any more)."""
-    if place.parent is None:
-        return resource
-    holder = holder_of(resource, place.parent)
-    value = holder.get(place.key) if isinstance(holder, dict) else None
-    if place.number is None:
-        return value
-    return value[place.number] if isinstance(value, list) and place.number < len(value) else None

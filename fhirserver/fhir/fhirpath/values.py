@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/fhirpath.html#types, http://hl7.org/fhirpath/N1/#convers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Any, Final
 
@@ -61,16 +61,6 @@ def _kinds() -> dict[str, str]:
 
 KINDS: Final[dict[str, str]] = _kinds()
 """Type of a node -> System type that its values count as; nothing for complex types."""
-
-
-def kind_of(node: Node) -> str | None:
-    """The System type of a node without its namespace; None for what is no value of one."""
-    return KINDS.get(node.type)
-
-
-def is_kind(types: Iterable[str] | None, kinds: frozenset[str]) -> bool:
-    """Whether values of these types, if known, may be of one of the kinds."""
-    return types is None or any(KINDS.get(t) in kinds or t not in KINDS for t in types)
 
 
 TRUE: Final = [Node(True, "System.Boolean")]

@@ -30,7 +30,8 @@ from fhirserver.store import read
 ROUNDS_MAX: Final = 8
 """How often what was lacking is fetched: each is a step of references to references."""
 CONTEXTS_MAX: Final = 1_000
-_TIME_S: Final = 1.0
+_TIME_S: Final = 2.0
+"""What all rounds together may take, apart from what is fetched between them."""
 _STEPS_MAX: Final = 1_000_000
 
 Traced = list[tuple[str, Sequence[Node]]]
@@ -147,10 +148,11 @@ class _Run:
 
 async def _results(connection: Connection, call: Call, known: Known, run: _Run) -> list[_Result]:
     """The results once nothing is lacking any more. In a thread, so that other requests go on."""
-    known.now = call.now
+    known.now, left = call.now, _TIME_S
     for _ in range(ROUNDS_MAX):
+        start = time.monotonic()
         try:
-            found = await asyncio.to_thread(run.results, known, _TIME_S)
+            found = await asyncio.to_thread(run.results, known, left)
         except engine.TooCostly:
             raise
         except FHIRPathError:
@@ -159,6 +161,7 @@ async def _results(connection: Connection, call: Call, known: Known, run: _Run) 
             found = []
         if not known.lacks:
             return found
+        left -= time.monotonic() - start
         await known.fetch(connection, call)
     raise engine.TooCostly(f"references lead on after {ROUNDS_MAX} steps")
 

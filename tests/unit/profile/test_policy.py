@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from fhirserver.cli.serve import refusal
 from fhirserver.errors import Unprocessable
 from fhirserver.fhir.profile.definition import read
 from fhirserver.fhir.profile.library import Library
 from fhirserver.fhir.profile.terms import BuiltIn
 from fhirserver.interactions.conformance import policy_of, require
+from fhirserver.settings import Settings
 
 NAMED, OLD = "urn:named", "urn:old"
 
@@ -86,3 +88,8 @@ def test_one_of_several_required_profiles_is_enough() -> None:
 def test_what_is_no_setting(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         policy_of(text)
+
+
+def test_a_server_does_not_start_with_what_is_no_setting() -> None:
+    assert "neither a resource type" in (refusal(Settings.load(validation='{"Patien": "warn"}')) or "")
+    assert refusal(Settings.load(validation='{"Patient": "warn"}')) is None
