@@ -217,7 +217,7 @@ async def test_nobody_sees_the_documents_of_others(
     caller = Principal("a", scopes, patient="summed-up", own=("summed-up",), roles=(role,))
 
     def decided_for_them(call: Call) -> None:
-        call.principal = caller
+        call.principal = replace(caller, tenant=call.services.tenant)
         decided(call)
 
     monkeypatch.setattr(run, "decided", decided_for_them)
