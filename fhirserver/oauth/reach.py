@@ -8,6 +8,7 @@ from typing import Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import Forbidden
+from fhirserver.fhir.reference import is_id
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.searching import context_of, limits_of
@@ -56,7 +57,9 @@ async def found(
 
 
 async def patient(connection: Connection, server: Server, who: Identity, id_: str) -> Resource | None:
-    """A patient whom the person may see."""
+    """The patient of this id, whom the person may see: `_id` itself would take several, or be left out empty."""
+    if not is_id(id_):
+        return None
     seen = await found(connection, server, who, "Patient", ("_id", id_), count=1)
     return seen[0] if seen else None
 
