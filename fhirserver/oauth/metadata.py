@@ -22,7 +22,7 @@ _TEXTS: Final = (
 _LISTS: Final = ("redirect_uris", "grant_types", "response_types", "contacts")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
-"""Names and addresses of machines. Other characters would end what the policy of a page says about the host."""
+"""Names and addresses of machines: other characters would end what the policy of a page says about them."""
 _TURNING: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Marks that turn the direction of a text, and of what a page says after it."""
 

@@ -57,7 +57,7 @@ async def found(
 
 
 async def patient(connection: Connection, server: Server, who: Identity, id_: str) -> Resource | None:
-    """The patient of this id, whom the person may see: `_id` itself would take several, or be left out empty."""
+    """The patient of this id, whom the person may see; `_id` by itself takes several, and is left out empty."""
     if not is_id(id_):
         return None
     seen = await found(connection, server, who, "Patient", ("_id", id_), count=1)
