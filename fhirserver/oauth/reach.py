@@ -57,11 +57,19 @@ async def found(
 
 
 async def patient(connection: Connection, server: Server, who: Identity, id_: str) -> Resource | None:
-    """The patient of this id, whom the person may see; `_id` by itself takes several, and is left out empty."""
+    """The patient of this id, whom the person may see. `_id` as such takes several, and none if empty."""
     if not is_id(id_):
         return None
     seen = await found(connection, server, who, "Patient", ("_id", id_), count=1)
     return seen[0] if seen else None
+
+
+async def is_visit_of(
+    connection: Connection, server: Server, who: Identity, encounter_id: str, patient_id: str
+) -> bool:
+    """Whether an encounter that the person may see is one of the patient's."""
+    params = ("_id", encounter_id), ("subject", f"Patient/{patient_id}")
+    return bool(await found(connection, server, who, "Encounter", *params, count=1))
 
 
 async def patients(
