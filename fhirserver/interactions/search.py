@@ -28,8 +28,7 @@ from fhirserver.search.snapshot import Committed, Snapshot
 from fhirserver.store.version import COLUMNS, Version
 
 TOTAL_CHEAP_MAX = 500
-"""Matches up to which `Bundle.total` is counted unasked in what is about few, such as a patient; beyond,
-and where counting might cost more than the page, `_total=accurate` asks for it."""
+"""Matches up to which `Bundle.total` is counted unasked; beyond, `_total=accurate` asks for it."""
 
 
 async def search(connection: Connection, call: Call) -> Answer:
@@ -121,8 +120,6 @@ async def _total(
         return max(compiled.estimated(orjson.loads(plan)), len(rows))
     if query.total in ("accurate", "estimate"):
         return await _count(connection, call, query, snapshot, None)
-    if not compiled.is_about_few(query, context_of(call, snapshot)):
-        return None
     count = await _count(connection, call, query, snapshot, TOTAL_CHEAP_MAX + 1)
     return count if count <= TOTAL_CHEAP_MAX else None
 

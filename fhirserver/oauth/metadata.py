@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -20,6 +21,10 @@ _TEXTS: Final = (
 )
 _LISTS: Final = ("redirect_uris", "grant_types", "response_types", "contacts")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+"""Names and addresses of machines: other characters would end what the policy of a page says about them."""
+_TURNING: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Marks that turn the direction of a text, and of what a page says after it."""
 
 
 def refused(description: str, error: str = "invalid_client_metadata") -> OAuthError:
@@ -37,6 +42,8 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(value, list) or len(value) > URIS_MAX:
                 raise refused(f"{name} is a list of at most {URIS_MAX} texts")
             found[name] = list(dict.fromkeys(_text(name, one, TEXT_LENGTH_MAX) for one in value))
+    if "client_name" in found and (not found["client_name"].strip() or _TURNING.search(found["client_name"])):
+        raise refused("client_name is what people read: not blank, and without marks of direction")
     for name in _URIS:
         if name in found and not _is_web(_split(found[name])):
             raise refused(f"{name} is an https address")
@@ -112,6 +119,6 @@ def _split(uri: str) -> SplitResult | None:
 
 def _is_web(parts: SplitResult | None) -> bool:
     """https, or http on the machine of the browser."""
-    if parts is None or not parts.hostname:
+    if parts is None or not _HOST.fullmatch(parts.hostname or ""):
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)

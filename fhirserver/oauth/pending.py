@@ -127,15 +127,20 @@ def _scopes(server: Server, client: Client, given: Mapping[str, str]) -> tuple[s
     return tuple(found)
 
 
+def _purpose(server: Server) -> str:
+    """What was asked for was looked at for a client of one tenant; another's may have the same id."""
+    return f"{_PURPOSE}|{server.tenant}"
+
+
 def seal(server: Server, pending: Pending) -> str:
     """The request as text that only this server can read or make."""
     packed = b64encode(zlib.compress(msgspec.json.encode(pending), 9)).decode()
-    return sealed.seal(server.services.token_secret, _PURPOSE, packed)
+    return sealed.seal(server.services.token_secret, _purpose(server), packed)
 
 
 def unseal(server: Server, text: str) -> Pending | None:
-    """The request of a ticket; None for one that is too old or not this server's."""
-    packed = sealed.unseal(server.services.token_secret, _PURPOSE, text, LIFETIME_S)
+    """The request of a ticket; None for one that is too old or not this server's and tenant's."""
+    packed = sealed.unseal(server.services.token_secret, _purpose(server), text, LIFETIME_S)
     if not isinstance(packed, str):
         return None
     return msgspec.json.decode(zlib.decompress(b64decode(packed)), type=Pending)

@@ -8,6 +8,7 @@ from typing import Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import Forbidden
+from fhirserver.fhir.reference import is_id
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.searching import context_of, limits_of
@@ -56,9 +57,19 @@ async def found(
 
 
 async def patient(connection: Connection, server: Server, who: Identity, id_: str) -> Resource | None:
-    """A patient whom the person may see."""
+    """The patient of this id, whom the person may see. `_id` as such takes several, and none if empty."""
+    if not is_id(id_):
+        return None
     seen = await found(connection, server, who, "Patient", ("_id", id_), count=1)
     return seen[0] if seen else None
+
+
+async def is_visit_of(
+    connection: Connection, server: Server, who: Identity, encounter_id: str, patient_id: str
+) -> bool:
+    """Whether an encounter that the person may see is one of the patient's."""
+    params = ("_id", encounter_id), ("subject", f"Patient/{patient_id}")
+    return bool(await found(connection, server, who, "Encounter", *params, count=1))
 
 
 async def patients(

@@ -104,12 +104,18 @@ def _sign_in(server: Server, asked: Pending, *, again: bool) -> Response:
 
 async def patient_of(connection: Connection, visit: Visit) -> Resource | None:
     """The patient of the request, if there is one and the person may see them. Raises Refused where the
-    launch is about somebody whom they may not see."""
+    launch is about somebody whom they may not see, or about one patient and another one's encounter."""
     if visit.patient is None:
         return None
     seen = await reach.patient(connection, visit.server, visit.who, visit.patient)
     if seen is None and visit.context.get("patient"):
         raise Refused(visit.asked, OAuthError("access_denied", "the launch is about a record out of reach"))
+    encounter = visit.context.get("encounter")
+    if seen is not None and encounter is not None:
+        of_them = await reach.is_visit_of(connection, visit.server, visit.who, encounter, seen["id"])
+        if not of_them:
+            error = OAuthError("access_denied", "the launch's encounter is not one of its patient's")
+            raise Refused(visit.asked, error)
     return seen
 
 

@@ -18,7 +18,7 @@ from fhirserver.search import query as asked
 from fhirserver.search.conditions import compile_all
 from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor
-from fhirserver.search.plan import candidates, is_sure
+from fhirserver.search.plan import candidates
 from fhirserver.search.query import SearchQuery
 from fhirserver.search.restrict import visible
 from fhirserver.search.snapshot import seen
@@ -169,16 +169,6 @@ def _counted(context: Context, scope: Scope, query: SearchQuery) -> Fragment:
             rids = join(" UNION ALL ", (source.select(_RID) for source in found))
             rows = sql("SELECT DISTINCT rid FROM ({}) x", rids)
     return sql("SELECT count(*) AS n FROM ({}) c", rows)
-
-
-def is_about_few(query: SearchQuery, context: Context) -> bool:
-    """Whether what is looked at is known to be little whatever is stored: an id, an identifier, a patient."""
-    if query.contained is not None:
-        return False
-    scopes = [context.scope(type_) for type_ in query.types]
-    return all(
-        is_sure(compile_all(context, scope, query.conditions[scope.resource_type])) for scope in scopes
-    )
 
 
 def estimate_statement(query: SearchQuery, context: Context) -> Fragment:

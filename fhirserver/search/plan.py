@@ -55,9 +55,9 @@ class Choice:
 
 def choose(context: Context, conditions: Sequence[Condition], order: Order) -> Choice:
     """The rules above, as far as they need no counting."""
-    driven = _driven(conditions)
+    driven = sorted((one for one in conditions if one.drivers), key=lambda one: one.rank)
     others = [one for one in driven if not isinstance(one.drivers[0], Span)]
-    sure = _sure_of(others)
+    sure = others[0] if others and others[0].rank <= Rank.PATIENT else None
     may_drive = [one for one in (others if order.in_ord else driven) if not one.covered]
     dates, began_before = _window(_ranges(conditions, ORD))
     index = order.columns[0].index
@@ -73,19 +73,6 @@ def choose(context: Context, conditions: Sequence[Condition], order: Order) -> C
         late,
         tuple(bits for one in conditions for bits in one.words),
     )
-
-
-def is_sure(conditions: Sequence[Condition]) -> bool:
-    """Whether a driver that has few rows is followed, whatever else is asked."""
-    return _sure_of(_driven(conditions)) is not None
-
-
-def _driven(conditions: Sequence[Condition]) -> list[Condition]:
-    return sorted((one for one in conditions if one.drivers), key=lambda one: one.rank)
-
-
-def _sure_of(driven: Sequence[Condition]) -> Condition | None:
-    return next((one for one in driven[:1] if one.rank <= Rank.PATIENT), None)
 
 
 def _ranges(conditions: Sequence[Condition], key: int) -> list[Range]:

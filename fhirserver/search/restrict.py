@@ -34,6 +34,8 @@ from fhirserver.search.context import ROW, Context
 SEARCH = "s"
 """The action that every row has to permit unless it is read by its id."""
 
+READING = frozenset("rs")
+
 
 def visible(context: Context, scope: Scope, action: str = SEARCH) -> Fragment:
     """What every row must fulfil wherever it is looked at: tenant and restriction.
@@ -107,7 +109,7 @@ def _of_type(
     context: Context, restriction: Permits, resource_type: str, alias: Fragment, action: str
 ) -> Fragment:
     scope = Scope(context.keys, resource_type, alias, context.now)
-    tests = [_permit(context, scope, permit) for permit in restriction.of(resource_type, action)]
+    tests = [_permit(context, scope, permit, action) for permit in restriction.of(resource_type, action)]
     return or_(*dict.fromkeys(tests)) if tests else FALSE
 
 
@@ -127,9 +129,11 @@ def _of_types(context: Context, restriction: Permits, alias: Fragment, action: s
     return or_(*tests) if tests else FALSE
 
 
-def _permit(context: Context, scope: Scope, permit: Permit) -> Fragment:
+def _permit(context: Context, scope: Scope, permit: Permit, action: str) -> Fragment:
+    writes = action not in READING
     return and_(
         *(_place(context, scope, place) for place in permit.places),
+        *(_whose(scope, place) for place in permit.places if writes),
         *(_criterion(context, scope, name, value) for name, value in permit.criteria),
     )
 
@@ -148,6 +152,22 @@ def _place(context: Context, scope: Scope, place: Place) -> Fragment:
             if scope.resource_type in OWNED:
                 return sql("{}.ptk = any({})", alias, patients)
             return sql("{}.compartments && {}", alias, patients)
+
+
+def _whose(scope: Scope, place: Place) -> Fragment:
+    """Whether the row is of nobody else's record: what the place's patient reports on another lies in the
+    compartments of both, to be read; it is written by those to whom the record of its subject is open."""
+    alias = scope.alias
+    match place:
+        case Compartment("Patient", id_) if scope.resource_type == "Patient":
+            return sql("{}.id = {}", alias, id_)
+        case Compartment("Patient", id_):
+            return sql("({}.ptk IS NULL OR {}.ptk = {})", alias, alias, scope.keys.target("Patient", id_))
+        case CareTeams(member):
+            patients = _patients_of_teams(scope, member)
+            return sql("({}.ptk IS NULL OR {}.ptk = any({}))", alias, alias, patients)
+        case _:
+            return TRUE
 
 
 def _names_no_patient(context: Context, scope: Scope) -> Fragment:

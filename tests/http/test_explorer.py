@@ -97,11 +97,11 @@ def test_search_page_and_follow(watched: Explored, base: str) -> None:
     parameter(page, 2, "_sort", "family")
     assert page.inner_text("#url") == f"GET {base}/Patient?family=explored&_count=2&_sort=family"
     assert watched.run() == "200 OK"
-    assert page.inner_text("#answer .line:nth-of-type(2) span") == "2 entries"
+    assert page.inner_text("#answer .line:nth-of-type(2) span") == "2 entries · 3 in total"
     assert NAME in page.inner_text("#answer pre.json")
     assert page.locator("#answer img").count() == 0
     page.click("#answer button:text-is('Next')")
-    page.wait_for_selector("text=1 entry")
+    page.wait_for_selector("text=1 entry · 3 in total")
     page.click("#answer a:has-text('Patient/p2')")
     page.wait_for_selector("#answer .status")
     assert page.inner_text("#url") == f"GET {base}/Patient/p2"

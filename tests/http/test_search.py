@@ -125,7 +125,7 @@ async def test_sort_both_ways_with_ties_and_pages(http: Http) -> None:
 
 
 async def test_previous_leads_back(http: Http) -> None:
-    first = await get(http, "/Observation?_sort=-date&_count=15&_total=accurate")
+    first = await get(http, "/Observation?_sort=-date&_count=15")
     relation = {link["relation"]: link["url"] for link in first["link"]}
     assert set(relation) == {"self", "first", "next"} or set(relation) == {"self", "next"}
     second = await get(http, relation["next"])
@@ -222,8 +222,6 @@ async def test_totals_and_counts(http: Http) -> None:
     }
     assert (await get(http, "/Patient?_count=0"))["total"] == 3
     assert "total" not in await get(http, "/Patient?_total=none&_count=1")
-    assert "total" not in await get(http, "/Patient?_count=1"), "counting might cost more than the page"
-    assert (await get(http, "/Observation?_count=1&patient=p0"))["total"] > 1, "a patient has few"
     assert (await get(http, "/Patient?_total=accurate&_count=1"))["total"] == 3
     assert (await get(http, "/Patient?_total=estimate&_count=1"))["total"] >= 1
 

@@ -3,9 +3,11 @@
 RFC 6749 section 4.1.2.1, RFC 9207, RFC 9700 section 4.1; SMART's aud and PKCE
 """
 
+import asyncpg
 import httpx
 import pytest
 
+from fhirserver.store import tenants
 from tests.oauth.support import BASE, REDIRECT, World, query_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -182,6 +184,28 @@ async def test_a_ticket_is_sealed_and_grows_old(world: World) -> None:
             "http://test/auth/consent", params={"ticket": wrong}, headers=doctor.headers
         )
         assert answer.status_code == 400 and "This took too long" in answer.text
+
+
+async def test_a_ticket_is_good_at_its_own_tenant(world: World) -> None:
+    """A client of the same id there may have registered less."""
+    app = await world.app()
+    connection = await asyncpg.connect(world.dsn)
+    try:
+        north = (await tenants.add(connection, "north")).id
+    finally:
+        await connection.close()
+    await world.sql(
+        "INSERT INTO auth.client (tenant, id, status, secret, metadata)"
+        " SELECT $1, id, status, secret, metadata FROM auth.client WHERE tenant = 1 AND id = $2",
+        north,
+        app.id,
+    )
+    ticket = query_of((await app.ask(None, SCOPE)).headers["location"])["ticket"]
+    places = {
+        f"http://test{tenant}/auth/consent": status for tenant, status in (("", 303), ("/t/north", 400))
+    }
+    for place, status in places.items():
+        assert (await world.http.get(place, params={"ticket": ticket})).status_code == status
 
 
 async def test_what_somebody_else_chose_is_not_mine(world: World) -> None:

@@ -183,3 +183,11 @@ async def test_who_may_open_launches(world: World) -> None:
         assert answer.status_code == 401 and answer.json()["error"] == "invalid_token"
     answer = await world.http.post("http://test/auth/launch", content=b"[]")
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("encounter", ["visit-anna", "nowhere"])
+async def test_an_encounter_of_somebody_else_is_no_context(world: World, encounter: str) -> None:
+    doctor = await doctor_of(world)
+    app = await world.app()
+    launch = await launch_of(world, app, patient="bert", encounter=encounter)
+    await refused(await app.page(doctor, SCOPE, launch=launch), "access_denied")

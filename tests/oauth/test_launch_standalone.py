@@ -98,6 +98,15 @@ async def test_the_picker_shows_whom_one_may_see_and_no_others(world: World) -> 
     assert await ids(world, given["access_token"], "/Patient") == {"cora"}
 
 
+@pytest.mark.parametrize("picked", ["", "bert,anna", "nobody,anna", "bert$anna"])
+async def test_what_is_picked_is_one_patient(world: World, picked: str) -> None:
+    doctor = await world.someone("d", "Practitioner/d")
+    app = await world.app("launch/patient patient/*.rs")
+    answer = await app.ask(doctor, "launch/patient patient/*.rs")
+    page = await app.arrive(doctor, answer)
+    assert (await page.send(patient=picked)).status_code == 404
+
+
 async def test_the_picker_searches(world: World) -> None:
     doctor = await world.someone("doc", "Practitioner/d")
     app = await world.app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -217,7 +218,7 @@ async def test_nobody_sees_the_documents_of_others(
     caller = Principal("a", scopes, patient="summed-up", own=("summed-up",), roles=(role,))
 
     def decided_for_them(call: Call) -> None:
-        call.principal = caller
+        call.principal = replace(caller, tenant=call.services.tenant)
         decided(call)
 
     monkeypatch.setattr(run, "decided", decided_for_them)
