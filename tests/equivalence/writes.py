@@ -275,7 +275,7 @@ def _expected(
         return
     if not all(eyes.sees(row, "d" if row.deleted else "c") for row in theirs_made):
         refused = mine.status == 403 or b'"403 Forbidden"' in mine.body
-        assert refused and not made, f"{mine.status} instead of 403: {theirs_made}"
+        assert refused and not made, f"{mine.status} {mine.body.decode()} instead of 403: {theirs_made}"
         return
     if request.type is None and _forbidden(mine):
         assert not made and not _granted_all(eyes, request), mine
