@@ -183,7 +183,27 @@ def _within(row: Row, place: Place, teams: set[str], action: str) -> bool:
         if named is None:
             return action in "rs"
         return paths.target(named) in {("Patient", id_) for id_ in patients}
-    return bool(patients & patients_of(row))
+    inside = patients & patients_of(row)
+    if action in "rs":
+        return bool(inside)
+    # Who is named as performer or author reads what is said of another, and does not write it.
+    if row.type == "Patient":
+        return bool(inside) if place == "team" else row.id in inside
+    whose = subject_of(row)
+    return bool(inside) if whose is None else whose in inside
+
+
+def subject_of(row: Row) -> str | None:
+    """The one patient whose record it is part of; None where it names none, or may name several."""
+    code = next((one for one in ("patient", "subject") if paths.parameter(row.type, one)), None)
+    ways = () if code is None else paths.ways(row.type, code) or ()
+    names = [[step.name for step in way if step.name is not None] for way in ways]
+    for way in names:
+        node = row.resource.get(way[0]) if len(way) == 1 and way[0] is not None else None
+        of = paths.target(node) if isinstance(node, dict) else None
+        if of is not None and of[0] == "Patient":
+            return of[1]
+    return None
 
 
 def patients_of(row: Row) -> set[str]:

@@ -215,7 +215,8 @@ async def test_nobody_sees_the_documents_of_others(
     """Under the restriction of a search: another's are none, and what the scope leaves out is not there."""
     role = Role("patient", parse_all(["patient/*.rs"]))
     scopes = parse_all(["patient/DocumentReference.s?status=current"])
-    caller = Principal("a", scopes, patient="summed-up", own=("summed-up",), roles=(role,))
+    user = ("Patient", "summed-up")
+    caller = Principal("a", scopes, user=user, patient="summed-up", own=("summed-up",), roles=(role,))
 
     def decided_for_them(call: Call) -> None:
         call.principal = replace(caller, tenant=call.services.tenant)
