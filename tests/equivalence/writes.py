@@ -258,7 +258,7 @@ async def case(twin: Twin, eyes: Eyes, who: Granted, request: Request, tally: Ta
     tally.denied += mine.status == 403
     _lawful(eyes, before, made, mine)
     if expected is not None:
-        _expected(eyes, request, mine, made, *expected)
+        _expected(eyes, request, mine, made, *expected, before)
 
 
 def _types(request: Request) -> set[str]:
@@ -293,13 +293,21 @@ def _lawful(eyes: Eyes, before: list[Row], made: list[Row], mine: Reply) -> None
 
 
 def _expected(
-    eyes: Eyes, request: Request, mine: Reply, made: list[Row], theirs: Reply, theirs_made: list[Row]
+    eyes: Eyes,
+    request: Request,
+    mine: Reply,
+    made: list[Row],
+    theirs: Reply,
+    theirs_made: list[Row],
+    before: list[Row],
 ) -> None:
     """By the second server: the same where it is allowed, a refusal where it is not."""
     if request.type is not None and eyes.may_not(request.type, request.action):
         assert mine.status == 403, f"nothing allows this: {mine}"
         return
-    if _forbidden(mine) and any(eyes.is_about_access(row) for row in theirs_made):
+    written = {(row.type, row.id) for row in theirs_made}
+    replaced = [row for row in before if row.current and (row.type, row.id) in written]
+    if _forbidden(mine) and any(eyes.is_about_access(row) for row in (*theirs_made, *replaced)):
         assert not made
         return
     if _WITHOUT_MATCH in mine.body and any(row.type == "Basic" and row.version > 1 for row in theirs_made):
@@ -313,7 +321,7 @@ def _expected(
         assert not made and not _granted_all(eyes, request), mine
         return
     one, other = _normal(mine), _normal(theirs)
-    assert one == other, difference(one, other)
+    assert one == other, f"{difference(one, other)}\n{mine.body[:600]!r}"
     assert len(made) == len(theirs_made), (made, theirs_made)
 
 
