@@ -19,8 +19,8 @@ from starlette.responses import Response
 
 from fhirserver.interactions.call import Services
 from fhirserver.issuers import known, signed
+from fhirserver.issuers.jose import Refused
 from fhirserver.issuers.outbound import Unusable
-from fhirserver.issuers.signed import Refused
 from fhirserver.issuers.trust import Issuer, Trust
 from fhirserver.observe import log
 from fhirserver.pages import Trouble, redirect, services_of

@@ -1,5 +1,7 @@
 """Who asks too often is told to wait: by address before anything is done, by client once it is known."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -10,8 +12,8 @@ from tests.support.server import process
 ADDRESS = {"rate_limits": "on", "rate_address": "3/h"}
 
 
-async def statuses(door: Door, method: str, target: str, count: int, **more: object) -> list[int]:
-    return [(await door.ask(method, target, **more)).status for _ in range(count)]  # type: ignore[arg-type]
+async def statuses(door: Door, method: str, target: str, count: int, **more: Any) -> list[int]:
+    return [(await door.ask(method, target, **more)).status for _ in range(count)]
 
 
 async def test_an_address_that_asks_too_often(database: str) -> None:
