@@ -198,21 +198,3 @@ def micros(moment: datetime) -> int:
 def moment(micros: int) -> datetime:
     """The datetime in UTC. Raises OverflowError outside the years 1 to 9999."""
     return (_EPOCH + timedelta(microseconds=micros)).replace(tzinfo=UTC)
-
-
-def instant_text(micros: int) -> str:
-    """The instant in UTC with six digits, such as `2026-11-20T23:20:51.123456Z`.
-
-    Raises OverflowError outside the years 1 to 9999.
-    """
-    return (_EPOCH + timedelta(microseconds=micros)).isoformat(timespec="microseconds") + "Z"
-
-
-def parse_instant(text: str) -> int:
-    """Microseconds of an instant: at least seconds, and an offset.
-
-    https://hl7.org/fhir/R4/datatypes.html#instant. Raises ValueError for anything less precise.
-    """
-    if len(text) < 20 or text[16] != ":" or (text[-1] != "Z" and text[-6] not in "+-"):
-        raise ValueError(f"'{text[:_TEXT_LENGTH_MAX]}' is not a FHIR instant")
-    return bounds(text)[0]

@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from enum import Enum
 from functools import lru_cache
 from typing import Final
@@ -101,11 +100,6 @@ _PARAMETER = re.compile(rf'\s*({_TOKEN})\s*=\s*(?:({_TOKEN})|"((?:[^"\\]|\\.)*)"
 _MEMBER = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"|")+')
 _SECTION = re.compile(r'(?:[^";]|"(?:[^"\\]|\\.)*"|")+')
 _QUALITY = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
-
-
-def response_format(accept: str | None, format_param: str | None) -> Format:
-    """The format of the response. Raises NotAcceptable when neither JSON nor XML will do."""
-    return negotiate(accept, format_param).format
 
 
 @lru_cache(maxsize=512)
@@ -347,8 +341,3 @@ def http_date(header: str | None, now: datetime | None = None) -> datetime | Non
         )
     except ValueError:
         return None
-
-
-def last_modified(moment: datetime) -> str:
-    """The moment as an HTTP date, for Last-Modified."""
-    return format_datetime(moment.astimezone(UTC), usegmt=True)

@@ -101,8 +101,8 @@ async def _rows(
 
 
 def _keys(rows: Sequence[Any]) -> int:
-    """The sort keys of a row are its last columns, k0 and on. (A record iterates over values, not names.)"""
-    return sum(1 for name in rows[0].keys() if name[0] == "k" and name[1:].isdigit()) if rows else 0  # noqa: SIM118
+    """The sort keys of a row are its last columns, k0 and on."""
+    return sum(1 for name in dict(rows[0]) if name[0] == "k" and name[1:].isdigit()) if rows else 0
 
 
 async def _total(

@@ -18,8 +18,8 @@ import orjson
 from fhirserver.db.pool import Connection
 from fhirserver.errors import Unauthorized
 from fhirserver.fhir.reference import is_id
-from fhirserver.issuers import known, signed
-from fhirserver.issuers.signed import Refused
+from fhirserver.issuers import jose, known, signed
+from fhirserver.issuers.jose import Refused
 from fhirserver.issuers.trust import Issuer, Trust
 from fhirserver.oauth import grants
 from fhirserver.oauth import scopes as scoping
@@ -64,7 +64,7 @@ class Foreign:
 
     async def _read(self, text: str) -> tuple[float, Principal]:
         """When it expires, and who it is of. Raises Refused."""
-        _, unverified = signed.parts(text)
+        _, unverified = jose.parts(text)
         name = unverified.get("iss")
         issuer = self._trust.issuers.get(name) if isinstance(name, str) else None
         if issuer is None or not issuer.tokens:

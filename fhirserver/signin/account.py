@@ -17,10 +17,16 @@ from fhirserver.people.sessions import Session
 from fhirserver.signin.chosen import chosen
 
 
-async def required(
+async def signed_in(request: Request) -> tuple[Session, Account] | None:
+    """Who is signed in; None where nobody is, for `to_sign_in`."""
+    services = services_of(request)
+    async with services.pool.acquire() as connection:
+        return await _signed_in(request, connection, services)
+
+
+async def _signed_in(
     request: Request, connection: Connection, services: Services
 ) -> tuple[Session, Account] | None:
-    """Who is signed in; None where nobody is, for `to_sign_in`."""
     session = await sessions.current(request, connection, services)
     account = await accounts.get(connection, services, session.account) if session else None
     return (session, account) if session and account else None
@@ -36,7 +42,7 @@ async def show(request: Request) -> Response:
     """GET: the account at a glance."""
     services = services_of(request)
     async with services.pool.acquire() as connection:
-        found = await required(request, connection, services)
+        found = await _signed_in(request, connection, services)
         if found is None:
             return to_sign_in(request, "account")
         session, account = found
@@ -85,9 +91,7 @@ async def sign_out_elsewhere(request: Request) -> Response:
 
 async def show_password(request: Request) -> Response:
     """GET: the form to change the password."""
-    services = services_of(request)
-    async with services.pool.acquire() as connection:
-        found = await required(request, connection, services)
+    found = await signed_in(request)
     if found is None:
         return to_sign_in(request, "password")
     return render(request, "password.html", login=found[1].login, error=None)
@@ -97,8 +101,7 @@ async def change_password(request: Request) -> Response:
     """POST: the password until now and a new one. This browser goes on, with another session."""
     services = services_of(request)
     form = await csrf.form(request)
-    async with services.pool.acquire() as connection:
-        found = await required(request, connection, services)
+    found = await signed_in(request)
     if found is None:
         return to_sign_in(request, "password")
     session, account = found

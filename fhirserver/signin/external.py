@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from fhirserver.interactions.call import Services
 from fhirserver.issuers import known, signed
-from fhirserver.issuers.signed import Refused
+from fhirserver.issuers.jose import Refused
 from fhirserver.issuers.trust import Issuer, Trust
 from fhirserver.observe import log
 from fhirserver.outbound import Unusable

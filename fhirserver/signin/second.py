@@ -13,7 +13,7 @@ from fhirserver.pages.qr import svg
 from fhirserver.people import totp
 from fhirserver.people.accounts import Account
 from fhirserver.people.sealed import seal, unseal
-from fhirserver.signin.account import refused, required, to_sign_in
+from fhirserver.signin.account import refused, signed_in, to_sign_in
 
 _PURPOSE = "totp-offer"
 _OFFER_S = 3_600
@@ -21,9 +21,7 @@ _OFFER_S = 3_600
 
 async def show(request: Request) -> Response:
     """GET: the key of a second step that could be turned on, or the form to turn it off."""
-    services = services_of(request)
-    async with services.pool.acquire() as connection:
-        found = await required(request, connection, services)
+    found = await signed_in(request)
     if found is None:
         return to_sign_in(request, "totp")
     return _form(request, found[1], totp.new_secret())
@@ -53,8 +51,7 @@ async def change(request: Request) -> Response:
     """POST: on, if a code proves that an app has the key, or off; the password is asked for either."""
     services = services_of(request)
     form = await csrf.form(request)
-    async with services.pool.acquire() as connection:
-        found = await required(request, connection, services)
+    found = await signed_in(request)
     if found is None:
         return to_sign_in(request, "totp")
     account = found[1]

@@ -1,5 +1,7 @@
 """Who asks too often is told to wait: by address before anything is done, by client once it is known."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -10,8 +12,8 @@ from tests.support.server import process
 ADDRESS = {"rate_limits": "on", "rate_address": "3/h"}
 
 
-async def statuses(door: Door, method: str, target: str, count: int, **more: object) -> list[int]:
-    return [(await door.ask(method, target, **more)).status for _ in range(count)]  # type: ignore[arg-type]
+async def statuses(door: Door, method: str, target: str, count: int, **more: Any) -> list[int]:
+    return [(await door.ask(method, target, **more)).status for _ in range(count)]
 
 
 async def test_an_address_that_asks_too_often(database: str) -> None:
@@ -83,7 +85,7 @@ async def test_where_secrets_can_be_tried_the_rates_are_lower(database: str, pat
 
 @pytest.mark.parametrize("path", ["/auth/sign-in", "/t/north/auth/sign-in"])
 async def test_a_person_is_shown_a_page_and_a_program_an_outcome(database: str, path: str) -> None:
-    async with opened(database, auth="smart", rate_sign_in="1/h") as door:
+    async with opened(database, auth="smart", rate_limits="on", rate_sign_in="1/h") as door:
         browser = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")]
         assert await statuses(door, "POST", f"/{path}", 1, headers=browser) != [429]
         reply = await door.ask("POST", f"/{path}", headers=browser)
@@ -98,7 +100,7 @@ async def test_a_person_is_shown_a_page_and_a_program_an_outcome(database: str, 
 
 
 async def test_clients_are_counted_apart_whatever_their_address(database: str) -> None:
-    async with opened(database, auth="smart", rate_client="3/h") as door:
+    async with opened(database, auth="smart", rate_limits="on", rate_client="3/h") as door:
         one = await granted(database, "user/*.rs", user=("Practitioner", "1"), roles=("administrator",))
         other = await granted(database, "user/*.rs", user=("Practitioner", "2"), roles=("administrator",))
         for number, expected in enumerate([200, 200, 200, 429]):
@@ -112,7 +114,7 @@ async def test_clients_are_counted_apart_whatever_their_address(database: str) -
 
 
 async def test_on_the_own_machine_nobody_is_counted(database: str) -> None:
-    async with opened(database, rate_address="1/h") as door:
+    async with opened(database, rate_limits="auto", rate_address="1/h") as door:
         assert await statuses(door, "GET", "/Patient?_summary=count", 5) == [200] * 5
 
 

@@ -284,7 +284,7 @@ def observation(id_: str, of: str, category: str = "laboratory") -> dict[str, An
 @asynccontextmanager
 async def world_on(dsn: str, *, prepare: bool = True, **settings: Any) -> AsyncIterator[World]:
     """Three patients with observations; `d` is a doctor, `n` a nurse in nobody's role."""
-    usual = {"auth": "smart", "base_url": BASE, "rate_registration": "off"}
+    usual = {"auth": "smart", "base_url": BASE}
     async with serving(dsn, **(usual | settings)) as http:
         world = World(dsn, http, await granted(dsn, "user/*.cruds", **ADMIN))
         if not prepare:

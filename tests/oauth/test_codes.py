@@ -6,6 +6,7 @@ RFC 6749 sections 4.1.3, 6 and 10; RFC 7636 section 4.6; RFC 9700 sections 2.1.1
 import asyncio
 import secrets
 
+import httpx
 import pytest
 
 from tests.oauth.support import App, World, challenge_of
@@ -15,11 +16,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SCOPE = "user/Patient.rs offline_access"
 
 
-async def refused(answer: object, error: str, status: int = 400) -> None:
-    assert getattr(answer, "status_code", None) == status, getattr(answer, "text", answer)
-    body = answer.json()  # type: ignore[attr-defined]
+async def refused(answer: httpx.Response, error: str, status: int = 400) -> None:
+    assert answer.status_code == status, answer.text
+    body = answer.json()
     assert body["error"] == error and body["error_description"], body
-    assert answer.headers["cache-control"] == "no-store"  # type: ignore[attr-defined]
+    assert answer.headers["cache-control"] == "no-store"
 
 
 async def alive(world: World, token: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
 
 import httpx
 
@@ -65,8 +66,8 @@ class Page:
 class Browser:
     """Pages of one server, with cookies of its own."""
 
-    def __init__(self, app: object, base: str = "http://127.0.0.1:8080") -> None:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
+    def __init__(self, app: Any, base: str = "http://127.0.0.1:8080") -> None:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         self.client = httpx.AsyncClient(transport=transport, base_url=base, timeout=60)
 
     async def get(self, path: str, **headers: str) -> Page:

@@ -10,9 +10,8 @@ import pytest_asyncio
 from fhirserver.app import build_app, open_services
 from fhirserver.interactions.call import Services
 from fhirserver.people import first, passwords
-from fhirserver.settings import Settings
 from tests.people.browser import Browser
-from tests.support.server import lifespan
+from tests.support.server import lifespan, settings_for
 
 PASSWORD = "lampshade wobbles north"
 _hashes: dict[str, str] = {}
@@ -50,7 +49,7 @@ class House:
 
 @asynccontextmanager
 async def opened(dsn: str, **more: Any) -> AsyncIterator[House]:
-    settings = Settings.load(**{"log_level": "error", "auth": "smart"} | more, database_url=dsn)
+    settings = settings_for(dsn, **{"auth": "smart"} | more)
     app = build_app(settings)
     async with lifespan(app):
         services = await open_services(settings)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -173,8 +174,8 @@ async def test_a_password_for_one_use_has_to_be_changed_first(house: House) -> N
     assert not await house.value("SELECT must_change FROM auth.account WHERE person = $1", person)
 
 
-async def test_the_first_administrator_is_made_once(new_database: object) -> None:
-    with new_database() as dsn:  # type: ignore[operator]
+async def test_the_first_administrator_is_made_once(new_database: Any) -> None:
+    with new_database() as dsn:
         async with opened(dsn) as house:
 
             async def make() -> first.First | None:

@@ -20,8 +20,7 @@ from starlette.types import ASGIApp, Message
 from fhirserver.app import build_app
 from fhirserver.fhir import json, xml
 from fhirserver.fhir.validate import issues
-from fhirserver.settings import Settings
-from tests.support.server import lifespan
+from tests.support.server import lifespan, settings_for
 
 Pairs = Iterable[tuple[str, str]]
 JSON, XML = "application/fhir+json", "application/fhir+xml"
@@ -156,7 +155,7 @@ def _reply(method: str, sent: Sequence[Message]) -> Reply:
 @asynccontextmanager
 async def opened(dsn: str, **settings: Any) -> AsyncIterator[Door]:
     """The application on the database `dsn`."""
-    app = build_app(Settings.load(**{"log_level": "error"} | settings, database_url=dsn))
+    app = build_app(settings_for(dsn, **settings))
     async with lifespan(app):
         yield Door(app)
 

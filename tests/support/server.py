@@ -42,10 +42,19 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
         await task
 
 
+def settings_for(dsn: str, **settings: Any) -> Settings:
+    """The settings that tests share, and those of one test.
+
+    How often somebody may ask is counted by the clock, and tests ask as often as their machine can: none of
+    them is refused for it unless it says so.
+    """
+    return Settings.load(**{"log_level": "error", "rate_limits": "off"} | settings, database_url=dsn)
+
+
 @asynccontextmanager
 async def serving(dsn: str, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application on the database `dsn`; paths are relative to the FHIR base."""
-    app = build_app(Settings.load(database_url=dsn, log_level="error", **settings))
+    app = build_app(settings_for(dsn, **settings))
     async with lifespan(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=BASE, timeout=60) as client:

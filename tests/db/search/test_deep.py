@@ -81,7 +81,7 @@ async def test_page_1000_costs_what_page_1_costs(db: Harness, url: str) -> None:
     everything = await db.rows(replace(asked, count=COUNT))
     assert len(everything) == COUNT
     row = everything[PAGE * DEPTH - 1]
-    values = tuple(row[name] for name in row.keys() if name[0] == "k" and name[1:].isdigit())  # noqa: SIM118
+    values = tuple(value for name, value in row.items() if name[0] == "k" and name[1:].isdigit())
     deep = Cursor(row["snapshot"], NOW, 900, values, row["rid"])
     page = await db.page(asked, deep)
     assert [r["id"] for r in page.rows] == [r["id"] for r in everything[PAGE * DEPTH :][:PAGE]]

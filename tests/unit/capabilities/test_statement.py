@@ -11,7 +11,7 @@ from fhirpathpy import compile as fhirpath
 from fhirserver.fhir import json as exact
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.fhir.validate import issues
-from fhirserver.http.negotiate import Format, response_format
+from fhirserver.http.negotiate import Format, negotiate
 from fhirserver.interactions import run
 from fhirserver.interactions.capabilities import MODES, document, statement
 from fhirserver.interactions.capabilities.searches import announced
@@ -156,7 +156,7 @@ def test_security_says_who_may_come_in() -> None:
 
 def test_formats_are_those_that_are_negotiated() -> None:
     assert [name for name in FULL["format"] if "/" in name] == [known.media_type for known in Format]
-    assert [response_format(None, name) for name in FULL["format"]] == [*Format, *Format]
+    assert [negotiate(None, name).format for name in FULL["format"]] == [*Format, *Format]
 
 
 def test_search_parameters_are_those_of_the_registry() -> None:

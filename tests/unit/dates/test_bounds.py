@@ -11,8 +11,6 @@ from fhirserver.fhir.dates import (
     DATE_MAX,
     DATE_MIN,
     bounds,
-    instant_text,
-    parse_instant,
     period_bounds,
     timing_bounds,
 )
@@ -152,18 +150,3 @@ def test_timings_have_the_limits_of_their_events_and_bounds():
     assert timing_bounds({"event": ["2013"]}, ZoneInfo("Europe/Vienna")) == bounds(
         "2013", ZoneInfo("Europe/Vienna")
     )
-
-
-@given(st.datetimes(timezones=st.just(UTC)))
-def test_instants_go_there_and_back(moment: datetime):
-    text = instant_text(micros(moment))
-    assert len(text) == 27
-    assert parse_instant(text) == micros(moment)
-
-
-@pytest.mark.parametrize(
-    "text", ["2013", "2013-04-02", "2013-04-02T10:00Z", "2013-04-02T10:00:00", "2013-04-02T10:00+01:00"]
-)
-def test_an_instant_needs_seconds_and_an_offset(text: str):
-    with pytest.raises(ValueError):
-        parse_instant(text)

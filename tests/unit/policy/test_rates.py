@@ -3,6 +3,7 @@
 import multiprocessing
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,13 +38,13 @@ def test_what_is_no_rate_is_refused_at_the_start(text: str) -> None:
 
 
 @given(st.integers(1, 20), st.integers(1, 30), steps)
-def test_a_bucket_holds_and_fills_as_a_bucket_does(count: int, period_s: int, asked: object) -> None:
+def test_a_bucket_holds_and_fills_as_a_bucket_does(count: int, period_s: int, asked: Any) -> None:
     """The model holds tokens, exactly; times are in milliseconds since the last request."""
     buckets, rate = Buckets.alone(), Rate(count, period_s)
     held = dict.fromkeys("ab", Fraction(count))
     seen = dict.fromkeys("ab", 0)
     now_ms = 0
-    for passed_ms, who in asked:  # type: ignore[attr-defined]
+    for passed_ms, who in asked:
         now_ms += passed_ms
         filled = held[who] + Fraction(count * (now_ms - seen[who]), period_s * 1000)
         held[who], seen[who] = min(Fraction(count), filled), now_ms
@@ -68,9 +69,9 @@ def test_no_memory_makes_anybody_wait_longer_than_a_bucket_fills() -> None:
     assert 0 < buckets.take(Rate(2, 10), "a", 5.0) <= 10
 
 
-def _take_in_a_process(path: Path, count: int, results: object) -> None:
+def _take_in_a_process(path: Path, count: int, results: Any) -> None:
     buckets = Buckets.shared(path)
-    results.put(sum(buckets.take(Rate(100, 3600), "a", 50.0) == 0 for _ in range(count)))  # type: ignore[attr-defined]
+    results.put(sum(buckets.take(Rate(100, 3600), "a", 50.0) == 0 for _ in range(count)))
 
 
 def test_processes_share_a_bucket(tmp_path: Path) -> None:
