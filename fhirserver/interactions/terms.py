@@ -19,7 +19,7 @@ from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Call, Services
 from fhirserver.interactions.conformance import require
 from fhirserver.interactions.searching import context_of
-from fhirserver.interactions.views import library, state_of
+from fhirserver.interactions.views import library
 from fhirserver.terminology import verdict as terminology
 from fhirserver.terminology.view import LACKING, View
 
@@ -65,7 +65,7 @@ class ViewTerms:
 async def judged(connection: Connection, call: Call, judge: Callable[[ViewTerms], Awaitable[T]]) -> T:
     """What `judge` finds by the definitions as they are now, once all that it asks for has been read."""
     services = call.services
-    version, state = await state_of(connection, services.tenant)
+    version, state = await services.views.standing(connection, services.tenant)
     if version != services.definitions.known.version:
         await services.definitions.refresh(connection)
     view = services.views.of(state)

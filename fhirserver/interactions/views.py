@@ -7,9 +7,10 @@ changed, which is looked for every `LOOK_S`, and at once by those who ask for it
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import sql, table
@@ -20,6 +21,7 @@ from fhirserver.terminology.builtin import WithBuiltIn
 from fhirserver.terminology.cache import Cache
 from fhirserver.terminology.view import View
 
+Standing: TypeAlias = tuple[int, tuple[int, int]]
 LOOK_S: Final = 1.0
 """How long a process goes by what it knows before it looks whether definitions changed."""
 
@@ -31,6 +33,8 @@ class Views:
     _view: View = field(default_factory=View)
     _state: tuple[int, int] | None = None
     _looked: datetime | None = None
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _next: asyncio.Future[Standing | None] | None = None
 
     @property
     def view(self) -> View:
@@ -42,10 +46,28 @@ class Views:
     ) -> View:
         """The view, a new one if any definition was written since it was made; `exactly` looks now."""
         if exactly or self._looked is None or now - self._looked > timedelta(seconds=LOOK_S):
-            _, state = await state_of(connection, tenant)
+            _, state = await self.standing(connection, tenant)
             self._looked = now
             return self.of(state)
         return self._view
+
+    async def standing(self, connection: Connection, tenant: int) -> Standing:
+        """`state_of` now. Those who ask while a look is under way share the one after it, which the first of
+        them does on their own connection: it needs no other, of which there might be none left."""
+        if self._next is not None:
+            shared = await asyncio.shield(self._next)
+            return await state_of(connection, tenant) if shared is None else shared
+        mine = self._next = asyncio.get_running_loop().create_future()
+        found: Standing | None = None
+        try:
+            async with self._looking:
+                self._next = None  # who comes from here on might have written since
+                found = await state_of(connection, tenant)
+                return found
+        finally:
+            if self._next is mine:
+                self._next = None
+            mine.set_result(found)
 
     def of(self, state: tuple[int, int]) -> View:
         """The view of a state, a new one if that is another than before."""
@@ -60,7 +82,7 @@ def library(connection: Connection, context: Context, cache: Cache) -> WithBuilt
     return WithBuiltIn(Stored(connection, everything, cache))
 
 
-async def state_of(connection: Connection, tenant: int) -> tuple[int, tuple[int, int]]:
+async def state_of(connection: Connection, tenant: int) -> Standing:
     """The version of the definitions (`store.definitions`), and how many versions there are of both types of
     terminology: each write, also a deletion, adds one. The highest number of a row would not do, as rows are
     not committed in their order."""

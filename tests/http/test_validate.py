@@ -1,5 +1,6 @@
 """$validate, profiles that are defined while the server runs, and what may be stored, through the door."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -255,6 +256,40 @@ class TestTerminology:
         await put(http, other)
         assert errors(await issues(http, "/Basic/$validate", coded("b"))) == []
         assert errors(await issues(http, "/Basic/$validate", coded("a"))) == ["Basic.code"]
+
+    async def test_a_change_counts_from_its_answer_on_for_those_who_share_a_look(
+        self, http: Http, terms: str
+    ) -> None:
+        """Others ask all the time; whoever asks after the change was acknowledged goes by it."""
+        done = asyncio.Event()
+
+        async def others() -> None:
+            while not done.is_set():
+                await issues(http, "/Basic/$validate", coded("a"))
+
+        async def changes() -> None:
+            try:
+                for turn in range(30):
+                    right, wrong = ("a", "b") if turn % 2 else ("b", "a")
+                    only = {"system": CODES, "concept": [{"code": right}]}
+                    await put(http, value_set(only, url=f"{CODES}/vs", id=terms))
+                    assert errors(await issues(http, "/Basic/$validate", coded(right))) == []
+                    assert errors(await issues(http, "/Basic/$validate", coded(wrong))) == ["Basic.code"]
+            finally:
+                done.set()
+
+        await asyncio.gather(changes(), *(others() for _ in range(6)))
+
+    async def test_those_who_leave_take_nobody_along(self, http: Http, terms: str) -> None:
+        """The one who looks for all may go away."""
+        for pause in range(20):
+            asked = [asyncio.create_task(issues(http, "/Basic/$validate", coded("c"))) for _ in range(6)]
+            await asyncio.sleep(pause / 4_000)
+            asked[0].cancel()
+            asked[3].cancel()
+            found = await asyncio.gather(*asked, return_exceptions=True)
+            left = [one for number, one in enumerate(found) if number not in (0, 3)]
+            assert not any(isinstance(one, BaseException) for one in left), left
 
     async def test_what_may_be_stored(self, http: Http, database: str, terms: str) -> None:
         await put(http, value_set({"system": CODES, "concept": [{"code": "b"}]}, url=f"{CODES}/vs", id=terms))
