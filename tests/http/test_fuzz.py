@@ -27,7 +27,7 @@ from tests.support.requests import FORM, METHODS, ODD_HEADERS, PATCH, addresses,
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FACTOR = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 1
-EXPECTED = frozenset({200, 201, 204, 304, 400, 404, 405, 406, 409, 410, 412, 413, 415, 422})
+EXPECTED = frozenset({200, 201, 204, 304, 400, 404, 405, 406, 409, 410, 412, 413, 414, 415, 422})
 ACCEPTED = [(None, JSON), (JSON, JSON), (XML, XML), ("application/xml", "application/xml"), ("*/*", JSON)]
 SIZE_MAX = 4_000
 

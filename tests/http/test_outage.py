@@ -256,7 +256,7 @@ async def _waits(other: Contents, count: int) -> bool:
 
 
 async def test_a_statement_that_takes_too_long(database: str) -> None:
-    async with opened(database, statement_timeout_s=0.2) as door:
+    async with opened(database, statement_timeout_s=1) as door:
         async with locked(database):
             reply = await door.ask("GET", "/Patient?family=x")
             assert reply.status == 400

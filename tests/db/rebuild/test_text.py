@@ -10,7 +10,6 @@ import pytest
 import pytest_asyncio
 
 from fhirserver.cli.reindexing import Report, run
-from fhirserver.jobs import janitor
 from fhirserver.settings import Settings
 from tests.conftest import NewDatabase
 from tests.support.definitions import (
@@ -23,6 +22,7 @@ from tests.support.definitions import (
     search_parameter,
 )
 from tests.support.server import serving
+from tests.support.sweeping import swept
 
 Http = httpx.AsyncClient
 Resource = dict[str, Any]
@@ -245,16 +245,7 @@ async def test_the_janitor_leaves_nothing_of_what_was_contained(
         assert (await http.delete("/MedicationRequest/r")).status_code == 204
     tables = " UNION ALL ".join(f"SELECT rid FROM {table}" for table in ("tok", "str", "dat", "qty", "words"))
     rest = f"SELECT rid FROM ({tables}) x WHERE rid NOT IN (SELECT rid FROM resource WHERE died IS NULL)"
-    left = -1
-    for _ in range(200):  # a transaction in any database of the cluster puts it off
-        await janitor.sweep(connection, -janitor.GRACE_S)
-        left = await connection.fetchval(
-            f"SELECT (SELECT count(*) FROM contained) + count(*) FROM ({rest}) x"
-        )
-        if not left:
-            break
-        await asyncio.sleep(0.05)
-    assert left == 0
+    await swept(connection, f"SELECT (SELECT count(*) FROM contained) + count(*) FROM ({rest}) x")
     await assert_exact(dsn)
 
 

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhirserver.errors import Invalid, NotSupported
-from fhirserver.jobs.janitor import GRACE_S, sweep
 from fhirserver.policy.restriction import NOTHING, Compartment, Permit, Permits
 from fhirserver.search.compile import count_statement, statement
 from fhirserver.search.context import Context
 from fhirserver.search.snapshot import AsOf
 from fhirserver.store.version import Version
 from tests.db.search.harness import COLUMNS, KEYS, NOW, REGISTRY, Harness, Runner, harness, query
+from tests.support.sweeping import swept
 
 CODES = ["A", "a", "b", "c"]
 NAMES = ["Müller", "mueller", "Smith", "Smythe"]
@@ -308,15 +308,11 @@ async def test_contained_resources_live_and_die_with_their_container(filled: Har
     assert _paths(await filled.rows(query(asked))) == ["Basic/b#m2", "Basic/b#m1"]
     await filled.put({**basic, "contained": [other]}, 2)
     assert _paths(await filled.rows(query(asked))) == ["Basic/b#m2"]
-    for _ in range(2):
-        await sweep(filled.connection, -GRACE_S)
-    assert await filled.connection.fetchval("SELECT count(*) FROM contained") == 1
+    await swept(filled.connection, "SELECT count(*) FROM contained", 1)
     await filled.delete("Basic", "b", 2)
     assert await filled.rows(query(asked)) == []
-    for _ in range(2):
-        await sweep(filled.connection, -GRACE_S)
     for name in ("contained", "tok", "str", "dat", "qty", "words"):
-        assert await filled.connection.fetchval(f"SELECT count(*) FROM {name}") == 0, name
+        await swept(filled.connection, f"SELECT count(*) FROM {name}")
 
 
 async def test_a_contained_resource_comes_as_it_was_written(filled: Harness) -> None:

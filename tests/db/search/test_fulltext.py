@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhirserver.jobs.janitor import GRACE_S, sweep
 from fhirserver.params.condition import UnsupportedModifier
 from fhirserver.params.fulltext import offered
 from fhirserver.policy.restriction import NOTHING
@@ -25,6 +24,7 @@ from fhirserver.search.compile import statement
 from fhirserver.search.context import Context
 from fhirserver.search.parse import Limits, parse
 from tests.db.search.harness import BOUNDS, COLUMNS, KEYS, NOW, REGISTRY, Harness, Runner, harness, query
+from tests.support.sweeping import swept
 
 WORDS = ["bone", "Liver", "metastases", "pain", "bones", "ÖDEM", "8480-6", "no"]
 SOUGHT = ["bone", "liver", "METASTASES", "pain", "bones", "odem", "8480", "6", "absent", "final"]
@@ -240,9 +240,7 @@ async def test_words_go_with_their_version(one: Harness) -> None:
     await one.put_all([basic("c", "bone")])
     assert await one.ids("Basic?_content=bone") == ["c"]
     assert await one.connection.fetchval("SELECT count(*) FROM words") == 3
-    for _ in range(2):
-        await sweep(one.connection, -GRACE_S)
-    assert await one.connection.fetchval("SELECT count(*) FROM words") == 2
+    await swept(one.connection, "SELECT count(*) FROM words", 2)
     assert await one.ids("Basic?_content=liver") == ["a"]
 
 

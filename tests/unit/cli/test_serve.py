@@ -114,7 +114,7 @@ def test_workers_end_with_a_killed_parent_and_the_next_start_goes_on(data_dir: P
         server.popen.kill()
         server.popen.wait(10)
         assert until(lambda: refused(server.url))
-        assert psutil.wait_procs(workers, timeout=10)[1] == []
+        assert psutil.wait_procs(workers, timeout=60)[1] == []
     with process("--data-dir", str(data_dir), "--workers", "2") as server:
         assert httpx.get(f"{server.url}/{path}").status_code == 200
 
