@@ -108,6 +108,12 @@ def memory(found: dict[int, Member]) -> dict[str, int]:
     return held
 
 
+def workers(process: psutil.Process) -> list[int]:
+    """Resident bytes of each process of the server, shared pages included."""
+    found = [process, *process.children(recursive=True)]
+    return [one.memory_info().rss for one in found if "postgres" not in one.name().lower()]
+
+
 def _memory(process: psutil.Process) -> int:
     try:
         full = process.memory_full_info()

@@ -121,6 +121,10 @@ async def ingest(bench: Bench) -> None:
             row.value, row.unit = load.resources / measured.seconds, "resources/s"
             row.share, row.of = row.value / floor, "COPY"
             rows.append(row)
+        judged_us = validation.structure_us(load.contents)
+        alone = Row("  of that, judging the structure (default policy)", judged_us, "µs each")
+        alone.share, alone.of = judged_us / sum(row.cost_us.values()), "the processor time"
+        bench.results.add(section, alone)
         bench.results.facts["resource_bytes_mean"] = round(load.mean_bytes)
 
 
@@ -205,18 +209,24 @@ async def find(bench: Bench) -> None:
 
 
 async def judge(bench: Bench) -> None:
-    """$validate of Observations by the profiles of US Core, which are stored first."""
+    """US Core installed, $validate of Observations by its profiles, and what a worker then holds."""
     if not validation.ARCHIVE.exists():
         return
     plan, section = bench.plan, "Validation (US Core 7.0.0)"
     bench.console.print("Validation")
-    await send(bench.port, validation.definitions(), 1)
-    requests = validation.observations()
+    bench.results.add(section, Row("package install", validation.install(bench.dsn), "s"))
+    await send(bench.port, validation.examples() * plan.workers, 2 * plan.workers)
+    requests = validation.examples("Observation")
     await send_for(bench.port, requests, plan.workers, plan.seconds / 4)
     async with bench.watched(section) as rows:
         clients = 2 * plan.workers
         measured = await send_for(bench.port, requests, clients, plan.seconds)
         rows.append(timed(f"POST Observation/$validate, {clients} clients", measured))
+    row = rows[0]
+    per_core = Row("  in a core of a worker", 1e6 / row.cost_us["server"], "requests/s")
+    bench.results.add(section, per_core)
+    largest = max(processes.workers(bench.process))
+    bench.results.add(section, Row("the largest worker, all examples judged", largest / _MEBIBYTE, "MiB"))
 
 
 async def terminology(bench: Bench) -> None:
