@@ -65,10 +65,7 @@ class ViewTerms:
 async def judged(connection: Connection, call: Call, judge: Callable[[ViewTerms], Awaitable[T]]) -> T:
     """What `judge` finds by the definitions as they are now, once all that it asks for has been read."""
     services = call.services
-    version, state = await services.views.standing(connection, services.tenant)
-    if version != services.definitions.known.version:
-        await services.definitions.refresh(connection)
-    view = services.views.of(state)
+    view = await current_view(connection, call)
     known = library(connection, context_of(call), services.terminology)
     for _ in range(ROUNDS_MAX):
         terms = ViewTerms(view)
@@ -78,6 +75,15 @@ async def judged(connection: Connection, call: Call, judge: Callable[[ViewTerms]
         if not await view.learn(known):
             await asyncio.sleep(PAUSE_S)  # another request reads it
     return await judge(ViewTerms(view))
+
+
+async def current_view(connection: Connection, call: Call) -> View:
+    """The terminology as it is now; the profiles of `services.definitions.known` are, too, after it."""
+    services = call.services
+    version, state = await services.views.standing(connection, services.tenant)
+    if version != services.definitions.known.version:
+        await services.definitions.refresh(connection)
+    return services.views.of(state)
 
 
 def conform(services: Services, resource: Resource, profiles: Library) -> tuple[Issue, ...]:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from fhirserver.fhir.validate import issues
-from tests.http.support import Http, observation, patient, put
+from tests.http.support import Http, created, observation, patient, put
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -205,3 +205,74 @@ async def test_announced(http: Http) -> None:
     assert "fhirpath" in {one["name"] for one in rest["operation"]}
     definition = (await http.get("/OperationDefinition/fhirpath")).json()
     assert definition["code"] == "fhirpath" and not issues(definition)
+
+
+class TestConformsTo:
+    """By the profiles that the server holds, of R4 and of its own."""
+
+    R4 = "http://hl7.org/fhir/StructureDefinition/"
+
+    @pytest.mark.parametrize(
+        ("expression", "value"),
+        [
+            (f"conformsTo('{R4}DomainResource')", True),
+            (f"conformsTo('{R4}Observation')", False),
+            (f"name.first().conformsTo('{R4}HumanName')", True),
+            (f"contact.first().conformsTo('{R4}HumanName')", False),
+            (f"conformsTo('{R4}bp')", False),
+        ],
+    )
+    async def test_r4s_own(self, http: Http, expression: str, value: bool) -> None:
+        (found,) = await results(http, asked(expression))
+        assert found["part"] == [{"name": "boolean", "valueBoolean": value}]
+
+    async def test_invariants_count(self, http: Http) -> None:
+        """pat-1 wants details of a contact."""
+        for contact, value in (({"gender": "other"}, False), ({"name": {"text": "a"}}, True)):
+            person = {"resourceType": "Patient", "contact": [contact]}
+            (found,) = await results(http, asked(f"conformsTo('{self.R4}Patient')", person))
+            assert found["part"] == [{"name": "boolean", "valueBoolean": value}]
+
+    async def test_a_profile_and_a_value_set_of_ones_own(self, http: Http) -> None:
+        base = f"http://example.org/{uuid.uuid4().hex}"
+        codes = {"system": "http://hl7.org/fhir/administrative-gender", "concept": [{"code": "other"}]}
+        needed = {"strength": "required", "valueSet": f"{base}/others"}
+        profile = {
+            "resourceType": "StructureDefinition",
+            "url": f"{base}/profile",
+            "name": "Others",
+            "status": "active",
+            "kind": "resource",
+            "abstract": False,
+            "type": "Patient",
+            "baseDefinition": f"{self.R4}Patient",
+            "derivation": "constraint",
+            "differential": {
+                "element": [{"id": "Patient.gender", "path": "Patient.gender", "min": 1, "binding": needed}]
+            },
+        }
+        held = {"resourceType": "ValueSet", "url": f"{base}/others", "status": "active"}
+        await created(http, {**held, "compose": {"include": [codes]}})
+        await created(http, profile)
+        for gender, value in (("other", True), ("female", False), (None, False)):
+            person = {"resourceType": "Patient", "gender": gender}
+            resource = {key: one for key, one in person.items() if one is not None}
+            (found,) = await results(http, asked(f"conformsTo('{base}/profile')", resource))
+            assert found["part"] == [{"name": "boolean", "valueBoolean": value}], gender
+        entries = [{"resource": {"resourceType": "Patient", "gender": one}} for one in ("other", "female")]
+        bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+        (found,) = await results(
+            http, asked(f"entry.resource.where(conformsTo('{base}/profile')).gender", bundle)
+        )
+        assert [one["valueCode"] for one in found["part"]] == ["other"]
+
+    async def test_one_that_is_not_held_is_refused(self, http: Http) -> None:
+        response = await http.post("/$fhirpath", json=asked("conformsTo('http://example.org/nowhere')"))
+        assert refusal(response)[0] == 400 and "is not known here" in refusal(response)[1]
+
+    async def test_judging_too_much(self, http: Http) -> None:
+        many = {"resourceType": "Patient", "name": [{"family": str(n)} for n in range(1_001)]}
+        response = await http.post(
+            "/$fhirpath", json=asked(f"name.where(conformsTo('{self.R4}HumanName'))", many)
+        )
+        assert "1000 judgements" in refusal(response)[1]

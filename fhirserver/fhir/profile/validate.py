@@ -12,10 +12,11 @@ from typing import Any, Final
 from fhirserver.errors import Issue
 from fhirserver.fhir import validate as structure
 from fhirserver.fhir.fhirpath import Node
+from fhirserver.fhir.fhirpath.types import is_a
 from fhirserver.fhir.profile import check, resources, support
 from fhirserver.fhir.profile.examination import ISSUES_MAX, Examination, Full, Place
 from fhirserver.fhir.profile.item import Item
-from fhirserver.fhir.profile.library import Library
+from fhirserver.fhir.profile.library import Library, Unusable
 from fhirserver.fhir.profile.terms import Terms
 from fhirserver.fhir.structure import RESOURCE_TYPES
 
@@ -54,6 +55,28 @@ def examine(
         _judge(resource, kind, profiles, exam, claims)
     said = {(issue.code, issue.expression) for issue in found}
     return found + [issue for issue in exam.issues if (issue.code, issue.expression) not in said]
+
+
+def conforms(node: Node, whole: Node, canonical: str, library: Library, terms: Terms) -> bool | None:
+    """Whether a resource, or a value in the resource `whole`, has no errors by a profile.
+
+    None for a profile that is not held or cannot be used. https://hl7.org/fhir/R4/fhirpath.html#functions
+    """
+    try:
+        plan = library.plan(canonical)
+    except Unusable:
+        return None
+    if plan is None:
+        return None
+    if not is_a(node.type, plan.type):
+        return False
+    resource = node if is_resource(node) else whole
+    place = Place(Examination(library, terms, advice=False), resource, resource.type)
+    return check.conforms(plan, Item(node.value, None, node.type, node.type, plan), place)
+
+
+def is_resource(node: Node) -> bool:
+    return isinstance(node.value, dict) and node.value.get("resourceType") == node.type
 
 
 def _judge(

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from fhirserver import settings as configuration
@@ -21,7 +22,7 @@ from fhirserver.fhir.fhirpath import Environment, FHIRPathError, Limits, Node, P
 from fhirserver.fhir.fhirpath.place import root
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Answer, Call
-from fhirserver.interactions.operations.fhirpath_known import Known
+from fhirserver.interactions.operations.fhirpath_known import Known, known_to
 from fhirserver.interactions.operations.fhirpath_parts import node_of_part, part_of
 from fhirserver.interactions.operations.inputs import Inputs
 from fhirserver.interactions.searching import allowed
@@ -52,7 +53,7 @@ async def fhirpath(connection: Connection, call: Call, inputs: Inputs) -> Answer
     type_ = resource["resourceType"]
     expression, context = str(inputs.one("expression")), inputs.one("context")
     variables = _variables(inputs)
-    known = Known()
+    known = await known_to(connection, call)
     try:
         names = frozenset(variables)
         outer = None if context is None else _compiled(context, "context", type_, type_, names)
@@ -139,6 +140,7 @@ class _Run:
             root_resource=whole,
             resolve=known.resolve,
             member_of=known.member_of,
+            conforms_to=partial(known.conforms_to, whole),
             subsumes=known.subsumes,
             trace=lambda name, nodes: traced.append((name, nodes)),
             now=known.now,

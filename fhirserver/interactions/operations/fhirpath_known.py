@@ -14,18 +14,24 @@ from fhirserver.db.pool import Connection
 from fhirserver.errors import FhirError
 from fhirserver.fhir import reference
 from fhirserver.fhir.fhirpath import Node, TooCostly
+from fhirserver.fhir.profile.library import Library
+from fhirserver.fhir.profile.validate import conforms
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.searching import context_of
 from fhirserver.interactions.stored import Stored
+from fhirserver.interactions.terms import ViewTerms, current_view
+from fhirserver.interactions.views import library
 from fhirserver.search.restrict import permitted
 from fhirserver.store import read
 from fhirserver.terminology.builtin import WithBuiltIn
 from fhirserver.terminology.service import Terminology
+from fhirserver.terminology.view import View
 
 RESOURCES_MAX: Final = 200
 VALUE_SETS_MAX: Final = 20
 SUBSUMPTIONS_MAX: Final = 100
+JUDGEMENTS_MAX: Final = 1_000
 
 _Code = tuple[str, str]
 """System and code."""
@@ -33,13 +39,16 @@ _Code = tuple[str, str]
 
 @dataclass(slots=True)
 class Known:
-    """The answers so far, and what has been asked without one."""
+    """The answers so far, and what has been asked without one. `profiles` are judged as $validate does."""
 
+    profiles: Library
+    view: View
     now: datetime | None = None
     _resources: dict[str, Node | None] = field(default_factory=dict)
     _sets: dict[str, dict[str, frozenset[str]] | None] = field(default_factory=dict)
     _above: dict[_Code, frozenset[str] | None] = field(default_factory=dict)
     _lacking: dict[tuple[str, Any], None] = field(default_factory=dict)
+    _judgements: int = 0
 
     @property
     def lacks(self) -> bool:
@@ -84,15 +93,28 @@ class Known:
                 found = bool(found) or bool(mine & above)
         return found
 
+    def conforms_to(self, whole: Node, node: Node, canonical: str) -> bool | None:
+        """Whether a node of the resource `whole` conforms to a profile; None where that is not held."""
+        self._judgements += 1
+        _require_few(self._judgements, JUDGEMENTS_MAX, "judgements by profiles")
+        terms = ViewTerms(self.view)
+        found = conforms(node, whole, canonical, self.profiles, terms)
+        if terms.lacked:
+            self._lacking["terms", None] = None
+        return found
+
     # -- between two runs
 
     async def fetch(self, connection: Connection, call: Call) -> None:
         """Fetch what was lacking. Raises TooCostly for too much of it."""
         lacking, self._lacking = self._lacking, {}
+        self._judgements = 0
         for kind, what in lacking:
             match kind:
                 case "resource":
                     self._resources[what] = await self._resource(connection, call, what)
+                case "terms":
+                    await self.view.learn(library(connection, context_of(call), call.services.terminology))
                 case "set":
                     self._sets[what] = await self._set(connection, call, what)
                 case _:
@@ -132,6 +154,12 @@ class Known:
             return await _terminology(connection, call).above(*code)
         except FhirError:
             return None
+
+
+async def known_to(connection: Connection, call: Call) -> Known:
+    """Nothing yet, with the definitions as they are now."""
+    view = await current_view(connection, call)
+    return Known(call.services.definitions.known.library, view)
 
 
 def _require_few(count: int, maximum: int, what: str) -> None:
