@@ -21,7 +21,7 @@ serve: .venv/.runtime ## Start the server (ARGS="--port 9090")
 	@exec $(BIN)/fhirserver serve $(ARGS)
 
 test: .venv/.development ## Run the tests (ARGS="-k history")
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 nightly: .venv/.development ## Compare what callers are shown with what they may see, with new seeds (HOSPITALS=30)
 	@seeds=$$(shuf -i 1000-999999 -n $(HOSPITALS) | paste -sd,); \
