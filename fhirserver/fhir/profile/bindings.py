@@ -12,7 +12,8 @@ from fhirserver.fhir.profile.examination import Place
 from fhirserver.fhir.profile.plan import ValuePlan
 from fhirserver.fhir.profile.terms import Verdict
 
-CODED: Final = frozenset({"Coding", "CodeableConcept"})
+_CONCEPTS: Final = frozenset({"Coding", "CodeableConcept"})
+CODED: Final = _CONCEPTS | {"Quantity", "Age", "Count", "Distance", "Duration"}
 """Types whose codes say which system they are of; they are checked without a binding too."""
 
 _MEDIA_TYPES: Final = "http://hl7.org/fhir/ValueSet/mimetypes"
@@ -31,9 +32,10 @@ class _Code(NamedTuple):
 def check(plan: ValuePlan, value: Any, path: str, place: Place) -> None:
     """A coded value, by its binding and by the systems of its codes."""
     codes = _codes(plan.type, value, path)
-    if plan.type == "Coding" or plan.type == "CodeableConcept":
+    if plan.type in CODED:
         for one in codes:
-            _check_system(one, place)
+            if one.system is not None or plan.type in _CONCEPTS:  # without: for a quantity, against qty-3
+                _check_system(one, place)
     binding = plan.binding
     if binding is None or binding.value_set is None or binding.strength == "example":
         return
@@ -118,7 +120,7 @@ def _check_member(
 def _say_no_code(plan: ValuePlan, value: Any, path: str, place: Place) -> None:
     """Text alone does for all but required bindings."""
     binding = plan.binding
-    if binding is None or plan.type not in CODED | {"Quantity"}:
+    if binding is None or plan.type not in _CONCEPTS | {"Quantity"}:
         return
     if plan.type == "Quantity" and (not isinstance(value, dict) or "value" not in value):
         return

@@ -17,6 +17,8 @@ _REST: Final = re.compile(r"(?:https?://\S+/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A
 _URN: Final = ("urn:uuid:", "urn:oid:")
 _WHOLE: Final = frozenset({"document", "message"})
 """Kinds of Bundles that are complete: what is referred to within should be there."""
+_NAMELESS: Final = frozenset({"transaction", "batch", "transaction-response", "batch-response"})
+"""Kinds of Bundles whose entries need no full URL."""
 
 
 def seen_from(place: Place) -> Mapping[str, Any]:
@@ -51,7 +53,10 @@ def check(bundle: dict[str, Any], path: str, place: Place) -> None:
     known = seen_from(place)
     for index, entry in _entries(bundle):
         where = f"{path}.entry[{index}]"
-        _check_full_url(entry, where, place)
+        if "fullUrl" in entry:
+            _check_full_url(entry, where, place)
+        elif bundle.get("type") not in _NAMELESS:
+            _check_no_full_url(entry, where, place)
         if isinstance(entry.get("resource"), dict):
             _check_links(bundle, entry["resource"], known, f"{where}.resource", place)
 
@@ -72,6 +77,16 @@ def _check_full_url(entry: dict[str, Any], path: str, place: Place) -> None:
     if rest["id"] != id_:
         text = f"{show(url)} does not end in the id of the resource, {show(id_)}"
         place.exam.say("error", "value", text, f"{path}.fullUrl")
+
+
+def _check_no_full_url(entry: dict[str, Any], path: str, place: Place) -> None:
+    """Each resource has one, https://hl7.org/fhir/R4/bundle-definitions.html#Bundle.entry.fullUrl. What a search
+    says about itself has no identity to state."""
+    search, resource = entry.get("search"), entry.get("resource")
+    is_outcome = isinstance(search, dict) and search.get("mode") == "outcome"
+    if isinstance(resource, dict) and not is_outcome:
+        text = "an entry with a resource has a full URL, except in transactions and batches"
+        place.exam.say("error", "required", text, path)
 
 
 def _check_links(

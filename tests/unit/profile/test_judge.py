@@ -10,9 +10,11 @@ from fhirserver.fhir.profile.definition import read
 from fhirserver.fhir.profile.library import Library
 from fhirserver.fhir.profile.terms import BuiltIn
 from fhirserver.fhir.profile.validate import examine
+from tests.support.guides import Codes
 
 Json = dict[str, Any]
 MINE = "urn:mine"
+UCUM = "http://unitsofmeasure.org"
 CORE = "http://hl7.org/fhir/StructureDefinition/"
 
 
@@ -392,6 +394,20 @@ class TestBindings:
         found = examine(observation(code=coding("x")), Library([read(mine)]), BuiltIn(), [MINE])
         assert {one.severity for one in found if "urn:x" in one.diagnostics} == {"warning"}
 
+    def test_units_by_their_systems(self) -> None:
+        """A unit without a binding is still a code of the system that the quantity names."""
+        terms = Codes([])
+        for code, system, expected in (
+            ("mg", UCUM, []),
+            ("mcg", UCUM, ["error"]),
+            ("ml/hr", UCUM, ["error"]),
+            ("mg", "urn:x", ["warning"]),
+        ):
+            unit = {"value": 1, "system": system, "code": code}
+            for held in ({"valueQuantity": unit}, {"referenceRange": [{"low": unit}]}):
+                found = examine(observation(**held), Library(), terms, advice=False)
+                assert [one.severity for one in found if f"'{code}'" in one.diagnostics] == expected
+
 
 PATIENT = {"resourceType": "Patient", "id": "p", "active": True}
 
@@ -408,6 +424,25 @@ class TestBundles:
         assert errors(self.bundle("collection", wrong)) == ["Bundle.entry[0].fullUrl"]
         wrong = {"fullUrl": "Patient/p", "resource": PATIENT}
         assert "Bundle.entry[0].fullUrl" in errors(self.bundle("collection", wrong))
+
+    def test_entries_without_a_full_url(self) -> None:
+        """Bundle.entry.fullUrl: every entry has one, but in transactions and batches; the outcome of a search
+        has no identity that it could state."""
+        nameless = {"resource": PATIENT}
+        assert errors(self.bundle("collection", nameless)) == ["Bundle.entry[0]"]
+        request = {"request": {"method": "PUT", "url": "Patient/p"}}
+        for kind in ("transaction", "batch"):
+            assert errors(self.bundle(kind, {**nameless, **request})) == []
+        for kind in ("transaction-response", "batch-response"):
+            assert errors(self.bundle(kind, {**nameless, "response": {"status": "200"}})) == []
+        outcome = {
+            "resourceType": "OperationOutcome",
+            "issue": [{"severity": "warning", "code": "not-found"}],
+        }
+        assert errors(self.bundle("searchset", {"resource": outcome, "search": {"mode": "outcome"}})) == []
+        assert errors(self.bundle("searchset", {"resource": PATIENT, "search": {"mode": "match"}})) == [
+            "Bundle.entry[0]"
+        ]
 
     def test_references_by_urn_stay_inside(self) -> None:
         urn = "urn:uuid:c757873d-ec9a-4326-a141-556f43239520"
