@@ -80,8 +80,10 @@ def _check_full_url(entry: dict[str, Any], path: str, place: Place) -> None:
 
 
 def _check_no_full_url(entry: dict[str, Any], path: str, place: Place) -> None:
-    """Each resource has one, https://hl7.org/fhir/R4/bundle-definitions.html#Bundle.entry.fullUrl. What a search
-    says about itself has no identity to state."""
+    """Each resource has one, https://hl7.org/fhir/R4/bundle-definitions.html#Bundle.entry.fullUrl
+
+    What a search says about itself has no identity to state.
+    """
     search, resource = entry.get("search"), entry.get("resource")
     is_outcome = isinstance(search, dict) and search.get("mode") == "outcome"
     if isinstance(resource, dict) and not is_outcome:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
-from fhirserver.fhir.fhirpath import FHIRPathError, compile_expression
+from fhirserver.fhir.fhirpath import Environment, FHIRPathError, Node, compile_expression
 from fhirserver.fhir.primitives import show
 from fhirserver.fhir.profile.definition import PREFIX
 from fhirserver.fhir.profile.examination import Place
@@ -28,6 +28,9 @@ _ALSO: Final = {
 }
 """Where R4's own definitions use these extensions although their contexts leave it out; later editions of the
 contexts have it."""
+_VALUE: Final = re.compile(r"%extension\.value[A-Z]\w*")
+"""How R4's own conditions speak of the value, which FHIRPath calls `value` whatever its type."""
+_VARIABLES: Final = frozenset({"extension"})
 _POSITION: Final = re.compile(r"\[\d+\]|\.ofType\(\w+\)")
 
 
@@ -49,6 +52,7 @@ def known(
         if plan is not None:
             _check_modifier(plan.scope.profile, element, item, place)
             _check_context(plan.scope.profile, host, item, place)
+            _check_conditions(plan.scope.profile, host, item, place)
             yield plan, item
 
 
@@ -126,6 +130,27 @@ def _check_context(profile: Profile, host: str, item: Item, place: Place) -> Non
         place.exam.say("error", "extension", text, item.path)
 
 
+def _check_conditions(profile: Profile, host: str, item: Item, place: Place) -> None:
+    """What must be true of the element that an extension is in: StructureDefinition.contextInvariant"""
+    conditions = profile.definition.context_invariants
+    if not conditions or not place.exam.invariants:
+        return
+    holder = _holder(item, place)
+    asked = Environment(variables={"extension": [Node(item.value, "Extension")]}, root_resource=place.root)
+    for one in conditions:
+        try:
+            text = _VALUE.sub("%extension.value", one)
+            program = compile_expression(text, host, place.resource.type, variables=_VARIABLES)
+            found = program.evaluate(holder, host, place.resource, asked)
+        except FHIRPathError as error:
+            text = f"whether {show(profile.url)} may stand here was not checked: {one}: {error}"
+            place.exam.say("information", "not-supported", text, item.path)
+            continue
+        if [node.value for node in found] != [True]:
+            text = f"the extension {show(profile.url)} may only stand where this is true: {one}"
+            place.exam.say("error", "extension", text, item.path)
+
+
 def _is_context(kind: str, expression: str, host: str, item: Item, place: Place) -> bool:
     match kind:
         case "element":
@@ -162,8 +187,14 @@ def _elements(host: str, path: str) -> frozenset[str]:
 
 def _outer_url(item: Item, place: Place) -> str | None:
     """The URL of the extension that an extension is in."""
-    outer = _at(place.resource.value, item.path[len(place.path) :].rpartition(".")[0])
+    outer = _holder(item, place)
     return outer.get("url") if isinstance(outer, dict) else None
+
+
+def _holder(item: Item, place: Place) -> Any:
+    """What an extension is in: the resource or something within it."""
+    path = item.path[len(place.path) :].rpartition(".")[0]
+    return _at(place.resource.value, path) if path else place.resource.value
 
 
 def _at(value: object, path: str) -> object:
@@ -180,8 +211,7 @@ def _at(value: object, path: str) -> object:
 
 def _selects(expression: str, item: Item, place: Place) -> bool:
     """Whether an expression on the resource selects the element; what cannot be told is let pass."""
-    path = item.path[len(place.path) :].rpartition(".")[0]
-    holder = place.resource.value if not path else _at(place.resource.value, path)
+    holder = _holder(item, place)
     try:
         found = compile_expression(expression, place.resource.type).evaluate(
             place.resource.value, place.resource.type

@@ -284,6 +284,37 @@ class TestExtensions:
         patient = {"resourceType": "Patient", "extension": [{**outer, "url": "urn:other"}]}
         assert errors(patient, inner, asked=CORE + "Patient") != []
 
+    @pytest.mark.parametrize(
+        ("condition", "kept"),
+        [
+            ("gender = 'male'", True),
+            ("gender = 'female'", False),
+            ("deceased.exists()", False),
+            ("deceased", False),  # neither true nor false
+            ("%extension.value = 'x'", True),
+            ("%extension.valueString = 'x'", True),  # as R4's own speak of it
+            ("%extension.valueString = 'y'", False),
+        ],
+    )
+    def test_conditions_of_contexts(self, condition: str, kept: bool) -> None:
+        """StructureDefinition.contextInvariant: all must be true of the element that the extension is in."""
+        mine = {**extension("urn:e", "Patient"), "contextInvariant": ["gender.exists()", condition]}
+        patient = {"resourceType": "Patient", "gender": "male", "extension": [extended("urn:e")]}
+        assert errors(patient, mine, asked=CORE + "Patient") == ([] if kept else ["Patient.extension[0]"])
+
+    def test_a_condition_of_a_context_that_cannot_be_evaluated(self) -> None:
+        mine = {**extension("urn:e", "Patient"), "contextInvariant": ["gender ="]}
+        patient = {"resourceType": "Patient", "extension": [extended("urn:e")]}
+        found = examine(patient, Library([read(mine)]), BuiltIn())
+        assert [one.severity for one in found if "gender =" in one.diagnostics] == ["information"]
+
+    def test_conditions_on_parts_of_resources(self) -> None:
+        """R4's own, which is only for items that are answered with a number."""
+        unit = {"url": CORE + "questionnaire-unit", "valueCoding": {"system": UCUM, "code": "kg"}}
+        items = [{"linkId": type_, "type": type_, "extension": [unit]} for type_ in ("decimal", "string")]
+        held = {"resourceType": "Questionnaire", "status": "draft", "item": items}
+        assert errors(held) == ["Questionnaire.item[1].extension[0]"]
+
     def test_types_of_values(self) -> None:
         mine = extension("urn:e", "Patient", element("Extension.value[x]", type=[{"code": "code"}]))
         patient = {"resourceType": "Patient", "extension": [extended("urn:e")]}
