@@ -57,19 +57,23 @@ def _codes(type_: str, value: Any, path: str) -> list[_Code]:
             codings = value.get("coding")
             found = codings if isinstance(codings, list) else ()
             return [
-                _Code(one.get("system"), one["code"], one.get("display"), f"{path}.coding[{index}]")
+                _Code(_text(one, "system"), one["code"], _text(one, "display"), f"{path}.coding[{index}]")
                 for index, one in enumerate(found)
                 if isinstance(one, dict) and isinstance(one.get("code"), str)
             ]
-        case "Coding":
-            if isinstance(value.get("code"), str):
-                return [_Code(value.get("system"), value["code"], value.get("display"), path)]
-            return []
-        case _ if isinstance(value, dict):  # Quantity and what is made of it
+        case _ if isinstance(value, dict):  # a Coding, a Quantity or what is made of it, which have no display
             code = value.get("code")
-            return [_Code(value.get("system"), code, None, path)] if isinstance(code, str) else []
+            if not isinstance(code, str):
+                return []
+            return [_Code(_text(value, "system"), code, _text(value, "display"), path)]
         case _:
             return [_Code(None, value, None, path)] if isinstance(value, str) else []
+
+
+def _text(value: dict[str, Any], name: str) -> str | None:
+    """A part of a code; None where the structure is at fault."""
+    part = value.get(name)
+    return part if isinstance(part, str) else None
 
 
 def _check_system(one: _Code, place: Place) -> None:

@@ -425,6 +425,20 @@ class TestBindings:
         found = examine(observation(code=coding("x")), Library([read(mine)]), BuiltIn(), [MINE])
         assert {one.severity for one in found if "urn:x" in one.diagnostics} == {"warning"}
 
+    @pytest.mark.parametrize("broken", [["urn:s"], {"a": "b"}, 4711, None, True])
+    @pytest.mark.parametrize("part", ["system", "code", "display"])
+    def test_parts_of_codes_that_are_no_strings(self, part: str, broken: Any) -> None:
+        """Defects of structure, which are said once; the judge walks over them."""
+        mine = profile(
+            element("Observation.code", binding={"strength": "required", "valueSet": self.GENDER}),
+            element("Observation.value[x]", binding={"strength": "required", "valueSet": self.GENDER}),
+        )
+        one = {"system": self.SYSTEM, "code": "male", "display": "Male", part: broken}
+        held = observation(code={"coding": [one]}, valueQuantity={"value": 1, **one})
+        for terms in (Codes([]), BuiltIn()):
+            found = examine(held, Library([read(mine)]), terms, [MINE])
+            assert f"Observation.code.coding[0].{part}" in {one.expression for one in found}
+
     def test_units_by_their_systems(self) -> None:
         """A unit without a binding is still a code of the system that the quantity names."""
         terms = Codes([])
