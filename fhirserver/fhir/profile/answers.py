@@ -11,6 +11,7 @@ from typing import Any, Final
 from fhirserver.fhir.primitives import show
 from fhirserver.fhir.profile import same
 from fhirserver.fhir.profile.examination import Place
+from fhirserver.fhir.profile.item import text_of
 
 Json = dict[str, Any]
 
@@ -105,10 +106,10 @@ def _check_value_set(value_set: str, questionnaire: Json, value: Json, path: str
     if value_set.startswith("#"):
         listed = _listed(value_set[1:], questionnaire)
         membership = "unknown" if listed is None else "not-member"
-        if listed is not None and (value.get("system"), value["code"]) in listed:
+        if listed is not None and (text_of(value, "system"), value["code"]) in listed:
             membership = "member"
     else:
-        membership = place.exam.terms.validate(value_set, value.get("system"), value["code"]).membership
+        membership = place.exam.terms.validate(value_set, text_of(value, "system"), value["code"]).membership
     if membership == "not-member":
         place.exam.say("error", "code-invalid", f"{_named(value)} is not in the value set {value_set}", path)
     elif membership == "unknown":

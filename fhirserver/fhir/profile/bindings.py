@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from fhirserver.fhir.primitives import show
 from fhirserver.fhir.profile.examination import Place
+from fhirserver.fhir.profile.item import text_of
 from fhirserver.fhir.profile.plan import ValuePlan
 from fhirserver.fhir.profile.terms import Verdict
 
@@ -57,23 +58,19 @@ def _codes(type_: str, value: Any, path: str) -> list[_Code]:
             codings = value.get("coding")
             found = codings if isinstance(codings, list) else ()
             return [
-                _Code(_text(one, "system"), one["code"], _text(one, "display"), f"{path}.coding[{index}]")
+                _Code(text_of(one, "system"), one["code"], text_of(one, "display"), f"{path}.coding[{index}]")
                 for index, one in enumerate(found)
                 if isinstance(one, dict) and isinstance(one.get("code"), str)
             ]
-        case _ if isinstance(value, dict):  # a Coding, a Quantity or what is made of it, which have no display
+        case _ if isinstance(
+            value, dict
+        ):  # a Coding, a Quantity or what is made of it, which have no display
             code = value.get("code")
             if not isinstance(code, str):
                 return []
-            return [_Code(_text(value, "system"), code, _text(value, "display"), path)]
+            return [_Code(text_of(value, "system"), code, text_of(value, "display"), path)]
         case _:
             return [_Code(None, value, None, path)] if isinstance(value, str) else []
-
-
-def _text(value: dict[str, Any], name: str) -> str | None:
-    """A part of a code; None where the structure is at fault."""
-    part = value.get(name)
-    return part if isinstance(part, str) else None
 
 
 def _check_system(one: _Code, place: Place) -> None:

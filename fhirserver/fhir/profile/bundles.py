@@ -12,6 +12,7 @@ from typing import Any, Final
 from fhirserver.fhir.links import holders
 from fhirserver.fhir.primitives import show
 from fhirserver.fhir.profile.examination import Place
+from fhirserver.fhir.profile.item import text_of
 
 _REST: Final = re.compile(r"(?:https?://\S+/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})")
 _URN: Final = ("urn:uuid:", "urn:oid:")
@@ -55,7 +56,7 @@ def check(bundle: dict[str, Any], path: str, place: Place) -> None:
         where = f"{path}.entry[{index}]"
         if "fullUrl" in entry:
             _check_full_url(entry, where, place)
-        elif bundle.get("type") not in _NAMELESS:
+        elif text_of(bundle, "type") not in _NAMELESS:
             _check_no_full_url(entry, where, place)
         if isinstance(entry.get("resource"), dict):
             _check_links(bundle, entry["resource"], known, f"{where}.resource", place)
@@ -95,7 +96,7 @@ def _check_links(
     bundle: dict[str, Any], resource: dict[str, Any], known: Mapping[str, Any], path: str, place: Place
 ) -> None:
     """A URN says nothing outside of the Bundle that defines it; a document or message is complete."""
-    kind = bundle.get("type")
+    kind = text_of(bundle, "type")
     for holder in holders(resource):
         text: str = holder["reference"]
         if text.startswith("#") or text.partition("/_history/")[0].partition("#")[0] in known:

@@ -43,8 +43,8 @@ def check_object(plan: ObjectPlan, value: dict[str, Any], path: str, place: Plac
     seen: list[ElementPlan] = []
     for key, held in value.items():
         entry = entries.get(key)
-        if entry is None or (key[0] == "_" and entry.key in value):
-            continue
+        if entry is None or (key[0] == "_" and entry.key in value and entry.key in entries):
+            continue  # what is beside a value is judged with it, if anything is demanded of the value
         element = entry.element
         items = _items(entry, value, held if key == entry.key else None, path)
         seen.append(element)
@@ -112,9 +112,8 @@ def _check_count(element: ElementPlan, items: Sequence[Item], path: str, place: 
 def _check_content(plan: ValuePlan, item: Item, place: Place) -> None:
     """Everything that is demanded of a value as a whole."""
     rule, value, exam, path = plan.rule, item.value, place.exam, item.path
-    if rule.fixed is not None and not same.fixed(value, rule.fixed[0]):
-        text = f"must be {shown(rule.fixed[0])}, not {shown(value)}"
-        exam.say("error", "value", text, path, plan.label)
+    if rule.fixed is not None:
+        _check_fixed(plan, item, rule.fixed[0], place)
     if rule.pattern is not None and not same.pattern(value, rule.pattern[0]):
         text = f"must have at least {shown(rule.pattern[0])}, not only {shown(value)}"
         exam.say("error", "value", text, path, plan.label)
@@ -133,6 +132,17 @@ def _check_content(plan: ValuePlan, item: Item, place: Place) -> None:
         _check_profiles(plan, item, place)
     if exam.invariants and plan.invariants:
         invariants.check(plan, value, path, place, conforms)
+
+
+def _check_fixed(plan: ValuePlan, item: Item, wanted: Any, place: Place) -> None:
+    """Nothing more, nothing less: ElementDefinition.fixed[x]"""
+    if not same.fixed(item.value, wanted):
+        text = f"must be {shown(wanted)}, not {shown(item.value)}"
+    elif item.companion is not None:
+        text = f"must be {shown(wanted)} and nothing more, so that it has no id and no extensions"
+    else:
+        return
+    place.exam.say("error", "value", text, item.path, plan.label)
 
 
 def _check_profiles(plan: ValuePlan, item: Item, place: Place) -> None:

@@ -15,7 +15,7 @@ from fhirserver.fhir.fhirpath.types import children, is_a
 from fhirserver.fhir.profile import same
 from fhirserver.fhir.profile.definition import PREFIX
 from fhirserver.fhir.profile.examination import Place
-from fhirserver.fhir.profile.item import Conforms, Item
+from fhirserver.fhir.profile.item import Conforms, Item, text_of
 from fhirserver.fhir.profile.library import Unusable
 from fhirserver.fhir.profile.model import Discriminator, Profile, Rule, TypeRef
 from fhirserver.fhir.profile.plan import ValuePlan, base_plan
@@ -168,12 +168,13 @@ def _next(value: Any, type_: str, kind: str, argument: str, place: Place) -> Ite
         case "resolve":
             yield from _resolved(value, place)
         case "extension":
-            for one in value.get("extension", ()) if isinstance(value, dict) else ():
-                if one.get("url") == argument:
+            held = value.get("extension") if isinstance(value, dict) else None
+            for one in held if isinstance(held, list) else ():
+                if isinstance(one, dict) and one.get("url") == argument:
                     yield one, "Extension"
         case _:
             if isinstance(value, dict):
-                for child in children(value.get("resourceType", type_), argument):
+                for child in children(text_of(value, "resourceType") or type_, argument):
                     held = value.get(child.key)
                     for one in held if isinstance(held, list) else [held]:
                         if one is not None:
@@ -266,10 +267,10 @@ def _codes(value: Any, type_: str) -> Iterator[tuple[str | None, str]]:
     if isinstance(value, str):
         yield None, value
     elif isinstance(value, dict):
-        holders = value.get("coding", ()) if type_ == "CodeableConcept" else [value]
-        for one in holders:
+        holders = value.get("coding") if type_ == "CodeableConcept" else [value]
+        for one in holders if isinstance(holders, list) else ():
             if isinstance(one, dict) and isinstance(one.get("code"), str):
-                yield one.get("system"), one["code"]
+                yield text_of(one, "system"), one["code"]
 
 
 def _by_existence(steps: tuple[tuple[str, str], ...], rule: Rule) -> Test:

@@ -31,7 +31,8 @@ contexts have it."""
 _VALUE: Final = re.compile(r"%extension\.value[A-Z]\w*")
 """How R4's own conditions speak of the value, which FHIRPath calls `value` whatever its type."""
 _VARIABLES: Final = frozenset({"extension"})
-_POSITION: Final = re.compile(r"\[\d+\]|\.ofType\(\w+\)")
+_INDEX: Final = re.compile(r"\[\d+\]")
+_OF_TYPE: Final = "ofType("
 
 
 def known(
@@ -169,20 +170,37 @@ def _names(expression: str) -> str:
 
 
 def _element_path(item: Item, place: Place) -> str:
-    """The path of the element that an extension is in, from its resource: `Patient.name`."""
+    """The path of the element that an extension is in, from its resource: `Patient.name`,
+    `Observation.value.ofType(Quantity)`."""
     inner = item.path[len(place.path) :].rpartition(".")[0]
-    return place.resource.type + _POSITION.sub("", inner)
+    return place.resource.type + _INDEX.sub("", inner)
 
 
 @lru_cache(maxsize=4_096)
 def _elements(host: str, path: str) -> frozenset[str]:
     """Every name by which a definition can speak of an element of a path and a type."""
-    names = {path, host, "Element"}  # of resources too: R4's own definitions take it to mean anything
+    names = {host, "Element"}  # of resources too: R4's own definitions take it to mean anything
+    names.update(_seen_from_types(path.split(".")))
     if host in STRUCTURES:
         names |= set(supertypes(host))
     if "." not in path and "url" in STRUCTURES[path].elements:
         names |= {"CanonicalResource", "MetadataResource"}
     return frozenset(names)
+
+
+def _seen_from_types(steps: list[str]) -> Iterator[str]:
+    """The path from its resource, and that from each value on it: `Patient.name.text`, `HumanName.text`."""
+    names = [step for step in steps if not step.startswith(_OF_TYPE)]
+    type_, depth = steps[0], 0
+    for step in (None, *steps[1:]):
+        if step is not None and step.startswith(_OF_TYPE):
+            type_ = step.removeprefix(_OF_TYPE).removesuffix(")")
+        elif step is not None:
+            element = STRUCTURES[type_].elements.get(step) if type_ in STRUCTURES else None
+            type_ = element.types[0] if element is not None and len(element.types) == 1 else ""
+            depth += 1
+        for one in supertypes(type_) if type_ in STRUCTURES else ():
+            yield ".".join((one, *names[depth + 1 :]))
 
 
 def _outer_url(item: Item, place: Place) -> str | None:

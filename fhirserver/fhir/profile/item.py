@@ -27,6 +27,12 @@ Conforms = Callable[[ValuePlan, Item, Place], bool]
 """Whether a value has no errors by a plan, without reporting any."""
 
 
+def text_of(value: dict[str, Any], name: str) -> str | None:
+    """A part that is a string; None where the structure is at fault."""
+    part = value.get(name)
+    return part if isinstance(part, str) else None
+
+
 def shown(value: Any) -> str:
     """A value for a message, with the codes that matter."""
     if isinstance(value, dict):

@@ -44,12 +44,16 @@ def examine(
     if not structure.passes(resource, expected_type):
         found = structure.issues(resource, expected_type, issues_max=ISSUES_MAX)
     kind = resource.get("resourceType") if isinstance(resource, dict) else None
-    if kind not in RESOURCE_TYPES or (expected_type is not None and kind != expected_type):
+    if (
+        not isinstance(kind, str)
+        or kind not in RESOURCE_TYPES
+        or (expected_type is not None and kind != expected_type)
+    ):
         return found
     sound = not any(issue.code in _SHAPE for issue in found)
     exam = Examination(library, terms, advice=advice, invariants=sound, questionnaires=questionnaires)
     if not sound:
-        text = "invariants were not evaluated: they mean nothing where the structure is at fault"
+        text = "invariants and the like were not evaluated: they mean nothing where the structure is at fault"
         exam.say("information", "informational", text, kind)
     with suppress(Full):
         _judge(resource, kind, profiles, exam, claims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -75,6 +76,14 @@ class TestElements:
         assert errors(observation(code=more), fixed) == ["Observation.code"]
         assert errors(observation(code=more), pattern) == []
         assert errors(observation(code=coding("b")), pattern) == ["Observation.code"]
+
+    def test_a_fixed_primitive_has_no_extensions(self) -> None:
+        """What the fixed value lacks must be missing: ElementDefinition.fixed[x]. A pattern may have more."""
+        held = observation(_status={"extension": [{"url": "urn:e", "valueString": "x"}]})
+        fixed = profile(element("Observation.status", fixedCode="final"))
+        assert errors(held, fixed) == ["Observation.status"]
+        assert errors(observation(_status={"id": "a"}), fixed) == ["Observation.status"]
+        assert errors(held, profile(element("Observation.status", patternCode="final"))) == []
 
     def test_types_of_a_choice(self) -> None:
         mine = profile(element("Observation.value[x]", type=[{"code": "Quantity"}]))
@@ -254,6 +263,10 @@ def extended(url: str, **value: Any) -> Json:
     return {"url": url, **(value or {"valueString": "x"})}
 
 
+EXTENDED: Json = {"extension": [extended("urn:e")]}
+AGE: Json = {"value": 1, "_value": EXTENDED, "system": UCUM, "code": "a"}
+
+
 class TestExtensions:
     def test_contexts(self) -> None:
         eye = extension("urn:eye", "Patient.contact")
@@ -275,6 +288,41 @@ class TestExtensions:
         for context in ("Patient.birthDate", "date"):
             assert errors(patient, extension("urn:e", context), asked=CORE + "Patient") == []
         assert errors(patient, extension("urn:e", "string"), asked=CORE + "Patient") != []
+
+    @pytest.mark.parametrize(
+        ("context", "held"),
+        [
+            ("HumanName.family", {"name": [{"family": "a", "_family": EXTENDED}]}),
+            ("HumanName.family", {"contact": [{"name": {"family": "a", "_family": EXTENDED}}]}),
+            ("HumanName.period", {"name": [{"text": "a", "period": {"start": "2020", **EXTENDED}}]}),
+            ("Period.start", {"name": [{"text": "a", "period": {"start": "2020", "_start": EXTENDED}}]}),
+            ("CodeableConcept.coding", {"maritalStatus": {"coding": [{"code": "x", **EXTENDED}]}}),
+            ("Resource.language", {"language": "en", "_language": EXTENDED}),
+            ("Quantity.value", {"extension": [{"url": "urn:x", "valueAge": AGE}]}),
+        ],
+    )
+    def test_parts_of_types_as_contexts(self, context: str, held: Json) -> None:
+        patient = {"resourceType": "Patient", "active": True, **held}
+        assert errors(patient, extension("urn:e", context), asked=CORE + "Patient") == []
+        assert errors(patient, extension("urn:e", "Address.city"), asked=CORE + "Patient") != []
+
+    @pytest.mark.parametrize(
+        ("held", "where"),
+        [
+            ({"birthDate": "2020-01-01"}, "birthDate"),
+            ({"name": [{"text": "a"}]}, "name[0].text"),
+            ({"name": [{"given": ["a", "b"]}]}, "name[0].given[1]"),
+        ],
+    )
+    def test_extensions_of_primitives_that_have_a_value(self, held: Json, where: str) -> None:
+        """Also where nothing is demanded of the value itself."""
+        reason = {"url": CORE + "data-absent-reason", "valueString": "a code is needed"}
+        patient = copy.deepcopy({"resourceType": "Patient", **held})
+        inner = patient["name"][0] if "name" in patient else patient
+        key = where.rpartition(".")[2].partition("[")[0]
+        companion = {"extension": [reason]}
+        inner[f"_{key}"] = [None, companion] if key == "given" else companion
+        assert errors(patient) == [f"Patient.{where}.extension[0].value.ofType(string)"]
 
     def test_an_extension_as_context(self) -> None:
         outer = {"url": "urn:outer", "extension": [extended("urn:e")]}
