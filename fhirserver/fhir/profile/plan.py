@@ -85,7 +85,7 @@ class ValuePlan:
         self.targets = _targets(type_ref, bound)
         self.invariants = tuple(
             Invariant(said, type_, scope.resource_type)
-            for one in _constraints(rule, type_)
+            for one in _constraints(rule, type_, scope.profile)
             if (said := _said(one, type_)) is not None
         )
         self.support: tuple[Any, ...] | None = None
@@ -277,9 +277,13 @@ def _base_profile(type_: str) -> Profile:
     return compiled(definition)
 
 
-def _constraints(rule: Rule, type_: str) -> list[Constraint]:
-    """Those of the element, and those of its type, which snapshots do not repeat."""
+def _constraints(rule: Rule, type_: str, profile: Profile) -> list[Constraint]:
+    """Those of the element, and what snapshots do not repeat: those of its type, or of whose content it has."""
     own = [one for one in rule.constraints if one.key not in NATIVE]
+    meant = None if rule.content is None else profile.rule(rule.content)
+    if meant is not None:
+        keys = {one.key for one in own}
+        own += [one for one in meant.constraints if one.key not in NATIVE and one.key not in keys]
     if "." in type_ or STRUCTURES[type_].kind == "primitive" or STRUCTURES[type_].kind == "resource":
         return own
     keys = {one.key for one in own}
