@@ -278,7 +278,7 @@ def _base_profile(type_: str) -> Profile:
 
 
 def _constraints(rule: Rule, type_: str, profile: Profile) -> list[Constraint]:
-    """Those of the element, and what snapshots do not repeat: those of its type or of its content reference."""
+    """Those of the element, and what snapshots do not repeat: of its type, or of its content reference."""
     own = [one for one in rule.constraints if one.key not in NATIVE]
     meant = None if rule.content is None else profile.rule(rule.content)
     if meant is not None:
