@@ -179,9 +179,50 @@ class TestDefinitions:
                 )
                 assert errors(found) == ["Patient.name"]
 
-    async def test_one_that_contradicts_its_base_is_refused(self, http: Http) -> None:
-        wrong = profile(f"{NAMED}-wrong", "Patient", needs("Patient.nose"))
-        assert (await http.post("/StructureDefinition", json=wrong)).status_code == 422
+    @pytest.mark.parametrize(
+        "elements",
+        [
+            [needs("Patient.nose")],
+            [needs("Patient.name", max="many")],
+            [needs("Patient.name", max="0")],
+            [needs("Patient.birthDate", max="*")],
+            [{"id": "Patient.birthDate", "path": "Patient.birthDate", "type": [{"code": "Quantity"}]}],
+            [needs("Patient.name")] * 5_000,
+        ],
+        ids=["unknown", "no number", "never", "wider", "another type", "too many"],
+    )
+    @pytest.mark.parametrize("form", ["differential", "snapshot"])
+    async def test_one_that_contradicts_its_base_is_refused(
+        self, http: Http, form: str, elements: list[Resource]
+    ) -> None:
+        wrong = profile(f"{NAMED}-wrong", "Patient", *elements)
+        if form == "snapshot":
+            wrong["snapshot"] = wrong.pop("differential")
+        response = await http.post("/StructureDefinition", json=wrong)
+        refused = form == "differential" or elements[0].get("max") == "many" or len(elements) > 1
+        assert response.status_code == (422 if refused else 201), response.text
+        url = f"/Patient/$validate?profile={wrong['url']}"
+        await issues(http, url, {"resourceType": "Patient", "birthDate": "2000", "name": [{"text": "x"}]})
+        if not refused:
+            await http.delete(f"/StructureDefinition/{response.json()['id']}")
+
+    async def test_one_that_lies_in_itself(self, http: Http) -> None:
+        url = f"{NAMED}-nested"
+        inner = {
+            "id": "Patient.contained",
+            "path": "Patient.contained",
+            "type": [{"code": "Resource", "profile": [url]}],
+        }
+        made = await created(http, profile(url, "Patient", inner, needs("Patient.name")))
+        body = {
+            "resourceType": "Patient",
+            "name": [{"text": "outer"}],
+            "contained": [{"resourceType": "Patient", "id": "a"}],
+            "link": [{"other": {"reference": "#a"}, "type": "refer"}],
+        }
+        found = await issues(http, f"/Patient/$validate?profile={url}", body)
+        assert errors(found) == ["Patient.contained[0].name"]
+        await http.delete(f"/StructureDefinition/{made['id']}")
 
     async def test_one_that_comes_before_its_base(self, http: Http) -> None:
         inner, outer = f"{NAMED}-inner", f"{NAMED}-outer"
