@@ -20,6 +20,10 @@ NAMED = "http://example.org/StructureDefinition/named"
 POLICY = f'{{"*": "claimed", "Basic": "warn", "Group": ["{NAMED}-group"], "{NAMED}-soft": "warn"}}'
 
 
+GIVEN: Resource = {"name": "resource", "resource": {"resourceType": "Patient"}}
+MODE: Resource = {"name": "mode", "valueCode": "profile"}
+
+
 def profile(url: str, type_: str, *elements: Resource, **more: Any) -> Resource:
     """A constraint on a type, as a differential."""
     return {
@@ -106,6 +110,8 @@ class TestValidate:
         body = claiming({"resourceType": "Patient", "active": True}, "urn:x")
         found = await issues(http, "/Patient/$validate", body)
         assert [one["severity"] for one in found if "urn:x" in one["diagnostics"]] == ["warning"]
+        asked = await issues(http, "/Patient/$validate?profile=urn:x", {"resourceType": "Patient"})
+        assert [one["severity"] for one in asked if "urn:x" in one["diagnostics"]] == ["error"]
 
     async def test_xml_by_line(self, http: Http, named: str) -> None:
         body = claiming({"resourceType": "Patient", "contact": [{"gender": "male"}]}, named)
@@ -145,6 +151,10 @@ class TestValidate:
             ("/Patient/$validate", {"resourceType": "Parameters", "parameter": {"name": "resource"}}),
             ("/Patient/$validate", {"resourceType": "Parameters", "parameter": [{"name": "x"}]}),
             ("/Patient/$validate", {"resourceType": "Parameters", "parameter": [{"name": "profile"}]}),
+            ("/Patient/$validate", {"resourceType": "Parameters", "parameter": [GIVEN, GIVEN]}),
+            ("/Patient/$validate?mode=update", {"resourceType": "Patient"}),
+            ("/Patient/$validate?mode=delete", {"resourceType": "Patient"}),
+            ("/Patient/$validate?mode=create", {"resourceType": "Parameters", "parameter": [GIVEN, MODE]}),
         ],
     )
     async def test_what_cannot_be_asked(self, http: Http, path: str, body: Resource) -> None:
@@ -392,6 +402,25 @@ class TestPolicy:
 
     async def test_a_required_profile(self, strict: Http) -> None:
         assert (await strict.post("/Group", json=GROUP)).status_code == 422
+        await created(strict, {**GROUP, "name": "a"})
+
+    async def test_what_would_be_refused(self, strict: Http) -> None:
+        """`mode=create` asks whether it could be created: by the same rules."""
+        assert errors(await issues(strict, "/Group/$validate", GROUP)) == []
+        found = await issues(strict, "/Group/$validate?mode=create", GROUP)
+        assert "Group.name" in errors(found)
+        assert errors(await issues(strict, "/Group/$validate?mode=create", {**GROUP, "name": "a"})) == []
+
+    async def test_a_required_profile_that_nothing_can_be_judged_by(self, strict: Http) -> None:
+        """What is based on something that is not held is met by nothing, not by everything."""
+        url = f"{NAMED}-group"
+        (held,) = (await strict.get("/StructureDefinition", params={"url": url})).json()["entry"]
+        adrift = {**held["resource"], "baseDefinition": "urn:nowhere"}
+        await put(strict, adrift)
+        try:
+            assert (await strict.post("/Group", json={**GROUP, "name": "a"})).status_code == 422
+        finally:
+            await put(strict, held["resource"])
         await created(strict, {**GROUP, "name": "a"})
 
     async def test_others_are_left_alone(self, http: Http) -> None:
