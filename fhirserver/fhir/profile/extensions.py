@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from time import perf_counter
 from typing import Final
 
 from fhirserver.fhir.fhirpath import FHIRPathError, compile_expression
@@ -182,10 +183,16 @@ def _selects(expression: str, item: Item, place: Place) -> bool:
     """Whether an expression on the resource selects the element; what cannot be told is let pass."""
     path = item.path[len(place.path) :].rpartition(".")[0]
     holder = place.resource.value if not path else _at(place.resource.value, path)
+    patience = place.exam.patience
+    if patience.is_over():
+        return True
+    before = perf_counter()
     try:
         found = compile_expression(expression, place.resource.type).evaluate(
             place.resource.value, place.resource.type
         )
     except FHIRPathError:
         return True
+    finally:
+        patience.spend(perf_counter() - before)
     return any(one.value is holder for one in found) or not isinstance(holder, dict)

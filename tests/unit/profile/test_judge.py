@@ -488,6 +488,16 @@ def test_invariants_that_take_their_time() -> None:
     assert any("not all of them" in one.diagnostics for one in found)
 
 
+def test_contexts_that_take_their_time() -> None:
+    heavy = "(0|1|2|3|4|5|6|7|8|9)" + ".select((0|1|2|3|4|5|6|7|8|9)" * 5 + ")" * 5
+    context = [{"type": "fhirpath", "expression": f"Observation.where({heavy}.exists())"}]
+    mine = profile(type_="Extension", context=context)
+    given = observation(extension=[{"url": MINE, "valueString": str(number)} for number in range(200)])
+    before = time.monotonic()
+    examine(given, Library([read(mine)]), BuiltIn())
+    assert time.monotonic() - before < 10
+
+
 @pytest.mark.parametrize("rest", ["", ".not()", " and true", ".select(iif($this, true, false))"])
 def test_an_invariant_that_asks_what_nobody_knows(rest: str) -> None:
     rule = invariant(
