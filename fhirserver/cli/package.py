@@ -176,6 +176,7 @@ def _conclude(report: Report) -> None:
     if report.other_versions:
         out.print(f"  {report.other_versions:,} search parameters: another version of them is in force")
     _some("search parameter that is only kept", [f"{url}: {why}" for url, why in report.idle.items()])
+    _some("profile that is only kept", [f"{url}: {why}" for url, why in report.unusable.items()])
 
 
 def _some(what: str, lines: list[str]) -> None:

@@ -7,7 +7,8 @@ parent does. Only texts that have been read without fault are looked at.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from json.decoder import JSONDecoder, scanstring  # pyright: ignore[reportAttributeAccessIssue]
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,7 @@ Steps = tuple[str | int, ...]
 """A way into a resource: properties of JSON and positions in its arrays."""
 
 _STEP: Final = re.compile(r"(\w+)(?:\.ofType\((\w+)\))?(?:\[(\d+)\])?(?:\.|$)")
+_LINE_END: Final = re.compile("\n")
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _skipped: Final = JSONDecoder().raw_decode
 """Reads a value that is not looked into; its second result is the offset behind it."""
@@ -46,11 +48,13 @@ def in_json(data: bytes, wanted: Iterable[Steps]) -> dict[Steps, Position]:
     text = data.decode("utf-8-sig")
     scan = _Scan(text, _tried(wanted))
     scan.value(0, scan.tree)
-    return {steps: _position(text, scan.nearest(steps)) for steps in wanted}
+    ends = [-1, *(match.start() for match in _LINE_END.finditer(text))]
+    return {steps: _position(ends, scan.nearest(steps)) for steps in wanted}
 
 
-def _position(text: str, offset: int) -> Position:
-    return Position(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
+def _position(ends: Sequence[int], offset: int) -> Position:
+    line = bisect_left(ends, offset)
+    return Position(line, offset - ends[line - 1])
 
 
 class _Wanted(dict[str | int, "_Wanted"]):

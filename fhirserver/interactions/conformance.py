@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from fhirserver.errors import Issue, Unprocessable
-from fhirserver.fhir.profile.library import Library
+from fhirserver.fhir.profile.library import Library, Unusable
 from fhirserver.fhir.profile.resources import claimed
 from fhirserver.fhir.profile.terms import Terms
 from fhirserver.fhir.profile.validate import examine
@@ -102,9 +102,8 @@ def _of_required(resource: Resource, profiles: Sequence[str], library: Library, 
     kind = resource["resourceType"]
     best: list[Issue] | None = None
     for profile in profiles:
-        if library.find(profile) is None:
-            text = f"a {kind} must meet '{profile}', which this server does not hold"
-            found = [Issue("error", "not-found", text, kind)]
+        if (fault := unmeetable(profile, library)) is not None:
+            found = [Issue("error", "not-found", f"a {kind} must meet '{profile}', {fault}", kind)]
         else:
             found = _judged(resource, [profile], library, terms)
         if not _errors(found):
@@ -113,6 +112,15 @@ def _of_required(resource: Resource, profiles: Sequence[str], library: Library, 
             best = found
     names = " or ".join(f"'{profile}'" for profile in profiles)
     return [Issue("error", "business-rule", f"a {kind} must meet {names}", kind), *(best or ())]
+
+
+def unmeetable(profile: str, library: Library) -> str | None:
+    """Why nothing can be said to meet a profile."""
+    try:
+        found = library.plan(profile)
+    except Unusable as error:
+        return f"by which nothing can be judged: {error}"
+    return "which this server does not hold" if found is None else None
 
 
 def _errors(issues: Sequence[Issue]) -> int:

@@ -59,6 +59,11 @@ async def by_definitions(connection: Connection, call: Call, work: Callable[[], 
             if isinstance(error, Incomplete):
                 raise await _with_progress(connection, call.services, error) from None
             raise
+        except Unprocessable:
+            # What the validation policy refuses by definitions of before, it may take by those of now.
+            if call.services.validation is None or await definitions.is_current(connection, known):
+                raise
+            continue
         if not _may_depend(call, known) or await definitions.is_current(connection, known):
             if is_definition(call.type):
                 definitions.look()  # it may have been written

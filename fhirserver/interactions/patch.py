@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import Any, Final
 
 from fhirserver.db.pool import Connection
@@ -18,7 +20,7 @@ from fhirserver.interactions.definitions import define
 from fhirserver.interactions.draft import draft_of_change
 from fhirserver.interactions.integrity import verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
-from fhirserver.interactions.permission import require_permitted
+from fhirserver.interactions.permission import require_permitted, require_read
 from fhirserver.interactions.searching import allowed
 from fhirserver.interactions.turns import in_turn
 from fhirserver.store import read
@@ -30,6 +32,7 @@ FHIRPATH_PATCH: Final = ("application/fhir+json", "application/fhir+xml")
 """A Parameters resource: https://hl7.org/fhir/R4/fhirpatch.html"""
 PATCHES: Final = (JSON_PATCH, *FHIRPATH_PATCH)
 """The media types of patches."""
+_PLAIN: Final = re.compile(r"\w+(?:\.\w+(?:\[\d+\])?)*")
 
 
 async def patch(connection: Connection, call: Call) -> Answer:
@@ -73,7 +76,9 @@ async def _write(connection: Connection, call: Call, current: Version | None) ->
     require_match(call, current)
     if current.deleted:
         raise Gone(f"{current.path} was deleted", headers={"ETag": current.etag})
-    made = draft_of_change(call.services, patched(call, current), "PATCH", current)
+    if asks(call):
+        await require_read(connection, call, [(current.type, current.id)])
+    made = draft_of_change(call.services, await patched(call, current), "PATCH", current)
     if made is None:
         return written(call, current, 200, "is unchanged")
     await verify_targets(connection, call, [made])
@@ -85,8 +90,29 @@ async def _write(connection: Connection, call: Call, current: Version | None) ->
     return written(call, version, 200, "patched", made.warnings)
 
 
-def patched(call: Call, current: Version) -> Resource:
-    """`current` after the patch document: valid, and still the same resource."""
+def asks(call: Call) -> bool:
+    """Whether the success of a patch hangs on values, and so tells them: by a `test`, or by a path that is
+    more than names and positions. Raises Structure for what is no patch."""
+    if call.patch_type not in FHIRPATH_PATCH:
+        operations = call.resource if isinstance(call.resource, list) else ()
+        return any(isinstance(one, dict) and one.get("op") == "test" for one in operations)
+    validate(call.resource, "Parameters")
+    parts = (part for one in call.resource.get("parameter", ()) for part in one.get("part", ()))
+    paths = (part.get("valueString", "") for part in parts if part["name"] == "path")
+    return not all(_PLAIN.fullmatch(path) for path in paths)
+
+
+async def patched(call: Call, current: Version) -> Resource:
+    """`current` after the patch document: valid, and still the same resource.
+
+    Expressions are evaluated in a thread, as others would wait for those that take their time.
+    """
+    if call.patch_type in FHIRPATH_PATCH:
+        return await asyncio.to_thread(_patched, call, current)
+    return _patched(call, current)
+
+
+def _patched(call: Call, current: Version) -> Resource:
     resource = _applied(call, current.resource())
     if not isinstance(resource, dict) or resource.get("resourceType") != current.type:
         raise Invalid(f"a patch cannot make something else of a {current.type}", f"{current.type}")

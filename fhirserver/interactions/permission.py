@@ -85,6 +85,22 @@ async def require_permitted(
             raise await outside(connection, call, identity[0])
 
 
+async def require_read(connection: Connection, call: Call, identities: Sequence[tuple[str, str]]) -> None:
+    """Raise Forbidden unless the caller may read what a patch is applied to that asks for values there."""
+    restriction = call.restriction
+    if not isinstance(restriction, Permits) or all(
+        restriction.reads_what_it_writes(t) for t, _ in identities
+    ):
+        return
+    readable = await permitted_identities(connection, call, identities, "r")
+    for type_, id_ in identities:
+        if (type_, id_) not in readable:
+            await require_granted(connection, call)
+            raise Forbidden(
+                f"such a patch tells what is there: it takes reading the {type_}, not only changing it"
+            )
+
+
 async def permitted_identities(
     connection: Connection, call: Call, identities: Iterable[tuple[str, str]], action: str
 ) -> set[tuple[str, str]]:

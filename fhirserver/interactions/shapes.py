@@ -8,7 +8,7 @@ from fhirserver.db.pool import Connection
 from fhirserver.errors import Issue, Unprocessable
 from fhirserver.fhir.profile.definition import TYPE, Definition, read
 from fhirserver.fhir.profile.library import Library
-from fhirserver.fhir.profile.snapshot import Missing, Unmade, with_snapshot
+from fhirserver.fhir.profile.snapshot import Missing
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Services
 from fhirserver.store import rebuilds
@@ -24,13 +24,16 @@ async def change(
     is at fault.
     """
     own: dict[str, Definition] = {}
+    found: dict[str, tuple[Issue, ...]] = {}
     for id_, resource in written.items():
         try:
             own[id_] = read(resource)
-        except Unprocessable:
-            continue  # one that is no profile, such as a logical model without a snapshot, is kept as it is
+        except Unprocessable as error:
+            if resource.get("derivation") == "constraint":
+                found[id_] = error.issues
+            # one that is no profile, such as a logical model without a snapshot, is kept as it is
     library = Library([*services.definitions.known.library, *own.values()])
-    found = {id_: (fault,) for id_, one in own.items() if (fault := _fault(one, library)) is not None}
+    found |= {id_: (fault,) for id_, one in own.items() if (fault := _fault(one, library)) is not None}
     if not found:
         await connection.execute(QUERIES["lock"], LOCK_CLASS, services.tenant)
         await rebuilds.advance(connection, services.tenant)
@@ -39,9 +42,10 @@ async def change(
 
 def _fault(definition: Definition, library: Library) -> Issue | None:
     try:
-        with_snapshot(definition, library.find)
+        fault = library.fault(definition)
     except Missing:
         return None
-    except Unmade as error:
-        return Issue("error", "business-rule", f"no snapshot can be made: {error}", f"{TYPE}.differential")
-    return None
+    if fault is None:
+        return None
+    where = f"{TYPE}.differential" if definition.differential else f"{TYPE}.snapshot"
+    return Issue("error", "business-rule", f"nothing can be judged by it: {fault}", where)

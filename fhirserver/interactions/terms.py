@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/terminology-service.html
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -31,6 +32,10 @@ _EVERYTHING: Final = "?fhir_vs"
 """Behind the URL of a code system: the value set of all its codes."""
 WRITES: Final = frozenset({"bundle", "create", "update", "update_conditional", "patch", "patch_conditional"})
 PAUSE_S: Final = 0.02
+DEFINITIONS_MAX: Final = 200
+"""Code systems and value sets that are read between two rounds."""
+LEARNING_S: Final = 2.0
+"""How long reading goes on; what has not been read then is unknown in this judgement."""
 
 
 class Lacking(Again):
@@ -67,12 +72,13 @@ async def judged(connection: Connection, call: Call, judge: Callable[[ViewTerms]
     services = call.services
     view = await current_view(connection, call)
     known = library(connection, context_of(call), services.terminology)
+    until = time.monotonic() + LEARNING_S
     for _ in range(ROUNDS_MAX):
         terms = ViewTerms(view)
         found = await judge(terms)
-        if not terms.lacked:
+        if not terms.lacked or time.monotonic() > until:
             return found
-        if not await view.learn(known):
+        if not await view.learn(known, DEFINITIONS_MAX):
             await asyncio.sleep(PAUSE_S)  # another request reads it
     return await judge(ViewTerms(view))
 

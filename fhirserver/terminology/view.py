@@ -14,6 +14,7 @@ The second run of the first resource has what it needs, and so has the first run
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from fhirserver.errors import FhirError
@@ -23,6 +24,8 @@ from fhirserver.terminology.verdict import Asked, Membership, Verdict, judge
 
 VERDICTS_MAX: Final = 20_000
 """Verdicts that are remembered, some 10 MB."""
+SETS_MAX: Final = 20_000
+"""Value sets and code systems that were looked for, those that there are not included."""
 LACKING: Final = "the definitions have not been read yet"
 """The reason of a verdict that another one will follow, once the view has learned."""
 
@@ -85,14 +88,18 @@ class View:
                 reason = str(error)
         return Verdict(Membership.UNKNOWN, asked.system, asked.code, reason=reason, unknown=url)
 
-    async def learn(self, library: Library) -> bool:
-        """Read what was asked for and is lacking; whether there was anything, so that it is worth asking
-        again."""
+    async def learn(self, library: Library, most: int | None = None) -> bool:
+        """Read what was asked for and is lacking, at most so many definitions; whether there was anything, so
+        that it is worth asking again."""
         lacking, self._lacking = self._lacking, {}
+        if len(self._sets) > SETS_MAX:  # anybody can name what there is not
+            self._sets.clear()
+            self._verdicts.clear()
+            self._asked.clear()
         codes: dict[str, set[str]] = {}
         for url, code in lacking:
             codes.setdefault(url, set()).add(code)
-        for url, wanted in codes.items():
+        for url, wanted in islice(codes.items(), most):
             self._sets[url] = await self._read(library, url, frozenset(wanted))
             self._asked.update((url, code) for code in wanted if self._sets[url].elsewhere)
         return bool(lacking)

@@ -131,3 +131,31 @@ async def test_in_bundles_as_well(world: World, kind: str) -> None:
             status = int(json.loads(reply.body)["entry"][0]["response"]["status"][:3])
         assert status in (403, 404), (url, reply.body)
     assert await world.version("/Observation/lab-bert") == "1"
+
+
+async def test_a_patch_tells_nothing_to_those_who_may_only_write(world: World) -> None:
+    """Whether an operation fits would tell what is there, bit by bit."""
+    blind = await world.anna("patient/Observation.u")
+    partly = await world.anna("patient/Observation.u", "patient/Observation.r?category=vital-signs")
+    fits, fails = (
+        operation("replace", f"Observation.where(status = '{code}').status", value={"valueCode": "final"})
+        for code in ("final", "amended")
+    )
+    tests = [[{"op": "test", "path": "/status", "value": code}] for code in ("final", "amended")]
+    as_json = {"content_type": "application/json-patch+json"}
+    for who in (blind, partly):
+        for first, second, headers in ((patch(fits), patch(fails), AS_FHIR), (*tests, as_json)):
+            replies = [
+                await world.ask(who, "PATCH", "/Observation/lab-anna", sent, **headers)
+                for sent in (first, second)
+            ]
+            assert [reply.status for reply in replies] == [403, 403], replies
+            assert replies[0].body == replies[1].body
+        for kind in ("batch", "transaction"):
+            entry = {"resource": patch(fails), "request": {"method": "PATCH", "url": "Observation/lab-anna"}}
+            body = {"resourceType": "Bundle", "type": kind, "entry": [entry]}
+            assert b"it takes reading" in (await world.ask(who, "POST", "/", body)).body
+    assert (
+        await world.ask(partly, "PATCH", "/Observation/vital-anna", patch(LANGUAGE), **AS_FHIR)
+    ).status == 200
+    assert await world.version("/Observation/lab-anna") == "1"

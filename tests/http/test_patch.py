@@ -1,5 +1,6 @@
 """FHIRPath Patch through the door: https://hl7.org/fhir/R4/fhirpatch.html"""
 
+import asyncio
 import base64
 import json
 import uuid
@@ -165,3 +166,27 @@ async def test_media_types(http: Http) -> None:
     assert answer.headers["accept-patch"].split(", ")[1:] == ["application/fhir+json", "application/fhir+xml"]
     refused = await http.patch("/Patient/1", content=b"{}", headers={"Content-Type": "text/plain"})
     assert refused.status_code == 415
+
+
+@pytest.mark.parametrize("kind", ["alone", "transaction"])
+async def test_others_are_answered_while_a_path_takes_its_time(http: Http, kind: str) -> None:
+    id_ = key()
+    await put(http, patient(id_, id=id_))
+    slow = f"Patient.where('{'a' * 3_000}x'.matches('(.*)(.*)(.*)(.*)(.*)(.*)(.*)x\\\\b.')).name"
+    document = patch(operation("replace", slow, value={"valueHumanName": {"text": "x"}}))
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [{"resource": document, "request": {"method": "PATCH", "url": f"Patient/{id_}"}}],
+    }
+    asked = asyncio.create_task(
+        http.post("/", json=bundle)
+        if kind == "transaction"
+        else http.patch(f"/Patient/{id_}", json=document, headers=FHIR)
+    )
+    moments = 0
+    while not asked.done():
+        await asyncio.sleep(0.01)
+        moments += 1
+    assert (await asked).status_code == 400 and "too long" in (await asked).text
+    assert moments > 5

@@ -20,6 +20,10 @@ NAMED = "http://example.org/StructureDefinition/named"
 POLICY = f'{{"*": "claimed", "Basic": "warn", "Group": ["{NAMED}-group"], "{NAMED}-soft": "warn"}}'
 
 
+GIVEN: Resource = {"name": "resource", "resource": {"resourceType": "Patient"}}
+MODE: Resource = {"name": "mode", "valueCode": "profile"}
+
+
 def profile(url: str, type_: str, *elements: Resource, **more: Any) -> Resource:
     """A constraint on a type, as a differential."""
     return {
@@ -106,6 +110,8 @@ class TestValidate:
         body = claiming({"resourceType": "Patient", "active": True}, "urn:x")
         found = await issues(http, "/Patient/$validate", body)
         assert [one["severity"] for one in found if "urn:x" in one["diagnostics"]] == ["warning"]
+        asked = await issues(http, "/Patient/$validate?profile=urn:x", {"resourceType": "Patient"})
+        assert [one["severity"] for one in asked if "urn:x" in one["diagnostics"]] == ["error"]
 
     async def test_xml_by_line(self, http: Http, named: str) -> None:
         body = claiming({"resourceType": "Patient", "contact": [{"gender": "male"}]}, named)
@@ -145,6 +151,10 @@ class TestValidate:
             ("/Patient/$validate", {"resourceType": "Parameters", "parameter": {"name": "resource"}}),
             ("/Patient/$validate", {"resourceType": "Parameters", "parameter": [{"name": "x"}]}),
             ("/Patient/$validate", {"resourceType": "Parameters", "parameter": [{"name": "profile"}]}),
+            ("/Patient/$validate", {"resourceType": "Parameters", "parameter": [GIVEN, GIVEN]}),
+            ("/Patient/$validate?mode=update", {"resourceType": "Patient"}),
+            ("/Patient/$validate?mode=delete", {"resourceType": "Patient"}),
+            ("/Patient/$validate?mode=create", {"resourceType": "Parameters", "parameter": [GIVEN, MODE]}),
         ],
     )
     async def test_what_cannot_be_asked(self, http: Http, path: str, body: Resource) -> None:
@@ -179,9 +189,50 @@ class TestDefinitions:
                 )
                 assert errors(found) == ["Patient.name"]
 
-    async def test_one_that_contradicts_its_base_is_refused(self, http: Http) -> None:
-        wrong = profile(f"{NAMED}-wrong", "Patient", needs("Patient.nose"))
-        assert (await http.post("/StructureDefinition", json=wrong)).status_code == 422
+    @pytest.mark.parametrize(
+        "elements",
+        [
+            [needs("Patient.nose")],
+            [needs("Patient.name", max="many")],
+            [needs("Patient.name", max="0")],
+            [needs("Patient.birthDate", max="*")],
+            [{"id": "Patient.birthDate", "path": "Patient.birthDate", "type": [{"code": "Quantity"}]}],
+            [needs("Patient.name")] * 5_000,
+        ],
+        ids=["unknown", "no number", "never", "wider", "another type", "too many"],
+    )
+    @pytest.mark.parametrize("form", ["differential", "snapshot"])
+    async def test_one_that_contradicts_its_base_is_refused(
+        self, http: Http, form: str, elements: list[Resource]
+    ) -> None:
+        wrong = profile(f"{NAMED}-wrong", "Patient", *elements)
+        if form == "snapshot":
+            wrong["snapshot"] = wrong.pop("differential")
+        response = await http.post("/StructureDefinition", json=wrong)
+        refused = form == "differential" or elements[0].get("max") == "many" or len(elements) > 1
+        assert response.status_code == (422 if refused else 201), response.text
+        url = f"/Patient/$validate?profile={wrong['url']}"
+        await issues(http, url, {"resourceType": "Patient", "birthDate": "2000", "name": [{"text": "x"}]})
+        if not refused:
+            await http.delete(f"/StructureDefinition/{response.json()['id']}")
+
+    async def test_one_that_lies_in_itself(self, http: Http) -> None:
+        url = f"{NAMED}-nested"
+        inner = {
+            "id": "Patient.contained",
+            "path": "Patient.contained",
+            "type": [{"code": "Resource", "profile": [url]}],
+        }
+        made = await created(http, profile(url, "Patient", inner, needs("Patient.name")))
+        body = {
+            "resourceType": "Patient",
+            "name": [{"text": "outer"}],
+            "contained": [{"resourceType": "Patient", "id": "a"}],
+            "link": [{"other": {"reference": "#a"}, "type": "refer"}],
+        }
+        found = await issues(http, f"/Patient/$validate?profile={url}", body)
+        assert errors(found) == ["Patient.contained[0].name"]
+        await http.delete(f"/StructureDefinition/{made['id']}")
 
     async def test_one_that_comes_before_its_base(self, http: Http) -> None:
         inner, outer = f"{NAMED}-inner", f"{NAMED}-outer"
@@ -351,6 +402,25 @@ class TestPolicy:
 
     async def test_a_required_profile(self, strict: Http) -> None:
         assert (await strict.post("/Group", json=GROUP)).status_code == 422
+        await created(strict, {**GROUP, "name": "a"})
+
+    async def test_what_would_be_refused(self, strict: Http) -> None:
+        """`mode=create` asks whether it could be created: by the same rules."""
+        assert errors(await issues(strict, "/Group/$validate", GROUP)) == []
+        found = await issues(strict, "/Group/$validate?mode=create", GROUP)
+        assert "Group.name" in errors(found)
+        assert errors(await issues(strict, "/Group/$validate?mode=create", {**GROUP, "name": "a"})) == []
+
+    async def test_a_required_profile_that_nothing_can_be_judged_by(self, strict: Http) -> None:
+        """What is based on something that is not held is met by nothing, not by everything."""
+        url = f"{NAMED}-group"
+        (held,) = (await strict.get("/StructureDefinition", params={"url": url})).json()["entry"]
+        adrift = {**held["resource"], "baseDefinition": "urn:nowhere"}
+        await put(strict, adrift)
+        try:
+            assert (await strict.post("/Group", json={**GROUP, "name": "a"})).status_code == 422
+        finally:
+            await put(strict, held["resource"])
         await created(strict, {**GROUP, "name": "a"})
 
     async def test_others_are_left_alone(self, http: Http) -> None:

@@ -15,6 +15,7 @@ import pytest_asyncio
 from tests.packages.support import figures, rows
 from tests.support.archives import entry, manifest, package, packed, tar, text, value_set
 from tests.support.callers import granted
+from tests.support.definitions import search_parameter
 from tests.support.server import serving
 
 PACKED = {"Content-Type": "application/gzip"}
@@ -65,6 +66,44 @@ async def test_the_archive_in_every_form(http: httpx.AsyncClient) -> None:
     assert definition["affectsState"] is True and definition["system"] is True
     operations = (await http.get("/metadata")).json()["rest"][0]["operation"]
     assert definition["url"] in {one["definition"] for one in operations}
+
+
+async def test_what_is_only_kept_is_said_of_those_that_bring_it(http: httpx.AsyncClient) -> None:
+    base = "http://hl7.org/fhir/StructureDefinition/Patient"
+
+    def shape(id_: str, path: str, **more: Any) -> dict[str, Any]:
+        return {
+            "resourceType": "StructureDefinition",
+            "id": id_,
+            "url": f"urn:{id_}",
+            "name": "Shape",
+            "status": "active",
+            "kind": "resource",
+            "abstract": False,
+            "type": "Patient",
+            "baseDefinition": base,
+            "derivation": "constraint",
+            "differential": {"element": [{"id": path, "path": path, "min": 1}]},
+            **more,
+        }
+
+    parameter = search_parameter("odd", "token", "Patient.nothing.like.it", id="odd")
+    bad = [shape("a", "Patient.nose"), shape("b", "Patient.name", baseDefinition="urn:nowhere"), parameter]
+    answer = await http.post(
+        "/$install-package", content=package(shape("c", "Patient.name"), *bad), headers=PACKED
+    )
+    kept = {
+        part["name"]: part["valueString"]
+        for part in answer.json()["parameter"]
+        if part["name"].startswith("not-")
+    }
+    wrong = [part["valueString"] for part in answer.json()["parameter"] if part["name"] == "not-judged-by"]
+    assert [text.partition(": ")[0] for text in wrong] == ["urn:a", "urn:b"], answer.text
+    assert kept["not-searchable"].startswith(parameter["url"])
+    other = await http.post(
+        "/$install-package", content=package(value_set("v"), name="test.other"), headers=PACKED
+    )
+    assert other.status_code == 200 and "not-" not in other.text
 
 
 async def test_what_it_does_not_take(http: httpx.AsyncClient) -> None:

@@ -92,9 +92,13 @@ def read(resource: Mapping[str, Any], *, differential: bool = False) -> Definiti
         title=resource.get("title") or resource.get("name") or url,
         context=tuple((one["type"], one["expression"]) for one in resource.get("context", ())),
         context_invariants=tuple(resource.get("contextInvariant", ())),
-        elements=tuple(_row(element) for element in elements),
+        elements=tuple({**_ANY_NUMBER, **_row(element)} if given else _row(element) for element in elements),
         differential=not given,
     )
+
+
+_ANY_NUMBER: Final[Row] = {"min": 0, "max": "*"}
+"""What an element of a snapshot allows that does not say it, although it must."""
 
 
 def _unusable(text: str, where: str) -> Unprocessable:

@@ -16,10 +16,32 @@ from fhirserver.fhir.profile.terms import Terms
 ISSUES_MAX: Final = 2_000
 DEPTH_MAX: Final = 200
 """Objects within each other, those reached through references included."""
+SLOW_S: Final = 0.005
+"""An invariant that takes longer is slow: a hundred times what they usually take."""
+PATIENCE_S: Final = 3.0
+"""What slow invariants may take together, and once more so long those of R4."""
 
 
 class Full(Exception):
     """ISSUES_MAX is reached."""
+
+
+class Patience:
+    """What is left of the time for invariants that take theirs: each has limits of its own, but a definition
+    can have thousands of them."""
+
+    __slots__ = ("left_s",)
+
+    def __init__(self) -> None:
+        self.left_s = PATIENCE_S
+
+    def is_over(self, *, of_r4: bool = False) -> bool:
+        return self.left_s < (-PATIENCE_S if of_r4 else 0)
+
+    def spend(self, seconds: float) -> None:
+        """Count an evaluation, if it is a slow one."""
+        if seconds > SLOW_S:
+            self.left_s -= seconds
 
 
 class Examination:
@@ -39,8 +61,10 @@ class Examination:
         "issues",
         "judging",
         "library",
+        "patience",
         "questionnaires",
         "terms",
+        "unknown",
     )
 
     def __init__(
@@ -61,6 +85,9 @@ class Examination:
         self.depth = 0
         self.judging: dict[tuple[int, str], bool] = {}
         """By identity of a value and profile, whether it conforms; True while that is being found out."""
+        self.patience = Patience()
+        self.unknown: str | None = None
+        """What an expression asked and nobody here knows, while it is evaluated."""
         self._seen: set[Issue] = set()
 
     def say(self, severity: str, code: str, text: str, path: str, label: str = "") -> None:
@@ -85,6 +112,7 @@ class Examination:
             questionnaires=self.questionnaires,
         )
         other.judging = self.judging
+        other.patience = self.patience
         other.depth = self.depth
         return other
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from time import perf_counter
 from typing import Any, Final
 
 from fhirserver.fhir.fhirpath import Environment, FHIRPathError, Node, compile_expression
@@ -138,7 +139,13 @@ def _check_conditions(profile: Profile, host: str, item: Item, place: Place) -> 
         return
     holder = _holder(item, place)
     asked = Environment(variables={"extension": [Node(item.value, "Extension")]}, root_resource=place.root)
+    patience = place.exam.patience
     for one in conditions:
+        if patience.is_over():
+            text = f"whether {show(profile.url)} may stand here was not checked: others took too long"
+            place.exam.say("information", "not-supported", text, item.path)
+            return
+        before = perf_counter()
         try:
             text = _VALUE.sub("%extension.value", one)
             program = compile_expression(text, host, place.resource.type, variables=_VARIABLES)
@@ -147,6 +154,8 @@ def _check_conditions(profile: Profile, host: str, item: Item, place: Place) -> 
             text = f"whether {show(profile.url)} may stand here was not checked: {one}: {error}"
             place.exam.say("information", "not-supported", text, item.path)
             continue
+        finally:
+            patience.spend(perf_counter() - before)
         if [node.value for node in found] != [True]:
             text = f"the extension {show(profile.url)} may only stand where this is true: {one}"
             place.exam.say("error", "extension", text, item.path)
@@ -230,10 +239,16 @@ def _at(value: object, path: str) -> object:
 def _selects(expression: str, item: Item, place: Place) -> bool:
     """Whether an expression on the resource selects the element; what cannot be told is let pass."""
     holder = _holder(item, place)
+    patience = place.exam.patience
+    if patience.is_over():
+        return True
+    before = perf_counter()
     try:
         found = compile_expression(expression, place.resource.type).evaluate(
             place.resource.value, place.resource.type
         )
     except FHIRPathError:
         return True
+    finally:
+        patience.spend(perf_counter() - before)
     return any(one.value is holder for one in found) or not isinstance(holder, dict)

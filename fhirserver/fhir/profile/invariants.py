@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any
 
 from fhirserver.fhir.fhirpath import Environment, FHIRPathError, Node
@@ -16,20 +17,32 @@ from fhirserver.fhir.profile.targets import type_of_target
 
 def check(plan: ValuePlan, value: Any, path: str, place: Place, conforms: Conforms) -> None:
     """Every invariant of a value. One that cannot be evaluated is neither kept nor broken: that is said."""
+    exam = place.exam
     for invariant in plan.invariants:
         one = invariant.constraint
         if needs_contained(one.key) and "contained" not in value:
             continue
         if place.environment is None:
             place.environment = _environment(place, conforms)
+        if exam.patience.is_over(of_r4=one.source.startswith(PREFIX)):
+            text = "its invariants take too long; not all of them were evaluated"
+            exam.say("information", "not-supported", text, place.path, plan.label)
+            continue
+        exam.unknown = None
+        before = perf_counter()
         try:
             found = invariant.program().evaluate(value, invariant.type, place.resource, place.environment)
         except FHIRPathError as error:
             text = f"{one.key} was not evaluated: {error}"
-            place.exam.say("information", "not-supported", text, place.path, plan.label)
+            exam.say("information", "not-supported", text, place.path, plan.label)
             continue
-        if not _holds(found, one):
-            place.exam.say(one.severity, "invariant", f"{one.key}: {one.human}", path, plan.label)
+        finally:
+            exam.patience.spend(perf_counter() - before)
+        if exam.unknown is not None and (not found or not _holds(found, one)):
+            text = f"{one.key} was not evaluated: whether {exam.unknown} is not known here"
+            exam.say("warning", "not-found", text, path, plan.label)
+        elif not _holds(found, one):
+            exam.say(one.severity, "invariant", f"{one.key}: {one.human}", path, plan.label)
 
 
 def _holds(found: list[Node], constraint: Constraint) -> bool:
@@ -56,7 +69,10 @@ def _environment(place: Place, conforms: Conforms) -> Environment:
         return None if kind is None else Node({"resourceType": kind}, kind)
 
     def member_of(node: Node, value_set: str) -> bool | None:
-        return _is_member(node, value_set, place)
+        found = _is_member(node, value_set, place)
+        if found is None:
+            place.exam.unknown = f"a code is in '{value_set[:200]}'"
+        return found
 
     def conforms_to(node: Node, canonical: str) -> bool | None:
         try:

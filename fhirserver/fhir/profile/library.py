@@ -11,7 +11,7 @@ from typing import Final
 from fhirserver.fhir.profile.definition import PREFIX, Definition, of_r4
 from fhirserver.fhir.profile.model import Profile, compiled
 from fhirserver.fhir.profile.plan import ValuePlan, plan_of
-from fhirserver.fhir.profile.snapshot import Unmade, with_snapshot
+from fhirserver.fhir.profile.snapshot import Missing, Unmade, with_snapshot
 from fhirserver.fhir.profile.tree import Misplaced
 from fhirserver.fhir.structure import STRUCTURES
 
@@ -23,12 +23,15 @@ class Unusable(Exception):
 class Library:
     """Definitions by canonical URL, compiled when first needed.
 
-    Of several versions the newest of a URL is meant where no version is asked for, in the order given.
+    Of several versions the newest of a URL is meant where no version is asked for, in the order given. Own
+    ones by the URL of one of R4's types change nothing.
     """
 
     def __init__(self, own: Iterable[Definition] = ()) -> None:
         self._own: dict[str, Definition] = {}
         for one in own:
+            if (built_in := of_r4(one.url)) is not None and not built_in.is_profile:
+                continue  # the types of R4 are what they are
             self._own[one.canonical] = one
             self._own[one.url] = one
         self._profiles: dict[str, Profile | Unusable] = {}
@@ -81,6 +84,19 @@ class Library:
                 raise Unusable(f"'{profile.url}' is of the type '{profile.type}', which R4 does not have")
             found = self._plans[canonical] = plan_of(profile)
         return found
+
+    def fault(self, definition: Definition) -> str | None:
+        """Why nothing can be judged by a definition, whatever else is held; nothing is kept of it.
+
+        Raises Missing where what it builds upon is not held.
+        """
+        try:
+            compiled(with_snapshot(definition, self.find))
+        except Missing:
+            raise
+        except (Unmade, Misplaced) as error:
+            return str(error)
+        return None
 
     def type_of(self, canonical: str) -> str | None:
         """The type that a definition is of or constrains; None for one that is not held."""

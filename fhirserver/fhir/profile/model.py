@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from fhirserver.fhir.profile.definition import Definition, Row
+from fhirserver.fhir.profile.narrower import bound
 from fhirserver.fhir.profile.tree import Node, tree
-
-UNBOUNDED: Final = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ def _rule(node: Node, id_: str, url: str) -> Rule:
         id=id_,
         name=node.name.removesuffix("[x]"),
         min=row.get("min", 0),
-        max=_max(row.get("max", "*")),
+        max=bound(row.get("max", "*")),
         types=tuple(_type(one) for one in row.get("type", ())),
         fixed=_value(row, "fixed"),
         pattern=_value(row, "pattern"),
@@ -162,10 +161,6 @@ def _rule(node: Node, id_: str, url: str) -> Rule:
         slices=tuple(_rule(one, f"{stem}:{one.slice_name}", url) for one in node.slices),
         children=tuple(_rule(child, f"{id_}.{name}", url) for name, child in node.children.items()),
     )
-
-
-def _max(text: str) -> int | None:
-    return UNBOUNDED if text == "*" else int(text)
 
 
 def _type(row: Row) -> TypeRef:

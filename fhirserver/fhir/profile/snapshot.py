@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from fhirserver.fhir.profile.definition import PREFIX, Definition, Row
+from fhirserver.fhir.profile.narrower import require_narrower
 from fhirserver.fhir.profile.tree import Misplaced, Node, add_slice, flat, identified, split, tree
 
 Find = Callable[[str], Definition | None]
@@ -35,25 +36,44 @@ class Missing(Unmade):
     """What a definition builds upon is not held; it may come later."""
 
 
-def with_snapshot(definition: Definition, find: Find, depth: int = 0) -> Definition:
-    """The definition with all its elements. Raises Unmade."""
+def with_snapshot(definition: Definition, find: Find, making: tuple[str, ...] = ()) -> Definition:
+    """The definition with all its elements. Raises Unmade.
+
+    `making` are those whose snapshots this one is needed for, by URL.
+    """
     if not definition.differential:
         return definition
-    if depth > DEPTH_MAX:
+    if definition.url in making or len(making) > DEPTH_MAX:
         raise Unmade(f"'{definition.url}' builds upon more than {DEPTH_MAX} definitions, or upon itself")
+    making = (*making, definition.url)
     base = find(definition.base or "")
     if base is None:
         raise Missing(f"'{definition.url}' is based on '{definition.base}', which this server does not hold")
     if base.type != definition.type:
         raise Unmade(f"'{definition.url}' is of type {definition.type}, its base of {base.type}")
-    base = with_snapshot(base, find, depth + 1)
+    base = with_snapshot(base, find, making)
     try:
         root = tree(base.elements)
         _inherit(root, base.url, definition.type)
-        _Merge(definition, find, root).run()
+        _Merge(definition, find, root, making).run()
     except Misplaced as error:
         raise Unmade(f"'{definition.url}': {error}") from None
     return replace(definition, elements=tuple(flat(root)), differential=False)
+
+
+def _root_row(definition: Definition, find: Find) -> Row:
+    """What a definition says of its root, and inherits, without the rest of its snapshot."""
+    chain = [definition]
+    while chain[-1].differential and (base := find(chain[-1].base or "")) is not None:
+        if base in chain or len(chain) > DEPTH_MAX:
+            break
+        chain.append(base)
+    row: Row = {}
+    for one in reversed(chain):
+        own = next((given for given in one.elements if "." not in given["path"]), {})
+        constraints = _constraints(row.get("constraint", []), own.get("constraint", []), one.url)
+        row = {**row, **own, "constraint": constraints}
+    return row
 
 
 def _inherit(node: Node, url: str, of: str) -> None:
@@ -72,10 +92,11 @@ def _inherit(node: Node, url: str, of: str) -> None:
 class _Merge:
     """One differential going into one tree."""
 
-    def __init__(self, definition: Definition, find: Find, root: Node) -> None:
+    def __init__(self, definition: Definition, find: Find, root: Node, making: tuple[str, ...]) -> None:
         self._definition = definition
         self._find = find
         self._root = root
+        self._making = making
         self._shortcuts: dict[int, Node] = {}
         self._added = 0
 
@@ -112,7 +133,7 @@ class _Merge:
             if known == stem or not name.startswith(stem):
                 continue
             types = [
-                t for t in child.row.get("type", ()) if stem + t["code"][0].upper() + t["code"][1:] == name
+                t for t in child.row.get("type", ()) if stem + t["code"][:1].upper() + t["code"][1:] == name
             ]
             if types:
                 named = slice_name or name
@@ -165,8 +186,14 @@ class _Merge:
         if len(codes) != 1 and not profiles:
             raise Misplaced(f"'{id_}' lies in an element of {len(codes)} types; which one is meant?")
         wanted = profiles[0] if len(profiles) == 1 else PREFIX + next(iter(codes))
+        if len(codes) == 1 and self._is_being_made(wanted):  # what lies in itself begins as its type
+            wanted = PREFIX + next(iter(codes))
         node.children = self._children_of(wanted, id_)
         self._add(node.size(), id_)
+
+    def _is_being_made(self, canonical: str) -> bool:
+        found = self._find(canonical)
+        return found is not None and found.url in self._making
 
     def _add(self, count: int, id_: str) -> None:
         self._added += count
@@ -177,7 +204,7 @@ class _Merge:
         definition = self._find(canonical)
         if definition is None:
             raise Missing(f"'{id_}' lies in '{canonical}', which this server does not hold")
-        definition = with_snapshot(definition, self._find, 1)
+        definition = with_snapshot(definition, self._find, self._making)
         root = tree(definition.elements)
         _inherit(root, definition.url, definition.type)
         return root.children
@@ -196,6 +223,7 @@ class _Merge:
 
     def _change(self, node: Node, row: Row) -> None:
         known = node.row
+        require_narrower(known, row)
         self._profiled(node, row)
         for key, value in row.items():
             if key in ("id", "path", "base", "constraint"):
@@ -223,7 +251,7 @@ class _Merge:
         found = self._find(profiles[0])
         if found is None or not found.is_profile:
             return
-        root = tree(with_snapshot(found, self._find, 1).elements).row
+        root = _root_row(found, self._find)
         if root.get("isModifier"):
             node.row["isModifier"] = True
         inherited = [{"source": found.url, **one} for one in root.get("constraint", ())]

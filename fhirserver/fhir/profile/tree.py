@@ -6,9 +6,12 @@ https://hl7.org/fhir/R4/elementdefinition.html#id: an element's id is its path w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from fhirserver.fhir.profile.definition import Row
+
+DEPTH_MAX: Final = 32
+"""Elements within each other."""
 
 
 class Misplaced(Exception):
@@ -60,6 +63,8 @@ def tree(elements: Iterable[Row]) -> Node:
     root: Node | None = None
     for row, id_ in identified(elements):
         steps = split(id_)
+        if len(steps) > DEPTH_MAX:
+            raise Misplaced(f"'{id_[:100]}' lies deeper than {DEPTH_MAX} elements")
         if root is None:
             root = Node(steps[0][0], dict(row))
             continue

@@ -61,8 +61,8 @@ async def value_set_of(
             raise Invalid(f"'url' names version '{its}', 'valueSetVersion' names '{version}'")
         found = await library.value_set(name, version or its or None)
     if found is None:
-        what = f"'{url}'" if version is None else f"'{url}' of version '{version}'"
-        raise NotFound(f"this server holds no value set {what if url else call.resource_id!r}")
+        what = f"'{url or call.resource_id}'" + (f" of version '{version}'" if version else "")
+        raise NotFound(f"this server holds no value set {what}")
     return found, None
 
 

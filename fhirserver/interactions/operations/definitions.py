@@ -126,6 +126,7 @@ INSTALL_PACKAGE: Final = Operation(
         Parameter("without", "string", 0, None, "What is depended on and not here, as name@version."),
         Parameter("invalid", "string", 0, None, "What was left out because it is not valid, and why."),
         Parameter("not-searchable", "string", 0, None, "A search parameter that is only kept, and why."),
+        Parameter("not-judged-by", "string", 0, None, "A profile that is only kept, and why."),
     ),
     system=True,
     affects_state=True,

@@ -80,6 +80,7 @@ def _content(package: dict[str, Any]) -> bytes:
 def _parts(report: Report) -> list[tuple[str, str, Any]]:
     labels = [report.label, *(one for one in sorted(report.packages) if one != report.label)]
     idle = [f"{url}: {why}" for url, why in report.idle.items()]
+    unusable = [f"{url}: {why}" for url, why in report.unusable.items()]
     return [
         *(("package", "string", one) for one in labels),
         ("created", "integer", report.created),
@@ -89,4 +90,5 @@ def _parts(report: Report) -> list[tuple[str, str, Any]]:
         *(("without", "string", one) for one in report.without),
         *(("invalid", "string", one) for one in report.invalid[:SHOWN_MAX]),
         *(("not-searchable", "string", one) for one in idle[:SHOWN_MAX]),
+        *(("not-judged-by", "string", one) for one in unusable[:SHOWN_MAX]),
     ]

@@ -6,20 +6,22 @@ was found; only what cannot be validated at all is refused.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fhirserver.db.pool import Connection
-from fhirserver.errors import FhirError, Gone, Invalid, Issue, NotFound
+from fhirserver.errors import FhirError, Gone, Invalid, Issue, NotFound, Unprocessable
 from fhirserver.fhir import positions
+from fhirserver.fhir import validate as structure
 from fhirserver.fhir.primitives import fault
 from fhirserver.fhir.profile.examination import ISSUES_MAX
 from fhirserver.fhir.profile.terms import Terms
 from fhirserver.fhir.profile.validate import examine
 from fhirserver.interactions.answer import outcome
-from fhirserver.interactions.body import worked
 from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.conformance import require, unmeetable
 from fhirserver.interactions.integrity import verify_unreferenced
 from fhirserver.interactions.operations.inputs import Inputs
 from fhirserver.interactions.searching import allowed, context_of
@@ -30,6 +32,8 @@ from fhirserver.store.version import Version
 
 MODES: Final = ("create", "update", "delete", "profile")
 """https://hl7.org/fhir/R4/valueset-resource-validation-mode.html"""
+_ACTIONS: Final = {"update": "u", "delete": "d"}
+"""Modes that ask whether an instance could be changed so by the caller."""
 RESPONSE: Final = "QuestionnaireResponse"
 QUESTIONNAIRES_MAX: Final = 100
 """Different questionnaires whose responses in one Bundle are judged."""
@@ -53,7 +57,7 @@ async def validate(connection: Connection, call: Call, inputs: Inputs) -> Answer
     asked = _asked(call, inputs)
     found: list[Issue] = []
     if call.id is not None:
-        current = await _current(connection, call, "d" if asked.mode == "delete" else "r")
+        current = await _current(connection, call, _ACTIONS.get(asked.mode or "", "r"))
         if asked.mode == "delete":
             found += await _undeletable(connection, call, current)
         elif asked.resource is None:
@@ -64,7 +68,7 @@ async def validate(connection: Connection, call: Call, inputs: Inputs) -> Answer
         found += await judged(
             connection,
             call,
-            lambda terms: worked(call, lambda: _examined(call, asked, questionnaires, terms)),
+            lambda terms: asyncio.to_thread(_examined, call, asked, questionnaires, terms),
         )
     elif asked.mode != "delete":
         raise Invalid("$validate needs a resource: in the body, or in the parameter 'resource'")
@@ -73,15 +77,26 @@ async def validate(connection: Connection, call: Call, inputs: Inputs) -> Answer
 
 
 def _examined(call: Call, asked: Asked, questionnaires: dict[str, Any], terms: Terms) -> list[Issue]:
-    services = call.services
+    library = call.services.definitions.known.library
+    faults = {one: fault for one in asked.profiles if (fault := unmeetable(one, library)) is not None}
     found = examine(
         asked.resource,
-        services.definitions.known.library,
+        library,
         terms,
-        asked.profiles,
+        [one for one in asked.profiles if one not in faults],
         expected_type=call.type,
         questionnaires=questionnaires,
     )
+    # "If a profile is nominated, and the server cannot validate against it, the server SHALL return an error"
+    found += [
+        Issue("error", "not-found", f"nothing was checked against '{one}', {fault}", call.type)
+        for one, fault in faults.items()
+    ]
+    if asked.mode in ("create", "update") and structure.passes(asked.resource, call.type):
+        try:
+            require(call.services.validation, asked.resource, library, terms)
+        except Unprocessable as error:  # what would refuse it, besides what was found
+            found += [issue for issue in error.issues if issue not in found]
     return _located(call, asked, found)
 
 
@@ -120,6 +135,8 @@ def _asked(call: Call, inputs: Inputs) -> Asked:
         resource = None
         for index, part in enumerate(_parts(body)):
             match part.get("name"):
+                case "resource" | "mode" as name if (resource if name == "resource" else mode) is not None:
+                    raise Invalid(f"'{name}' stands twice", f"Parameters.parameter[{index}]")
                 case "resource":
                     resource, steps = part.get("resource"), ("parameter", index, "resource")
                 case "profile":
@@ -130,6 +147,8 @@ def _asked(call: Call, inputs: Inputs) -> Asked:
                     raise Invalid(f"$validate has no parameter {name!r}; it has resource, mode and profile")
     if mode is not None and mode not in MODES:
         raise Invalid(f"the mode {mode[:64]!r} is none of {', '.join(MODES)}")
+    if mode in _ACTIONS and call.id is None:
+        raise Invalid(f"the mode '{mode}' is about an instance: {call.type}/[id]/$validate")
     return Asked(resource, tuple(dict.fromkeys(profiles)), mode, steps)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import TRUE
 from fhirserver.errors import Issue
+from fhirserver.fhir.profile.library import Library
+from fhirserver.fhir.profile.snapshot import Missing
 from fhirserver.interactions import shapes
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.definitions import adopt
@@ -21,14 +23,14 @@ _GUIDE = "ImplementationGuide"
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """`idle` are SearchParameters of packages that cannot be searched by, by URL, with the first reason;
+    """`idle` are SearchParameters that were written and cannot be searched by, by URL, with the first reason;
     `other_versions` is how many more are not in force because another version of them is."""
 
     idle: dict[str, str]
     other_versions: int
 
 
-async def take_effect(connection: Connection, call: Call, written: Iterable[str]) -> Effect:
+async def take_effect(connection: Connection, call: Call, written: Collection[str]) -> Effect:
     """Let search parameters of packages take effect: those `written`, by id, and those that could not until
     now, because another package had the same. What is announced follows.
 
@@ -41,8 +43,23 @@ async def take_effect(connection: Connection, call: Call, written: Iterable[str]
     faults = await adopt(connection, services, found)
     await shapes.change(connection, services, {})
     reasons = {id_: issues[0] for id_, issues in sorted(faults.items())}
-    idle = {str(found[id_]["url"]): one.diagnostics for id_, one in reasons.items() if not _is_other(one)}
-    return Effect(idle, sum(map(_is_other, reasons.values())))
+    mine = [(id_, one) for id_, one in reasons.items() if id_ in written]
+    idle = {str(found[id_]["url"]): one.diagnostics for id_, one in mine if not _is_other(one)}
+    return Effect(idle, sum(_is_other(one) for _, one in mine))
+
+
+def unusable(library: Library, canonicals: Iterable[str]) -> dict[str, str]:
+    """StructureDefinitions that nothing can be judged by as it stands, with the reasons. Takes a while."""
+    found: dict[str, str] = {}
+    for canonical in sorted(canonicals):
+        definition = library.find(canonical)
+        try:
+            fault = None if definition is None else library.fault(definition)
+        except Missing as error:
+            fault = str(error)
+        if fault is not None:
+            found[canonical] = fault
+    return found
 
 
 def _is_other(reason: Issue) -> bool:

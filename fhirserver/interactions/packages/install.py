@@ -19,13 +19,14 @@ from fhirserver.errors import Conflict, Issue, Unprocessable
 from fhirserver.fhir.links import holders
 from fhirserver.fhir.package.archive import Archive
 from fhirserver.fhir.package.content import Item, resources
+from fhirserver.fhir.profile import definition as profiles
 from fhirserver.fhir.structure import Resource
 from fhirserver.fhir.validate import issues
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.definitions import renewed, undefine
 from fhirserver.interactions.draft import draft, draft_of_change, labelled
 from fhirserver.interactions.integrity import missing_targets
-from fhirserver.interactions.packages.effect import announcement, take_effect
+from fhirserver.interactions.packages.effect import announcement, take_effect, unusable
 from fhirserver.interactions.packages.place import Key, Place, places
 from fhirserver.interactions.packages.plan import Options, Part, Plan, planned
 from fhirserver.interactions.packages.release import release
@@ -51,7 +52,7 @@ Progress = Callable[[str, int, int], None]
 class Report:
     """What an installation did. `packages` are labels, with the resources of each; `idle` are
     SearchParameters that are kept and cannot be searched by, with the reasons; of `other_versions` more
-    another version is in force."""
+    another version is in force. `unusable` are StructureDefinitions by which nothing can be judged."""
 
     label: str
     was_here: bool = False
@@ -63,6 +64,7 @@ class Report:
     without: list[str] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
     idle: dict[str, str] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)
     other_versions: int = 0
     passed_over: int = 0
 
@@ -104,6 +106,11 @@ async def install(
 
     report = await retrying(once, lambda error: renewed(connection, call, error))
     await call.services.definitions.refresh(connection)
+    library = call.services.definitions.known.library
+    shapes = [
+        item.canonical for part in plan.parts for item in part.items.values() if item.type == profiles.TYPE
+    ]
+    report.unusable = await asyncio.to_thread(unusable, library, shapes)
     _logger.info(
         "package_installed",
         package=report.label,

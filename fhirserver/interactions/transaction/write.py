@@ -20,8 +20,8 @@ from fhirserver.interactions.definitions import faults, undefine
 from fhirserver.interactions.draft import draft, draft_of_change, labelled
 from fhirserver.interactions.integrity import missing_targets, verify_unreferenced
 from fhirserver.interactions.own import own_identities, refused
-from fhirserver.interactions.patch import patched
-from fhirserver.interactions.permission import outside, permitted_identities
+from fhirserver.interactions.patch import asks, patched
+from fhirserver.interactions.permission import outside, permitted_identities, require_read
 from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.transaction.links import Links, find
 from fhirserver.interactions.transaction.resolve import Identity, LatestOf
@@ -145,7 +145,13 @@ def _answer_echoes(writes: Sequence[Item]) -> None:
 async def _contents(
     connection: Connection, call: Call, items: Sequence[Item], latest: LatestOf
 ) -> dict[Identity, Version]:
-    """Current versions of what is updated or patched."""
+    """Current versions of what is updated or patched. Raises Forbidden for a patch that would tell what is
+    not to be read."""
+    patches = [item for item in items if item.method == "PATCH" and asks(item.call)]
+    for item in patches:
+        if (row := latest.get(item.identity)) is not None and not row.deleted:
+            with item.located():
+                await require_read(connection, item.call, [item.identity])
     rids: dict[str, list[int]] = defaultdict(list)
     for item in items:
         row = latest.get(item.identity)
@@ -173,7 +179,7 @@ async def _write(
         if number % DRAFTS_BETWEEN_PAUSES == DRAFTS_BETWEEN_PAUSES - 1:
             await asyncio.sleep(0)
         with item.located():
-            made = _draft(item, current.get(item.identity), latest, links)
+            made = await _draft(item, current.get(item.identity), latest, links)
         if made is None:
             continue
         drafts.append((item, made))
@@ -187,7 +193,7 @@ async def _write(
     return drafts
 
 
-def _draft(item: Item, current: Version | None, latest: LatestOf, links: Links) -> Draft | None:
+async def _draft(item: Item, current: Version | None, latest: LatestOf, links: Links) -> Draft | None:
     """The item's version, or None when it changes nothing and is answered with what is there."""
     call, resource = item.call, links.rewritten(item)
     if item.interaction == "create":
@@ -203,7 +209,7 @@ def _draft(item: Item, current: Version | None, latest: LatestOf, links: Links) 
     if item.unmatched:
         require_unused(current)
     if item.method == "PATCH":
-        resource = patched(call, current)
+        resource = await patched(call, current)
     else:
         require_same(call, resource, current.resource())
         resource = labelled(resource, current)

@@ -66,6 +66,42 @@ def test_regular_expressions_are_interrupted(call: str):
     assert time.monotonic() - before < 5
 
 
+UNROLLED = [
+    "a{999999999}",
+    "\\\\p{L}{99999999}",
+    "(a{100}){100}",
+    "(?:(?:a{50}b){50}c){50,}",
+    "(?<n>(?>a{90}))(x|(?i:[]()]{80}){80})",
+    "(?=a{5001})",
+    "[[:alpha:]]{100000}",
+    "[^]]{100000}",
+    # read otherwise than it looks: a comment, free spacing, sets within sets
+    "(?#[)(a{1000}){1000}(?#])",
+    "(?x)(a{1000} #[\\n){1000}#]",
+    "(?V1)(?:a{1000}[[b])(]){1000}",
+    "(?:a{1000}[[b])(]){1000}",
+    # takes memory while it runs
+    "(?R)",
+    "(a|b(?1)c)",
+    "(?<n>a(?&n)?)",
+    "(?P<n>a(?P>n)?)",
+]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "[A-Z]([A-Za-z0-9_]){0,254}",
+        "urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|urn:oid:[0-2](\\\\.(0|[1-9][0-9]*))+",
+        "(?i)a(?:b)(?=c)?(?!d)(?<!e)(?<n>f)?(?P=n)?(?>g)?|h{,3}[[:alpha:]]{2,}",
+        "{a}{}{1,x}a{1000000",
+        "(a{1,1000000}){0,1000000}",
+    ],
+)
+def test_regular_expressions_of_every_form(pattern: str):
+    assert evaluate(f"'a'.matches('{pattern}')") != []
+
+
 @pytest.mark.parametrize(
     "expression",
     [
@@ -73,6 +109,7 @@ def test_regular_expressions_are_interrupted(call: str):
         "'a'.matches('" + "(" * 2_000 + "')",
         "'a'.matches('" + "a" * 3_000 + "')",
         "'a'.replaceMatches('(a)', '$7')",
+        *(f"'a'.matches('{pattern}')" for pattern in UNROLLED),
     ],
 )
 def test_bad_regular_expressions_are_errors(expression: str):

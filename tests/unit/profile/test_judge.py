@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -429,6 +430,44 @@ class TestContained:
 def test_narratives_that_act() -> None:
     div = '<div xmlns="http://www.w3.org/1999/xhtml"><script>x</script></div>'
     assert errors(observation(text={"status": "generated", "div": div})) == ["Observation.text.div"]
+
+
+def invariant(key: str, expression: str) -> Json:
+    return {"key": key, "severity": "error", "human": key, "expression": expression}
+
+
+def test_invariants_that_take_their_time() -> None:
+    """Each is within its limits; all together are not."""
+    heavy = "(0|1|2|3|4|5|6|7|8|9)" + ".select((0|1|2|3|4|5|6|7|8|9)" * 5 + ")" * 5
+    rules = [invariant(f"x-{number}", f"{heavy}.exists()") for number in range(200)]
+    mine = profile(element("Observation", constraint=[*rules, invariant("x-last", "false")]))
+    before = time.monotonic()
+    library = Library([read(mine)])
+    found = [one for one in examine(observation(), library, BuiltIn(), [MINE]) if one.code == "not-supported"]
+    assert time.monotonic() - before < 10
+    assert any("not all of them" in one.diagnostics for one in found)
+
+
+def test_contexts_that_take_their_time() -> None:
+    heavy = "(0|1|2|3|4|5|6|7|8|9)" + ".select((0|1|2|3|4|5|6|7|8|9)" * 5 + ")" * 5
+    context = [{"type": "fhirpath", "expression": f"Observation.where({heavy}.exists())"}]
+    mine = profile(type_="Extension", context=context)
+    given = observation(extension=[{"url": MINE, "valueString": str(number)} for number in range(200)])
+    before = time.monotonic()
+    examine(given, Library([read(mine)]), BuiltIn())
+    assert time.monotonic() - before < 10
+
+
+@pytest.mark.parametrize("rest", ["", ".not()", " and true", ".select(iif($this, true, false))"])
+def test_an_invariant_that_asks_what_nobody_knows(rest: str) -> None:
+    rule = invariant(
+        "x-1", f"code.where(memberOf('urn:nowhere')).exists() and code.memberOf('urn:nowhere'){rest}"
+    )
+    library = Library([read(profile(element("Observation", constraint=[rule])))])
+    found = examine(observation(code=coding("a")), library, BuiltIn(), [MINE])
+    assert [one.severity for one in found if "x-1" in one.diagnostics] == ["warning"]
+    either = invariant("x-1", "code.memberOf('urn:nowhere') or status = 'final'")
+    assert errors(observation(code=coding("a")), profile(element("Observation", constraint=[either]))) == []
 
 
 def test_must_support_is_advice() -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fhirserver.fhir.profile.definition import Row, read
-from fhirserver.fhir.profile.library import R4
+from fhirserver.fhir.profile.library import R4, Library, Unusable
 from fhirserver.fhir.profile.snapshot import Missing, Unmade, with_snapshot
 from tests.support.guides import package
 
@@ -185,6 +186,13 @@ def test_constraints_add_up_and_say_whose_they_are() -> None:
         ({"path": "Observation.nose"}, "no element"),
         ({"path": "Patient.name"}, "does not begin with Observation"),
         ({"path": "Observation.value[x].unit"}, "which one is meant"),
+        ({"path": "Observation.value[x]", "type": [{"code": "Patient"}]}, "is no Patient"),
+        ({"path": "Observation.issued", "type": [{"code": "dateTime"}]}, "is no dateTime"),
+        ({"path": "Observation.status", "min": 0}, "a minimum of 0"),
+        ({"path": "Observation.status", "max": "*"}, "a maximum of *"),
+        ({"path": "Observation.issued", "min": 2}, "cannot be there"),
+        ({"path": "Observation.status", "max": "0"}, "cannot be there"),
+        *(({"path": "Observation.note", "max": most}, "neither a number") for most in ("x", "-1", "9" * 99)),
     ],
 )
 def test_what_has_no_place(element: Row, why: str) -> None:
@@ -206,3 +214,57 @@ def test_what_builds_upon_itself() -> None:
     mine = definition(baseDefinition="urn:mine")
     with pytest.raises(Unmade, match="upon itself"):
         with_snapshot(mine, lambda _: mine)
+
+
+def test_a_profile_may_lie_in_itself() -> None:
+    """Parts of an extension that are that extension again, and what is said of them."""
+    url = "urn:mine"
+    parts: list[Row] = [
+        {"path": "Extension", "constraint": [{"key": "x-1", "severity": "error", "human": "x"}], "max": "7"},
+        {
+            "path": "Extension.extension",
+            "sliceName": "inner",
+            "type": [{"code": "Extension", "profile": [url]}],
+        },
+        {"path": "Extension.extension.url", "fixedUri": url},
+        {"path": "Extension.url", "fixedUri": url},
+    ]
+    base = {"type": "Extension", "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Extension"}
+    mine = definition(*parts, **base)
+    made = with_snapshot(mine, lambda asked: mine if asked == url else R4.find(asked))
+    rows = {row["id"]: row for row in made.elements}
+    inner = rows["Extension.extension:inner"]
+    assert inner["max"] == "7" and "x-1" in {one["key"] for one in inner["constraint"]}
+    assert rows["Extension.extension:inner.url"]["fixedUri"] == url
+
+
+def test_profiles_that_lie_in_each_other() -> None:
+    resources = {
+        url: definition(
+            {"path": "Observation.contained", "type": [{"code": "Resource", "profile": [other]}]}, url=url
+        )
+        for url, other in (("urn:a", "urn:b"), ("urn:b", "urn:a"))
+    }
+    made = with_snapshot(resources["urn:a"], lambda asked: resources.get(asked) or R4.find(asked))
+    assert len(made.elements) > 30
+
+
+def test_the_types_of_r4_stay() -> None:
+    url = "http://hl7.org/fhir/StructureDefinition/Patient"
+    mine = definition(url=url, type="Patient", snapshot={"element": [{"path": "Patient", "id": "Patient"}]})
+    assert Library([mine]).find(url) is R4.find(url)
+
+
+def test_snapshots_that_lack_what_they_must_say() -> None:
+    deep = [{"path": ".".join(["Observation", *["component"] * number])} for number in range(200)]
+    for elements in (
+        [{"path": "Observation"}, {"path": "Observation.note"}],
+        [{"path": "Observation.note"}],
+        deep,
+    ):
+        given = definition(snapshot={"element": elements}, url="urn:base")
+        mine = definition({"path": "Observation.note", "min": 1}, baseDefinition="urn:base")
+        library = Library([given, mine])
+        for one in (given, mine):
+            with suppress(Unusable):
+                library.plan(one.url)

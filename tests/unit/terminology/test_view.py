@@ -16,7 +16,7 @@ from fhirserver.terminology.hierarchy import Hierarchy
 from fhirserver.terminology.service import Terminology
 from fhirserver.terminology.system import Filter, Matching, Questions, System
 from fhirserver.terminology.verdict import Asked, Membership, Verdict
-from fhirserver.terminology.view import View
+from fhirserver.terminology.view import LACKING, View
 from tests.support.terminology import SET, SYSTEM, code_system, concept, filtered, value_set
 from tests.unit.terminology.library import Shelf
 
@@ -165,3 +165,22 @@ async def test_every_question_to_a_system_elsewhere_is_announced() -> None:
     assert (await service.verdict_of(system, Asked(SYSTEM, "d"))).display == "D"
     with pytest.raises(AssertionError):
         system.find("b")
+
+
+async def test_what_is_read_at_once_and_kept_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends a resource names code systems and value sets as they like."""
+    library, view = WithBuiltIn(Shelf([])), View()
+    names = [f"urn:nowhere:{number}" for number in range(20)]
+
+    def lacking() -> int:
+        return sum(view.validate(name, "urn:s", "a").reason == LACKING for name in names)
+
+    assert lacking() == 20
+    assert await view.learn(library, 5)
+    assert lacking() == 15
+    assert await view.learn(library)
+    assert lacking() == 0
+    monkeypatch.setattr("fhirserver.terminology.view.SETS_MAX", 10)
+    view.validate("urn:another", "urn:s", "a")
+    assert await view.learn(library)
+    assert lacking() == 20

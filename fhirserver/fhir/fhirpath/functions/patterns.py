@@ -1,6 +1,7 @@
 """Regular expressions: http://hl7.org/fhirpath/N1/#matchesregex-string-boolean
 
-They run under what is left of the evaluation's time, which interrupts a match that would never end.
+They run under what is left of the evaluation's time, which interrupts a match that would never end; what
+time does not bound, the size of a compiled pattern, is looked at before.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 import regex
 
+from fhirserver.fhir.fhirpath.functions.pattern_size import require_size
 from fhirserver.fhir.fhirpath.functions.site import Builder, Entry, Site
 from fhirserver.fhir.fhirpath.runtime import Compiled, Frame, Root
 from fhirserver.fhir.fhirpath.tree import FHIRPathError, TooCostly
@@ -20,11 +22,12 @@ from fhirserver.fhir.fhirpath.values import STRING, boolean, one, string
 _PATTERN_LENGTH_MAX: Final = 2_048
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def _pattern(text: str) -> regex.Pattern[str]:
     """In single-line mode: a dot stands for any character, line ends included."""
     if len(text) > _PATTERN_LENGTH_MAX:
         raise ValueError(f"it has more than {_PATTERN_LENGTH_MAX} characters")
+    require_size(text)
     try:
         return regex.compile(text, regex.DOTALL | regex.VERSION0)
     except (regex.error, RecursionError, OverflowError) as error:
