@@ -13,6 +13,7 @@ from fhirserver.fhir.structure import value_set
 from fhirserver.params.closed import closed_codes, other_key
 from tests.db.search.harness import INDEX, KEYS, REGISTRY, Runner
 from tests.db.search.oracle import token_holds
+from tests.support.share import share
 
 SYSTEMS = {
     "Encounter": "http://hl7.org/fhir/encounter-status",
@@ -66,7 +67,7 @@ def questions(draw: st.DrawFn) -> tuple[str, list[str]]:
     return type_, draw(st.lists(token, min_size=1, max_size=12))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=share(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(questions(), st.sampled_from(["", "&_sort=_id", "&_sort=-_lastUpdated"]))
 def test_not_is_what_is_left(runner: Runner, question: tuple[str, list[str]], sort: str) -> None:
     type_, values = question

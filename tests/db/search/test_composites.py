@@ -23,6 +23,7 @@ from fhirserver.search import plan
 from tests.db.search import oracle
 from tests.db.search.harness import BOUNDS, REGISTRY, Runner
 from tests.db.search.test_oracle import MOMENT
+from tests.support.share import share
 
 Resource = dict[str, Any]
 Part = tuple[str, Any]
@@ -324,7 +325,7 @@ asked = st.sampled_from(COMPOSITES).flatmap(
     lambda of: st.tuples(st.just(of), st.lists(parts_of(of[0]), min_size=1, max_size=2))
 )
 examples = settings(
-    max_examples=400,
+    max_examples=share(400),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

@@ -22,6 +22,7 @@ from fhirserver.search.context import Context
 from fhirserver.search.snapshot import AsOf
 from fhirserver.store.version import Version
 from tests.db.search.harness import COLUMNS, KEYS, NOW, REGISTRY, Harness, Runner, harness, query
+from tests.support.share import share
 from tests.support.sweeping import swept
 
 CODES = ["A", "a", "b", "c"]
@@ -149,7 +150,7 @@ def _url(url: str, which: str, kind: str) -> str:
 
 
 examples = settings(
-    max_examples=200,
+    max_examples=share(200),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

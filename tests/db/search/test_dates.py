@@ -19,6 +19,7 @@ from fhirserver.search import plan
 from tests.db.search import oracle
 from tests.db.search.harness import BOUNDS, Runner
 from tests.db.search.test_oracle import MOMENT
+from tests.support.share import share
 
 Resource = dict[str, Any]
 START, END = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
@@ -147,7 +148,7 @@ def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
 
 
 examples = settings(
-    max_examples=300,
+    max_examples=share(300),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

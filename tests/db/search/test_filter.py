@@ -20,6 +20,7 @@ from tests.db.search.filter_oracle import Joined, Leaf, Negated, Resource, passe
 from tests.db.search.harness import BOUNDS, KEYS, NOW, REGISTRY, Runner, query
 from tests.db.search.population import CODES, DATES, NUMBERS, RESOURCES, TEXTS, UNITS
 from tests.db.search.test_oracle import MOMENT
+from tests.support.share import share
 
 PROFILES = ["http://p/a", "http://p/b", "http://hl7.org/fhir/StructureDefinition/x"]
 
@@ -155,7 +156,7 @@ filters = st.sampled_from(["Patient", "Observation", "Observation", "RiskAssessm
     lambda type_: st.tuples(st.just(type_), trees(type_))
 )
 examples = settings(
-    max_examples=300,
+    max_examples=share(300),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     derandomize=True,

@@ -28,6 +28,7 @@ from tests.db.search.graph import (
 )
 from tests.db.search.harness import BOUNDS, Runner, query
 from tests.db.search.test_graph import fill
+from tests.support.share import share
 
 HOPS_MAX = 3
 VALUES = {
@@ -131,7 +132,7 @@ def holds(found: Graph, resource: Resource, tree: Tree) -> bool:
 
 
 @settings(
-    max_examples=100,
+    max_examples=share(100),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     derandomize=True,

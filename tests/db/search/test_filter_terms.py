@@ -22,6 +22,7 @@ from fhirserver.terminology.errors import UnknownDefinition
 from tests.db.search.harness import BASES, BOUNDS, KEYS, NOW, REGISTRY, Runner, query
 from tests.db.search.meaning import found, services
 from tests.db.search.test_terms import RESOURCES, SETS, TREE
+from tests.support.share import share
 
 MODIFIERS = {"in": "in", "ni": "not-in", "ss": "below", "sb": "above"}
 IDS = {
@@ -59,7 +60,7 @@ trees = st.recursive(
     max_leaves=4,
 )
 examples = settings(
-    max_examples=80,
+    max_examples=share(80),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

@@ -24,6 +24,7 @@ from fhirserver.search.compile import statement
 from fhirserver.search.context import Context
 from fhirserver.search.parse import Limits, parse
 from tests.db.search.harness import BOUNDS, COLUMNS, KEYS, NOW, REGISTRY, Harness, Runner, harness, query
+from tests.support.share import share
 from tests.support.sweeping import swept
 
 WORDS = ["bone", "Liver", "metastases", "pain", "bones", "ÖDEM", "8480-6", "no"]
@@ -73,7 +74,7 @@ def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
 
 
 examples = settings(
-    max_examples=60,
+    max_examples=share(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
@@ -174,7 +175,7 @@ def test_content(db: Runner, asked: Asked, type_: str) -> None:
     assert db.run(db.harness.count(f"{type_}?_content={quote(asked.text)}", at_most=1_000)) == len(found)
 
 
-@settings(examples, max_examples=20)
+@settings(examples, max_examples=share(20))
 @given(queries, queries)
 def test_alternatives_several_types_and_other_parameters(db: Runner, asked: Asked, other: Asked) -> None:
     either = f"{quote(asked.text)},{quote(other.text)}"

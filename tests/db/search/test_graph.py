@@ -35,11 +35,12 @@ from tests.db.search.graph import (
     known,
 )
 from tests.db.search.harness import BASES, BOUNDS, COLUMNS, KEYS, NOW, REGISTRY, Harness, Runner, query
+from tests.support.share import share
 
 CONTEXT = Context(REGISTRY, KEYS, NOW, reading=Reading(UTC, BASES))
 HOPS_MAX = 3
 examples = settings(
-    max_examples=120,
+    max_examples=share(120),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     derandomize=True,
@@ -260,7 +261,7 @@ def ordered_by(found: Graph, type_: str, ids: list[str], keys: list[str]) -> lis
     ]
 
 
-@settings(examples, max_examples=60)
+@settings(examples, max_examples=share(60))
 @given(sorts(), st.integers(6, 20))
 def test_sorts(world: tuple[Runner, Graph], asked: tuple[str, list[str], str], count: int) -> None:
     """In order, and the same on pages forwards and backwards."""
@@ -317,7 +318,7 @@ def may_see(resource: dict[str, Any]) -> bool:
             return type_ not in HIDDEN
 
 
-@settings(examples, max_examples=50)
+@settings(examples, max_examples=share(50))
 @given(searches(), includes(), sorts())
 def test_hidden_rows_are_as_if_they_were_not_there(
     world: tuple[Runner, Graph],

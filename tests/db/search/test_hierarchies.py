@@ -18,6 +18,7 @@ from fhirserver.errors import TooCostly
 from fhirserver.search import hierarchy, restrict
 from tests.db.search.harness import BASES, Harness, Runner
 from tests.db.search.meaning import found
+from tests.support.share import share
 
 COUNT = 24
 FOREIGN = "http://other.org/fhir/Location/top"
@@ -113,7 +114,7 @@ def db(database: str) -> Iterator[Runner]:
 
 
 examples = settings(
-    max_examples=80,
+    max_examples=share(80),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

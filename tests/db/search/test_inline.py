@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from fhirserver.errors import FhirError
 from fhirserver.search import plan
 from tests.db.search.harness import BOUNDS, Runner, query
+from tests.support.share import share
 
 Resource = dict[str, Any]
 PROFILES = [
@@ -191,7 +192,7 @@ def _asked(params: dict[str, Any]) -> Any:
 
 
 examples = settings(
-    max_examples=200,
+    max_examples=share(200),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

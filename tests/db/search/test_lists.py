@@ -16,6 +16,7 @@ from fhirserver.search import plan
 from fhirserver.search.context import Context
 from fhirserver.search.parse import Limits, parse
 from tests.db.search.harness import BOUNDS, KEYS, NOW, REGISTRY, Runner, query
+from tests.support.share import share
 
 Resource = dict[str, Any]
 TYPES = ("AllergyIntolerance", "Condition", "Observation", "Patient")
@@ -141,7 +142,7 @@ def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
 
 
 examples = settings(
-    max_examples=150,
+    max_examples=share(150),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

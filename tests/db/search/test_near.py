@@ -16,6 +16,7 @@ from fhirserver.params import near
 from fhirserver.params.registry import r4
 from fhirserver.search import plan
 from tests.db.search.harness import BOUNDS, Runner
+from tests.support.share import share
 
 RADIUS_KM = 6371.0088
 UNITS = {"km": 1, "m": 1000, "[mi_i]": 1 / 1.609344, "[nmi_i]": 1 / 1.852, "cm": 100_000}
@@ -86,7 +87,7 @@ def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
 
 
 examples = settings(
-    max_examples=150,
+    max_examples=share(150),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

@@ -17,6 +17,7 @@ from fhirserver.search.recheck import holds
 from tests.db.search import oracle
 from tests.db.search.harness import BASES, BOUNDS, KEYS, NOW, REGISTRY, Runner, query
 from tests.db.search.population import CODES, DATES, NUMBERS, RESOURCES, TEXTS, UNITS
+from tests.support.share import share
 
 PREFIXES = ["", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
 SHORT_TEXTS = [*(text for text in TEXTS if len(text) < 100), "tail", "xta", "x" * 99]
@@ -43,7 +44,7 @@ def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
 
 
 examples = settings(
-    max_examples=120,
+    max_examples=share(120),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from fhirserver.search import plan
 from tests.db.search import oracle
 from tests.db.search.harness import BOUNDS, Runner
+from tests.support.share import share
 
 Resource = dict[str, Any]
 UCUM = "http://unitsofmeasure.org"
@@ -126,7 +127,7 @@ def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
 
 
 examples = settings(
-    max_examples=400,
+    max_examples=share(400),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

@@ -28,6 +28,7 @@ from fhirserver.search.recheck import holds
 from fhirserver.terminology.errors import UnknownDefinition
 from tests.db.search.harness import BASES, BOUNDS, KEYS, NOW, REGISTRY, Runner, query
 from tests.db.search.meaning import found, services
+from tests.support.share import share
 from tests.support.terminology import code_system, concept, filtered, value_set
 
 TREE, FLAT = "http://example.org/tree", "urn:oid:1.2.3"
@@ -155,7 +156,7 @@ def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
 
 
 examples = settings(
-    max_examples=60,
+    max_examples=share(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

@@ -19,6 +19,7 @@ from fhirserver.search import plan
 from fhirserver.search.recheck import holds
 from tests.db.search.harness import BASES, BOUNDS, REGISTRY, Runner, query
 from tests.db.search.meaning import found
+from tests.support.share import share
 
 BASE = "http://acme.org/fhir"
 URLS = [
@@ -93,7 +94,7 @@ def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
 
 
 examples = settings(
-    max_examples=80,
+    max_examples=share(80),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

@@ -35,6 +35,7 @@ from tests.db.search.harness import (
     harness,
     query,
 )
+from tests.support.share import share
 
 TEXTS = ["Body Weight", "body weight (measured)", "BODY-HEIGHT", "Größe", "grosse Sache", "Über", "x" * 700]
 TEXTS += [
@@ -130,7 +131,7 @@ def db(database: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
 
 
 examples = settings(
-    max_examples=100,
+    max_examples=share(100),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

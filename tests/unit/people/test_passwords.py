@@ -45,6 +45,12 @@ def test_passwords_made_here_are_good_enough() -> None:
     assert all(passwords.problem(accounts.one_time_password(), *NAMES) is None for _ in range(20_000))
 
 
+async def test_nobodys_hash_takes_as_long_as_any() -> None:
+    """Its parameters are those of new hashes."""
+    assert passwords._NOBODY.rsplit("$", 2)[0] == (await passwords.hashed("secret")).rsplit("$", 2)[0]
+    assert not passwords._hasher.check_needs_rehash(passwords._NOBODY)
+
+
 async def test_hashes_are_salted_and_as_strong_as_written() -> None:
     first, second = await passwords.hashed("secret"), await passwords.hashed("secret")
     assert first != second and first.startswith("$argon2id$v=19$m=65536,t=2,p=1$")
