@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,16 +21,24 @@ class Statement:
     args: tuple[Any, ...]
 
 
+_asking: ContextVar[list[Statement] | None] = ContextVar("asking", default=None)
+
+
 @contextmanager
 def recorded() -> Iterator[list[Statement]]:
-    """All that the connections of this process fetch meanwhile, in order."""
+    """All that is fetched for what is asked meanwhile, in order.
+
+    Not what a job of the application looks for by the clock: it began in another context.
+    """
     found: list[Statement] = []
+    asking = _asking.set(found)
 
     def spied(name: str) -> Any:
         original = getattr(asyncpg.Connection, name)
 
         async def fetch(self: asyncpg.Connection, query: str, *args: Any, **more: Any) -> Any:
-            found.append(Statement(query, args))
+            if _asking.get() is found:
+                found.append(Statement(query, args))
             return await original(self, query, *args, **more)
 
         return fetch
@@ -37,7 +46,10 @@ def recorded() -> Iterator[list[Statement]]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("fetch", "fetchrow", "fetchval"):
             patch.setattr(asyncpg.Connection, name, spied(name))
-        yield found
+        try:
+            yield found
+        finally:
+            _asking.reset(asking)
 
 
 async def plan(connection: asyncpg.Connection, statement: Statement) -> dict[str, Any]:
