@@ -8,6 +8,8 @@ import pytest
 import pytest_asyncio
 
 from fhirserver.db.pool import Pool
+from fhirserver.jobs import janitor
+from fhirserver.store import definitions
 from tests.attacks.world import DOCTOR, SETTINGS, World, diagnostics, observation
 from tests.support.callers import granted
 from tests.support.door import opened
@@ -268,6 +270,8 @@ async def statements(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         return connection
 
     monkeypatch.setattr(Pool, "_open", watched)
+    monkeypatch.setattr(definitions, "LOOK_S", 3600)  # it would be counted with the requests
+    monkeypatch.setattr(janitor, "PAUSE_S", 3600)
     yield sent
 
 
