@@ -45,8 +45,6 @@ checkpoint_timeout = 15min
 checkpoint_completion_target = 0.9
 wal_compression = off
 
-jit = off
-random_page_cost = 1.1
 effective_io_concurrency = 64
 
 # The server's own statements come with values of patients: they stay out of this log.

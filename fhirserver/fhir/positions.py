@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from json.decoder import JSONDecoder, scanstring  # pyright: ignore[reportAttributeAccessIssue]
+from json.decoder import JSONDecoder, scanstring  # pyright: ignore[reportAttributeAccessIssue] (not in the stubs)
 from typing import Any, Final, NamedTuple
 
 from fhirserver.fhir.xml_common import local_name, parse

@@ -90,7 +90,7 @@ async def _revision(connection: Connection) -> str | None:
     try:
         async with connection.transaction():
             await connection.execute("SET LOCAL ROLE NONE")
-            return await connection.fetchval(f"SELECT version_num FROM {migrate.VERSION_TABLE}")  # noqa: S608
+            return await connection.fetchval(f"SELECT version_num FROM {migrate.VERSION_TABLE}")  # noqa: S608 (a constant)
     except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
         return None
 

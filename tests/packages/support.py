@@ -16,7 +16,7 @@ async def rows(dsn: str, text: str, *args: Any) -> list[tuple[Any, ...]]:
 async def current(dsn: str) -> dict[str, int]:
     """Path -> version of every current resource."""
     found = await rows(dsn, "SELECT type || '/' || id, version FROM resource WHERE died IS NULL")
-    return dict(found)  # type: ignore[arg-type]
+    return {str(path): int(version) for path, version in found}
 
 
 async def figures(dsn: str) -> tuple[Any, ...]:

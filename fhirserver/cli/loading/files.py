@@ -71,6 +71,6 @@ def lines(source: Source) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     with source.path.open("rb") as raw:
         if source.path.suffix.lower() == ".gz":
             with gzip.open(raw) as text:
-                yield text, raw  # pyright: ignore[reportReturnType]
+                yield text, raw  # pyright: ignore[reportReturnType] (a GzipFile reads as a BinaryIO does)
         else:
             yield raw, raw

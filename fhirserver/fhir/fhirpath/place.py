@@ -35,6 +35,7 @@ class Place(NamedTuple):
 class LocatedNode(ExtendedNode):
     """A node that knows its place."""
 
+    # Node has None for all: a field would cost each of the many nodes without a place.
     place: Place | None  # pyright: ignore[reportIncompatibleVariableOverride]
 
 

@@ -42,6 +42,7 @@ class Node(NamedTuple):
 class ExtendedNode(Node):
     """A primitive that has a companion."""
 
+    # Node has None for all: a field would cost each of the many nodes without one.
     companion: dict[str, Any] | None  # pyright: ignore[reportIncompatibleVariableOverride]
 
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import asyncpg
 
+from fhirserver.db.pool import PLANNING
 from fhirserver.db.sql import sql
 from fhirserver.fhir import json
 from fhirserver.fhir.keys import Keys
@@ -133,8 +134,7 @@ def query(url: str, **changes: Any) -> SearchQuery:
 
 @asynccontextmanager
 async def harness(dsn: str) -> AsyncIterator[Harness]:
-    connection = await asyncpg.connect(dsn)
-    await connection.execute("SET jit = off")
+    connection = await asyncpg.connect(dsn, server_settings=PLANNING)
     try:
         yield Harness(connection)
     finally:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from fhirserver.fhir import narrative
+from fhirserver.fhir.fhirpath.environment import Environment
 from fhirserver.fhir.fhirpath.functions.site import Builder, Entry, Site
 from fhirserver.fhir.fhirpath.navigate import member
 from fhirserver.fhir.fhirpath.runtime import Compiled, Frame
@@ -71,11 +72,31 @@ def _get_value(site: Site) -> Compiled:
 
 def _member_of(site: Site) -> Compiled:
     """Whether a code is in a value set; nothing where that is not known."""
-    return _asked(site, "member_of", "a terminology")
+
+    def judge(environment: Environment, node: Node, url: str) -> bool | None:
+        if environment.member_of is None:
+            raise site.error(f"{site.what} needs a terminology, which is not at hand here")
+        return environment.member_of(node, url)
+
+    return _of_url(site, judge)
 
 
 def _conforms_to(site: Site) -> Compiled:
     """Whether a resource or value conforms to a profile. Of R4's own types the name is enough."""
+
+    def judge(environment: Environment, node: Node, url: str) -> bool:
+        found = environment.conforms_to(node, url) if environment.conforms_to else None
+        if found is None:
+            found = _is_of(node, url)
+        if found is None:
+            raise site.error(f"the profile {url[:200]} is not known here")
+        return found
+
+    return _of_url(site, judge)
+
+
+def _of_url(site: Site, judge: Callable[[Environment, Node, str], bool | None]) -> Compiled:
+    """A judgement of one node by what a canonical URL names; empty without the one or the other."""
     run_source, run_url = site.source.run, site.argument(0).run
     _require_free(site)
 
@@ -84,13 +105,7 @@ def _conforms_to(site: Site) -> Compiled:
         url = one(run_url(frame), STRING, site.what, site.at)
         if node is None or url is None:
             return []
-        ask = frame.root.environment.conforms_to
-        found = None if ask is None else ask(node, url)
-        if found is None:
-            found = _is_of(node, url)
-        if found is None:
-            raise site.error(f"the profile {url[:200]} is not known here")
-        return boolean(found)
+        return boolean(judge(frame.root.environment, node, url))
 
     return site.gives(run, "System.Boolean")
 
@@ -107,23 +122,6 @@ def _require_free(site: Site) -> None:
     """What follows from more than the resource cannot be indexed with it."""
     if site.scope.indexed:
         raise site.error(f"{site.what} has no place in what is indexed: its result can change")
-
-
-def _asked(site: Site, hook: str, source: str) -> Compiled:
-    run_source, run_url = site.source.run, site.argument(0).run
-    _require_free(site)
-
-    def run(frame: Frame) -> list[Node]:
-        node = single(run_source(frame), site.what, site.at)
-        url = one(run_url(frame), STRING, site.what, site.at)
-        if node is None or url is None:
-            return []
-        ask: Callable[[Node, str], bool | None] | None = getattr(frame.root.environment, hook)
-        if ask is None:
-            raise site.error(f"{site.what} needs {source}, which is not at hand here")
-        return boolean(ask(node, url))
-
-    return site.gives(run, "System.Boolean")
 
 
 def _subsuming(turned: bool) -> Builder:
