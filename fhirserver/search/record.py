@@ -1,0 +1,402 @@
+"""The record of a patient, or of an encounter, as one SQL statement: a page of it.
+
+https://hl7.org/fhir/R4/operation-patient-everything.html: what lies in the compartment, and what that refers
+to. It comes in three phases: the resource whose record it is, the members of its compartment by `ord`, newest
+first, and what these refer to. A cursor says the phase, `ord` and `rid` to go on from.
+
+The partitions are read through the table of all types, so that the statement is short, is the same for all
+records, and stays prepared. A page of members reads no more of them than it shows; what they refer to is only
+looked for once there are no more of them. docs/adr/0015-a-record-in-one-statement.md
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, lru_cache
+from typing import Final
+
+from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, join, not_, or_, sql, table, type_names, whole
+from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
+from fhirserver.params import date, reference
+from fhirserver.params.condition import Scope
+from fhirserver.params.date import DateValue
+from fhirserver.params.facts import CLINICAL_DATES, is_patient
+from fhirserver.params.registry import Registry, compartment_params
+from fhirserver.search.context import Context
+from fhirserver.search.page import Cursor
+from fhirserver.search.restrict import criterion, permitted
+from fhirserver.search.snapshot import seen
+from fhirserver.search.sources import Source
+
+OWNER: Final = 0
+MEMBERS: Final = 1
+REFERRED: Final = 2
+"""The phases, in order: the first sort key of a row."""
+KEYS: Final = 2
+"""Sort keys of a row, `k0` (the phase) and `k1` (`ord`)."""
+CATEGORY: Final = "category"
+
+_ROW: Final = sql("r.type, r.id, r.version, r.updated, r.method, r.meta, r.content, r.written, r.rid")
+_COLUMNS: Final = sql("{}, r.ord AS k1", _ROW)
+_LITERALS: Final = sql("'strict $.**.reference'")
+_BINARIES: Final = sql("""'strict $.**.url ? (@ like_regex "(^|/)Binary/[^/]+$")'""")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is wanted of the record of `type`/`id`, of which a page has `count` rows.
+
+    `types`: only these, if any are named. `since`: only what was updated later. `start` and `end` are days
+    of care: members with a clinical date have to touch what is between them. `dated`: only members that have
+    a clinical date; neither the resource itself nor what is referred to. `categories` are values of that
+    search parameter, all of which have to hold. `rising`: the oldest members come first.
+    """
+
+    type: str
+    id: str
+    count: int
+    types: frozenset[str] = frozenset()
+    since: datetime | None = None
+    start: DateValue | None = None
+    end: DateValue | None = None
+    dated: bool = False
+    categories: tuple[str, ...] = ()
+    rising: bool = False
+
+    def wants(self, resource_type: str) -> bool:
+        return not self.types or resource_type in self.types
+
+
+@lru_cache(maxsize=8)
+def members_of(compartment: str) -> frozenset[str]:
+    """The types that can lie in such a compartment."""
+    return frozenset({compartment, *COMPARTMENTS[compartment]}) & ENDPOINT_TYPES
+
+
+def categorised(registry: Registry) -> frozenset[str]:
+    """The types that have a search parameter `category` of R4's own."""
+    found = ((type_, registry.get(type_, CATEGORY)) for type_ in ENDPOINT_TYPES)
+    return frozenset(type_ for type_, param in found if param is not None and not param.custom)
+
+
+def statement(record: Record, context: Context, columns: Fragment, cursor: Cursor | None = None) -> Fragment:
+    """A page and one row more, in order: `columns` over the row `r`, `rid`, `snapshot`, `k0` and `k1`.
+
+    No rows where the caller may not see the resource whose record it is. Raises Invalid for a category that
+    cannot be read.
+    """
+    return _Page(record, context, cursor).statement(columns)
+
+
+@dataclass(frozen=True)
+class _Page:
+    record: Record
+    context: Context
+    cursor: Cursor | None
+
+    def statement(self, columns: Fragment) -> Fragment:
+        phases = [self._owner(), self._members(), self._referred()]
+        asked = [one for one in phases if one is not None]
+        parts = join(" UNION ALL ", (sql("({})", one) for one in asked)) if asked else self._nothing()
+        return sql(
+            "WITH b AS MATERIALIZED ({}), m AS MATERIALIZED ({}), f AS MATERIALIZED ({})"
+            " SELECT {}, r.rid, {} AS snapshot, r.k0, r.k1 FROM (SELECT * FROM ({}) u ORDER BY {} LIMIT {}) r"
+            " ORDER BY {}",
+            self._base,
+            self._first_members() if self._comes(MEMBERS) else self._nothing(),
+            self._found() if self._comes(REFERRED) else sql("SELECT 1"),
+            columns,
+            seen(self.context.snapshot),
+            parts,
+            self._by(sql("u.k0"), sql("u.k1"), sql("u.rid")),
+            self._limit,
+            self._by(sql("r.k0"), sql("r.k1"), sql("r.rid")),
+        )
+
+    # -- the order, and where in it to go on
+
+    @property
+    def _limit(self) -> Fragment:
+        return whole(self.record.count + 1)
+
+    @property
+    def _reverse(self) -> bool:
+        return self.cursor is not None and self.cursor.reverse
+
+    @property
+    def _upwards(self) -> bool:
+        """Whether rows of a phase are read from the oldest on."""
+        return self.record.rising is not self._reverse
+
+    def _by(self, phase: Fragment, ord_: Fragment, rid: Fragment) -> Fragment:
+        return sql("{}, {}", sql("{} DESC", phase) if self._reverse else phase, self._in_phase(ord_, rid))
+
+    def _in_phase(self, ord_: Fragment, rid: Fragment) -> Fragment:
+        return sql("{}, {}" if self._upwards else "{} DESC, {} DESC", ord_, rid)
+
+    def _after(self, phase: int, ord_: Fragment, rid: Fragment) -> Fragment:
+        """What of a phase comes later in reading direction than the place; FALSE where nothing can."""
+        if self.cursor is None or self.cursor.rid is None:
+            return TRUE
+        at_phase, at = self.cursor.values
+        assert isinstance(at_phase, int)
+        if at_phase != phase:
+            return TRUE if (phase > at_phase) is not self._reverse else FALSE
+        template = "({}, {}) > ({}, {})" if self._upwards else "({}, {}) < ({}, {})"
+        return sql(template, ord_, rid, at, self.cursor.rid)
+
+    def _comes(self, phase: int) -> bool:
+        if self.record.dated and phase != MEMBERS:
+            return False
+        return self._after(phase, sql("r.ord"), sql("r.rid")) is not FALSE
+
+    # -- the phases
+
+    @cached_property
+    def _base(self) -> Fragment:
+        """The resource whose record it is, if the caller may see it."""
+        of = self.record.type
+        return sql(
+            "SELECT {}, r.idk, r.ptk FROM {} r WHERE r.tenant = {} AND r.id = {} AND {} AND {} LIMIT 1",
+            _COLUMNS,
+            table(of),
+            self.context.tenant,
+            self.record.id,
+            self.context.alive(self._scope),
+            permitted(self.context, of),
+        )
+
+    def _owner(self) -> Fragment | None:
+        if not self._comes(OWNER) or not self.record.wants(self.record.type):
+            return None
+        return sql(
+            "SELECT {}, r.k1, {} AS k0 FROM b r WHERE {}",
+            _ROW,
+            whole(OWNER),
+            and_(self._fresh, self._after(OWNER, sql("r.k1"), sql("r.rid"))),
+        )
+
+    def _members(self) -> Fragment | None:
+        return sql("SELECT *, {} AS k0 FROM m", whole(MEMBERS)) if self._comes(MEMBERS) else None
+
+    def _first_members(self) -> Fragment:
+        """Those of a page, each once, however often it names the owner."""
+        wanted = and_(
+            self._fresh,
+            sql("r.rid IS DISTINCT FROM (SELECT b.rid FROM b)"),
+            self._after(MEMBERS, sql("r.ord"), sql("r.rid")),
+        )
+        types = frozenset(type_ for type_ in self._member_types if self.record.wants(type_))
+        limited = sql("ORDER BY {} LIMIT {}", self._in_phase(sql("r.ord"), sql("r.rid")), self._limit)
+        selects = [
+            sql("({} {})", source.select(_COLUMNS), limited) for source in self._sources(types, wanted, True)
+        ]
+        if not selects:
+            return self._nothing()
+        return sql(
+            "SELECT DISTINCT ON (k1, rid) * FROM ({}) u ORDER BY {} LIMIT {}",
+            join(" UNION ALL ", selects),
+            self._in_phase(sql("k1"), sql("rid")),
+            self._limit,
+        )
+
+    def _referred(self) -> Fragment | None:
+        """The rows that `f` names; looked for only where the page has room for them."""
+        if not self._comes(REFERRED):
+            return None
+        context, record = self.context, self.record
+        wanted = sql("r.type = any({})", type_names(sorted(record.types))) if record.types else TRUE
+        later = self._after(REFERRED, sql("r.ord"), sql("r.rid"))
+        test = and_(
+            wanted, self._seen, sql("NOT r.compartments @> {}::bigint[]", [self._key]), self._of_nobody_else
+        )
+        rows = [
+            sql(
+                "SELECT {} FROM f CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.type = f.type"
+                " AND r.id = f.id AND {} OFFSET 0) r WHERE {}",
+                _COLUMNS,
+                and_(context.current(self._scope), test, later),
+                self._renewed(sql("f.renewed")),
+            )
+        ]
+        if context.snapshot is not None:
+            rows.append(
+                sql(
+                    "SELECT {} FROM resource r JOIN f ON f.type = r.type AND f.id = r.id WHERE {}",
+                    _COLUMNS,
+                    and_(context.ended(self._scope), test, later, self._renewed(sql("f.renewed"))),
+                )
+            )
+        room = TRUE if self._reverse else sql("(SELECT count(*) FROM m) < {}", self._limit)
+        return sql(
+            "SELECT x.*, {} AS k0 FROM (SELECT * FROM ({}) v ORDER BY {} LIMIT {}) x WHERE {}",
+            whole(REFERRED),
+            join(" UNION ALL ", rows),
+            self._in_phase(sql("v.k1"), sql("v.rid")),
+            self._limit,
+            room,
+        )
+
+    def _nothing(self) -> Fragment:
+        return sql("SELECT {}, r.k1, 0 AS k0 FROM b r WHERE false", _ROW)
+
+    # -- members
+
+    @cached_property
+    def _key(self) -> int:
+        return self.context.keys.target(self.record.type, self.record.id)
+
+    @cached_property
+    def _scope(self) -> Scope:
+        return self.context.scope(self.record.type)
+
+    @cached_property
+    def _seen(self) -> Fragment:
+        """Tenant and restriction, of a row of whatever type."""
+        return and_(sql("r.tenant = {}", self.context.tenant), permitted(self.context, None))
+
+    @cached_property
+    def _member_types(self) -> frozenset[str]:
+        """Those that a member can be of: of which alone there is what is asked for."""
+        types = members_of(self.record.type)
+        if self.record.dated:
+            types &= CLINICAL_DATES.keys()
+        if self.record.categories:
+            types &= categorised(self.context.registry)
+        return types
+
+    def _sources(self, types: frozenset[str], wanted: Fragment, in_order: bool) -> Iterator[Source]:
+        """The members of some types; `in_order`: only those after the place are needed."""
+        test = and_(
+            self._seen,
+            sql("r.compartments @> {}::bigint[]", [self._key]),
+            sql("EXISTS (SELECT FROM b)"),
+            self._dates,
+            self._categories(types),
+            wanted,
+        )
+        owned, keys = self._ways(types)
+        rows = sql("resource r")
+        if owned:
+            reached = sql("r.type = any({}) AND r.ptk = {}", type_names(owned), self._key)
+            yield Source(rows, and_(reached, self.context.current(self._scope), test))
+            if self.context.snapshot is not None:
+                yield Source(rows, and_(reached, self.context.ended(self._scope), test))
+        if keys:
+            yield self._by_keys(keys, test, in_order)
+
+    def _by_keys(self, keys: Sequence[tuple[str, int]], test: Fragment, in_order: bool) -> Source:
+        """The rows to which `tok` leads; it has `ord` as well, so nothing before the place is fetched."""
+        types = sorted({type_ for type_, _ in keys})
+        return Source(
+            sql(
+                "unnest({}::text[], {}::bigint[]) k(type, key) CROSS JOIN LATERAL"
+                " (SELECT t.rid FROM tok t WHERE t.key = k.key AND {} OFFSET 0) t CROSS JOIN LATERAL"
+                " (SELECT * FROM resource r WHERE r.type = k.type AND r.type = any({}) AND r.rid = t.rid"
+                " AND {} AND {} OFFSET 0) r",
+                [type_ for type_, _ in keys],
+                [key for _, key in keys],
+                self._after(MEMBERS, sql("t.ord"), sql("t.rid")) if in_order else TRUE,
+                type_names(types),
+                self.context.alive(self._scope),
+                test,
+            ),
+            TRUE,
+        )
+
+    def _ways(self, types: frozenset[str]) -> tuple[list[str], list[tuple[str, int]]]:
+        """How references to the owner are found: the types where `ptk` is one, and keys of `tok` by type.
+
+        https://hl7.org/fhir/R4/compartmentdefinition.html
+        """
+        owned: list[str] = []
+        keys: list[tuple[str, int]] = []
+        for type_ in sorted(types):
+            for code in compartment_params(self.record.type, type_):
+                param = self.context.registry.get(type_, code)
+                if param is None:
+                    continue
+                if self.record.type == "Patient" and is_patient(param, type_):
+                    owned.append(type_)
+                else:
+                    salt = reference.salt_of(self.context.keys, type_, code)
+                    keys.append((type_, salt ^ self._key))
+        return list(dict.fromkeys(owned)), keys
+
+    @cached_property
+    def _dates(self) -> Fragment:
+        """Whether the clinical date, which may be a time, touches the days that are asked for."""
+        lo, hi, now = sql("r.d_lo"), sql("r.d_hi"), self.context.now
+        asked = [date.test(one, lo, hi, now) for one in (self.record.start, self.record.end) if one]
+        if self.record.dated:
+            return and_(sql("r.d_lo IS NOT NULL"), *asked)
+        return or_(sql("r.d_lo IS NULL"), and_(*asked)) if asked else TRUE
+
+    def _categories(self, types: frozenset[str]) -> Fragment:
+        """What a search of each type by `category` would ask."""
+        context, named = self.context, self.record.categories
+        if not named:
+            return TRUE
+        tests = [
+            sql(
+                "r.type = {} AND {}",
+                type_,
+                and_(*(criterion(context, context.scope(type_), CATEGORY, value).filter for value in named)),
+            )
+            for type_ in sorted(types)
+        ]
+        return or_(*tests)
+
+    @property
+    def _fresh(self) -> Fragment:
+        return TRUE if self.record.since is None else sql("r.updated > {}", self.record.since)
+
+    # -- what they refer to
+
+    def _found(self) -> Fragment:
+        """Type and id of what the owner and the members refer to, whatever types are wanted. `renewed`: one
+        that refers to it was updated since, so that who asks for news may not know it yet."""
+        renewed = TRUE if self.record.since is None else self._fresh
+        every = [
+            sql("SELECT r.content, {} AS renewed FROM b r", renewed),
+            *(
+                source.select(sql("r.content, {} AS renewed", renewed))
+                for source in self._sources(self._member_types, TRUE, False)
+            ),
+        ]
+        return sql(
+            "SELECT n.type, n.id, bool_or(l.renewed) AS renewed FROM"
+            " (SELECT l.literal #>> ARRAY[]::text[] AS literal, bool_or(c.renewed) AS renewed FROM ({}) c"
+            " CROSS JOIN LATERAL (SELECT jsonb_path_query(c.content, {})"
+            " UNION ALL SELECT jsonb_path_query(c.content, {})) l(literal) GROUP BY 1) l"
+            " CROSS JOIN LATERAL"
+            " (SELECT p[1] AS type, p[2] AS id FROM regexp_match(l.literal, {}) p) n"
+            " WHERE n.type IS NOT NULL GROUP BY 1, 2",
+            join(" UNION ALL ", every),
+            _LITERALS,
+            _BINARIES,
+            _local(self.context.reading.own_bases),
+        )
+
+    def _renewed(self, by_referrer: Fragment) -> Fragment:
+        return TRUE if self.record.since is None else or_(self._fresh, by_referrer)
+
+    @cached_property
+    def _of_nobody_else(self) -> Fragment:
+        """Whether the row is not of another patient's record: that it is referred to does not make it part
+        of this one."""
+        whose = sql("CASE WHEN r.type = 'Patient' THEN r.idk ELSE r.ptk END")
+        owner = sql("{}", self._key) if self.record.type == "Patient" else sql("(SELECT b.ptk FROM b)")
+        return not_(sql("{} IS NOT NULL AND {} IS DISTINCT FROM {}", whose, whose, owner))
+
+
+@lru_cache(maxsize=8)
+def _local(own_bases: tuple[str, ...]) -> str:
+    """What the literal references to resources of this server look like: `fhir.reference.parse` in SQL."""
+    bases = "|".join(re.escape(f"{base}/") for base in own_bases)
+    return (
+        rf"^(?:{bases})?([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{{1,64}})(?:/_history/[A-Za-z0-9.-]{{1,64}})?(?:#.*)?$"
+    )
