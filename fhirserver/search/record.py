@@ -11,7 +11,7 @@ looked for once there are no more of them. docs/adr/0015-a-record-in-one-stateme
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,7 +42,7 @@ CATEGORY: Final = "category"
 _ROW: Final = sql("r.type, r.id, r.version, r.updated, r.method, r.meta, r.content, r.written, r.rid")
 _COLUMNS: Final = sql("{}, r.ord AS k1", _ROW)
 _LITERALS: Final = sql("'strict $.**.reference'")
-_BINARIES: Final = sql("""'strict $.**.url ? (@ like_regex "(^|/)Binary/[^/]+$")'""")
+_BINARY: Final = "Binary/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,29 +207,28 @@ class _Page:
         """The rows that `f` names; looked for only where the page has room for them."""
         if not self._comes(REFERRED):
             return None
-        context, record = self.context, self.record
-        wanted = sql("r.type = any({})", type_names(sorted(record.types))) if record.types else TRUE
-        later = self._after(REFERRED, sql("r.ord"), sql("r.rid"))
+        context, types = self.context, self.record.types
         test = and_(
-            wanted, self._seen, sql("NOT r.compartments @> {}::bigint[]", [self._key]), self._of_nobody_else
+            sql("r.type = any({})", type_names(sorted(types))) if types else TRUE,
+            self._seen,
+            sql("NOT r.compartments @> {}::bigint[]", [self._key]),
+            self._of_nobody_else,
+            self._fresh if self.record.since is None else or_(self._fresh, sql("r.id = any(f.renewed)")),
+            self._after(REFERRED, sql("r.ord"), sql("r.rid")),
         )
+        states = [context.current(self._scope)]
+        if context.snapshot is not None:
+            states.append(context.ended(self._scope))
         rows = [
             sql(
                 "SELECT {} FROM f CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.type = f.type"
-                " AND r.id = f.id AND {} OFFSET 0) r WHERE {}",
+                " AND r.id = any(f.ids) AND {} AND {} OFFSET 0) r",
                 _COLUMNS,
-                and_(context.current(self._scope), test, later),
-                self._renewed(sql("f.renewed")),
+                state,
+                test,
             )
+            for state in states
         ]
-        if context.snapshot is not None:
-            rows.append(
-                sql(
-                    "SELECT {} FROM resource r JOIN f ON f.type = r.type AND f.id = r.id WHERE {}",
-                    _COLUMNS,
-                    and_(context.ended(self._scope), test, later, self._renewed(sql("f.renewed"))),
-                )
-            )
         room = TRUE if self._reverse else sql("(SELECT count(*) FROM m) < {}", self._limit)
         return sql(
             "SELECT x.*, {} AS k0 FROM (SELECT * FROM ({}) v ORDER BY {} LIMIT {}) x WHERE {}",
@@ -289,23 +288,26 @@ class _Page:
             yield self._by_keys(keys, test, in_order)
 
     def _by_keys(self, keys: Sequence[tuple[str, int]], test: Fragment, in_order: bool) -> Source:
-        """The rows to which `tok` leads; it has `ord` as well, so nothing before the place is fetched."""
-        types = sorted({type_ for type_, _ in keys})
-        return Source(
-            sql(
-                "unnest({}::text[], {}::bigint[]) k(type, key) CROSS JOIN LATERAL"
-                " (SELECT t.rid FROM tok t WHERE t.key = k.key AND {} OFFSET 0) t CROSS JOIN LATERAL"
-                " (SELECT * FROM resource r WHERE r.type = k.type AND r.type = any({}) AND r.rid = t.rid"
-                " AND {} AND {} OFFSET 0) r",
-                [type_ for type_, _ in keys],
-                [key for _, key in keys],
-                self._after(MEMBERS, sql("t.ord"), sql("t.rid")) if in_order else TRUE,
-                type_names(types),
-                self.context.alive(self._scope),
-                test,
-            ),
-            TRUE,
+        """The rows to which `tok` leads; it has `ord` as well, so nothing before the place is fetched.
+
+        The table of all types is opened once for each type, which costs more than a row does.
+        """
+        found = sql(
+            "SELECT k.type, array_agg(t.rid) AS rids FROM unnest({}::text[], {}::bigint[]) k(type, key)"
+            " CROSS JOIN LATERAL (SELECT t.rid FROM tok t WHERE t.key = k.key AND {} OFFSET 0) t GROUP BY 1",
+            [type_ for type_, _ in keys],
+            [key for _, key in keys],
+            self._after(MEMBERS, sql("t.ord"), sql("t.rid")) if in_order else TRUE,
         )
+        rows = sql(
+            "({}) k CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.type = k.type AND r.type = any({})"
+            " AND r.rid = any(k.rids) AND {} AND {} OFFSET 0) r",
+            found,
+            type_names(sorted({type_ for type_, _ in keys})),
+            self.context.alive(self._scope),
+            test,
+        )
+        return Source(rows, TRUE)
 
     def _ways(self, types: frozenset[str]) -> tuple[list[str], list[tuple[str, int]]]:
         """How references to the owner are found: the types where `ptk` is one, and keys of `tok` by type.
@@ -357,32 +359,36 @@ class _Page:
     # -- what they refer to
 
     def _found(self) -> Fragment:
-        """Type and id of what the owner and the members refer to, whatever types are wanted. `renewed`: one
-        that refers to it was updated since, so that who asks for news may not know it yet."""
-        renewed = TRUE if self.record.since is None else self._fresh
+        """What the owner and the members refer to, whatever types are wanted: for each type `ids`, and of
+        these `renewed`, to which one refers that was updated since: who asks for news may not know them.
+
+        Literal references, wherever they stand, and the URLs of attachments.
+        """
         every = [
-            sql("SELECT r.content, {} AS renewed FROM b r", renewed),
+            sql("SELECT r.content, {} AS renewed FROM b r", self._fresh),
             *(
-                source.select(sql("r.content, {} AS renewed", renewed))
+                source.select(sql("r.content, {} AS renewed", self._fresh))
                 for source in self._sources(self._member_types, TRUE, False)
             ),
         ]
-        return sql(
-            "SELECT n.type, n.id, bool_or(l.renewed) AS renewed FROM"
-            " (SELECT l.literal #>> ARRAY[]::text[] AS literal, bool_or(c.renewed) AS renewed FROM ({}) c"
-            " CROSS JOIN LATERAL (SELECT jsonb_path_query(c.content, {})"
-            " UNION ALL SELECT jsonb_path_query(c.content, {})) l(literal) GROUP BY 1) l"
-            " CROSS JOIN LATERAL"
-            " (SELECT p[1] AS type, p[2] AS id FROM regexp_match(l.literal, {}) p) n"
-            " WHERE n.type IS NOT NULL GROUP BY 1, 2",
+        bases = self.context.reading.own_bases
+        literals = sql(
+            "SELECT l.literal #>> ARRAY[]::text[] AS literal, bool_or(c.renewed) AS renewed FROM ({}) c"
+            " CROSS JOIN LATERAL (SELECT jsonb_path_query(c.content, {}) UNION ALL"
+            " SELECT jsonb_path_query(c.content, (SELECT {}::text::jsonpath))) l(literal) GROUP BY 1",
             join(" UNION ALL ", every),
             _LITERALS,
-            _BINARIES,
-            _local(self.context.reading.own_bases),
+            _attached(bases),
         )
-
-    def _renewed(self, by_referrer: Fragment) -> Fragment:
-        return TRUE if self.record.since is None else or_(self._fresh, by_referrer)
+        return sql(
+            "SELECT p.parts[1] AS type, array_agg(p.parts[2]) AS ids,"
+            " array_agg(p.parts[2]) FILTER (WHERE l.renewed) AS renewed"
+            " FROM ({}) l CROSS JOIN LATERAL (SELECT string_to_array(split_part({}, '#', 1), '/')) p(parts)"
+            " WHERE cardinality(p.parts) = 2 OR (cardinality(p.parts) = 4 AND p.parts[3] = '_history')"
+            " GROUP BY 1",
+            literals,
+            _relative(bases),
+        )
 
     @cached_property
     def _of_nobody_else(self) -> Fragment:
@@ -394,9 +400,22 @@ class _Page:
 
 
 @lru_cache(maxsize=8)
-def _local(own_bases: tuple[str, ...]) -> str:
-    """What the literal references to resources of this server look like: `fhir.reference.parse` in SQL."""
-    bases = "|".join(re.escape(f"{base}/") for base in own_bases)
-    return (
-        rf"^(?:{bases})?([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{{1,64}})(?:/_history/[A-Za-z0-9.-]{{1,64}})?(?:#.*)?$"
-    )
+def _relative(own_bases: tuple[str, ...]) -> Fragment:
+    """A literal reference `l.literal` without the address of this server."""
+    found = sql("l.literal")
+    for base in own_bases:
+        start = f"{base}/"
+        found = sql(
+            "CASE WHEN starts_with(l.literal, {}) THEN substr(l.literal, {}) ELSE {} END",
+            start,
+            len(start) + 1,
+            found,
+        )
+    return found
+
+
+@lru_cache(maxsize=8)
+def _attached(own_bases: tuple[str, ...]) -> str:
+    """The JSON path of URLs that lead to a Binary of this server."""
+    starts = (json.dumps(f"{base}{_BINARY}") for base in ("", *(f"{base}/" for base in own_bases)))
+    return f"strict $.**.url ? ({' || '.join(f'@ starts with {start}' for start in starts)})"
