@@ -98,22 +98,20 @@ class _Page:
     cursor: Cursor | None
 
     def statement(self, columns: Fragment) -> Fragment:
-        phases = [self._owner(), self._members(), self._referred()]
-        asked = [one for one in phases if one is not None]
-        parts = join(" UNION ALL ", (sql("({})", one) for one in asked)) if asked else self._nothing()
+        phases = [one for one in (self._owner(), self._members(), self._referred()) if one is not None]
         return sql(
             "WITH b AS MATERIALIZED ({}), m AS MATERIALIZED ({}), f AS MATERIALIZED ({})"
             " SELECT {}, r.rid, {} AS snapshot, r.k0, r.k1 FROM (SELECT * FROM ({}) u ORDER BY {} LIMIT {}) r"
             " ORDER BY {}",
             self._base,
-            self._first_members() if self._comes(MEMBERS) else self._nothing(),
-            self._found() if self._comes(REFERRED) else sql("SELECT 1"),
+            self._first_members() if self._comes(MEMBERS) else self._nobody,
+            self._found() if self._comes(REFERRED) else self._nobody,
             columns,
             seen(self.context.snapshot),
-            parts,
-            self._by(sql("u.k0"), sql("u.k1"), sql("u.rid")),
+            join(" UNION ALL ", (sql("({})", one) for one in phases)),
+            self._by(sql("u.k0"), sql("u.k1"), sql("u.rid"), self._reverse),
             self._limit,
-            self._by(sql("r.k0"), sql("r.k1"), sql("r.rid")),
+            self._by(sql("r.k0"), sql("r.k1"), sql("r.rid"), False),
         )
 
     # -- the order, and where in it to go on
@@ -131,11 +129,12 @@ class _Page:
         """Whether rows of a phase are read from the oldest on."""
         return self.record.rising is not self._reverse
 
-    def _by(self, phase: Fragment, ord_: Fragment, rid: Fragment) -> Fragment:
-        return sql("{}, {}", sql("{} DESC", phase) if self._reverse else phase, self._in_phase(ord_, rid))
+    def _by(self, phase: Fragment, ord_: Fragment, rid: Fragment, reverse: bool) -> Fragment:
+        order = _direction(ord_, rid, self.record.rising is not reverse)
+        return sql("{} DESC, {}" if reverse else "{}, {}", phase, order)
 
     def _in_phase(self, ord_: Fragment, rid: Fragment) -> Fragment:
-        return sql("{}, {}" if self._upwards else "{} DESC, {} DESC", ord_, rid)
+        return _direction(ord_, rid, self._upwards)
 
     def _after(self, phase: int, ord_: Fragment, rid: Fragment) -> Fragment:
         """What of a phase comes later in reading direction than the place; FALSE where nothing can."""
@@ -195,7 +194,7 @@ class _Page:
             sql("({} {})", source.select(_COLUMNS), limited) for source in self._sources(types, wanted, True)
         ]
         if not selects:
-            return self._nothing()
+            return self._nobody
         return sql(
             "SELECT DISTINCT ON (k1, rid) * FROM ({}) u ORDER BY {} LIMIT {}",
             join(" UNION ALL ", selects),
@@ -239,8 +238,9 @@ class _Page:
             room,
         )
 
-    def _nothing(self) -> Fragment:
-        return sql("SELECT {}, r.k1, 0 AS k0 FROM b r WHERE false", _ROW)
+    @property
+    def _nobody(self) -> Fragment:
+        return sql("SELECT {}, r.k1 FROM b r WHERE false", _ROW)
 
     # -- members
 
@@ -397,6 +397,10 @@ class _Page:
         whose = sql("CASE WHEN r.type = 'Patient' THEN r.idk ELSE r.ptk END")
         owner = sql("{}", self._key) if self.record.type == "Patient" else sql("(SELECT b.ptk FROM b)")
         return not_(sql("{} IS NOT NULL AND {} IS DISTINCT FROM {}", whose, whose, owner))
+
+
+def _direction(ord_: Fragment, rid: Fragment, upwards: bool) -> Fragment:
+    return sql("{}, {}" if upwards else "{} DESC, {} DESC", ord_, rid)
 
 
 @lru_cache(maxsize=8)
