@@ -100,7 +100,9 @@ async def case(twin: Twin, caller: Caller, who: Granted, request: Request, tally
             await _own_record(twin, caller, who, request, mine, tally)
         else:
             _same(mine, theirs, str(request))
-            tally.shown += b'"fullUrl"' in mine.body or (mine.status == 200 and request.view not in ("s", "now"))
+            tally.shown += b'"fullUrl"' in mine.body or (
+                mine.status == 200 and request.view not in ("s", "now")
+            )
             tally.refused += mine.status == 400
             tally.forms.update(forms(request) if mine.status == 200 else ())
             await _pages(twin, who, request, mine, theirs, tally)
