@@ -11,7 +11,16 @@ from fhirserver.errors import TooCostly
 from fhirserver.fhir.dates import bounds, moment
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.operations.inputs import Inputs
-from fhirserver.interactions.operations.pages import Asked, count_of, day_of, page, require_order, types_of
+from fhirserver.interactions.operations.pages import (
+    Asked,
+    count_of,
+    day_of,
+    page,
+    require_order,
+    types_of,
+    whole,
+)
+from fhirserver.search.parse import CURSOR
 from fhirserver.search.record import Record
 
 
@@ -29,7 +38,9 @@ async def everything(connection: Connection, call: Call, inputs: Inputs) -> Answ
         end=day_of(call, inputs, "end"),
     )
     require_order(record)
-    return await page(connection, call, Asked(record, inputs, ("start", "end", "_since", "_type", "_count")))
+    asked = Asked(record, inputs, ("start", "end", "_since", "_type", "_count"))
+    is_page = inputs.one("_count") is not None or any(name == CURSOR for name, _ in call.query)
+    return await (whole if call.alone and not is_page else page)(connection, call, asked)
 
 
 def _own(call: Call) -> str:

@@ -6,18 +6,21 @@ caller may see it when asking for them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, Final
+
+import orjson
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import Gone, Invalid, NotFound
 from fhirserver.fhir.dates import micros
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
-from fhirserver.interactions.bundle import Link, bundle, search_entry
-from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.bundle import Entry, Link, bundle, search_entry
+from fhirserver.interactions.call import Answer, Call, Params
 from fhirserver.interactions.operations.inputs import SHAPING, Inputs
 from fhirserver.interactions.searching import allowed, context_of, limits_of
 from fhirserver.params import date
@@ -34,6 +37,9 @@ from fhirserver.store.version import COLUMNS, Version, instant
 
 _AT_ONCE: Final = datetime.min.replace(tzinfo=UTC)
 """Nobody waits for running writers."""
+FIRST: Final = 100
+LATER: Final = 1_000
+"""Entries of the first and of each later piece of an answer that comes in pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +61,97 @@ async def page(connection: Connection, call: Call, asked: Asked) -> Answer:
     """200 with a searchset. Raises NotFound or Gone where there is no such record, Invalid for a page link of
     something else."""
     services = call.services
-    path, applied = call.path.strip("/"), asked.applied
-    bound = pages.binding(call.type, applied, call.principal.id, path)
+    path, bound = _path(call), pages.binding(call.type, asked.applied, call.principal.id, _path(call))
     cursor = _cursor(call, bound)
-    # What is given as `_since` the next time must not be later than a change that was not seen.
-    updated = None if cursor else instant((await horizon(connection, _AT_ONCE)).reached)
-    snapshot = None if cursor is None or cursor.snapshot is None else Committed(cursor.snapshot)
-    made = records.statement(asked.record, context_of(call, snapshot), COLUMNS, cursor)
-    text, args = made.numbered()
-    rows: Sequence[Any] = await connection.fetch(text, *args)
-    if not rows:
-        await _require_known(connection, call, asked.record)
-    if cursor is None:
-        seen = rows[0]["snapshot"] if rows else None
-        cursor = Cursor(seen, micros(call.now), services.settings.index_retention_s)
-    found = pages.cut(rows, asked.record.count, records.KEYS, cursor)
-    entries = [
-        search_entry(call.base, Version.of(row), "include" if row["k0"] == records.REFERRED else "match")
-        for row in found.rows
-    ]
-    shown = (*applied, *(pair for pair in call.query if pair[0] in SHAPING and pair[1]))
+    updated = await _updated(connection) if cursor is None else None
+    rows = await _rows(connection, call, asked.record, cursor)
+    found = pages.cut(rows, asked.record.count, records.KEYS, cursor or _start(call, rows))
     around = {"first": found.first, "previous": found.previous, "next": found.next}
+    shown = _shown(call, asked)
     links = [Link("self", pages.link(call.base, path, shown, _given(call)))]
     for relation, to in around.items():
         if to is not None:
             at = pages.encode(to, services.link_secret, bound)
             links.append(Link(relation, pages.link(call.base, path, shown, at)))
-    return Answer(200, bundle("searchset", entries, links, updated=updated), is_empty=not entries)
+    body = bundle("searchset", _entries(call, found.rows), links, updated=updated)
+    return Answer(200, body, is_empty=not found.rows)
+
+
+async def whole(connection: Connection, call: Call, asked: Asked) -> Answer:
+    """200 with all of it in one searchset, of which the body is the beginning where it is not short.
+
+    Each piece is a page that asks the database for itself, so that no connection waits for a slow client.
+    Raises NotFound or Gone where there is no such record.
+    """
+    record, begun = replace(asked.record, count=FIRST), monotonic()
+    updated = await _updated(connection)
+    rows = await _rows(connection, call, record, None)
+    found = pages.cut(rows, record.count, records.KEYS, _start(call, rows))
+    links = [Link("self", pages.link(call.base, _path(call), _shown(call, asked)))]
+    entries = _entries(call, found.rows)
+    if found.next is None:
+        return Answer(200, bundle("searchset", entries, links, updated=updated), is_empty=not entries)
+    head = bundle("searchset", [], links, updated=updated)
+    more = _pieces(call, replace(record, count=LATER), found.next, begun)
+    return Answer(200, b'%b,"entry":[%b' % (head[:-1], _listed(entries)), more=more)
+
+
+async def _pieces(call: Call, record: Record, cursor: Cursor | None, begun: float) -> AsyncIterator[bytes]:
+    """What comes after the beginning. Raises NotFound and Gone where it is not to be had any more."""
+    lasts_s = call.services.settings.index_retention_s
+    while cursor is not None:
+        async with call.services.pool.acquire() as connection:
+            rows = await _rows(connection, call, record, cursor)
+        if monotonic() - begun > lasts_s:
+            raise Gone(f"the record could not be given within {lasts_s} s; ask for pages of it by _count")
+        found = pages.cut(rows, record.count, records.KEYS, cursor)
+        cursor = found.next
+        if found.rows:
+            yield b",%b" % _listed(_entries(call, found.rows))
+    yield b"]}"
+
+
+async def _rows(connection: Connection, call: Call, record: Record, cursor: Cursor | None) -> Sequence[Any]:
+    """A page and one row more. Raises NotFound and Gone where the one whose record it is cannot be seen."""
+    snapshot = None if cursor is None or cursor.snapshot is None else Committed(cursor.snapshot)
+    made = records.statement(record, context_of(call, snapshot), COLUMNS, cursor)
+    text, args = made.numbered()
+    rows: Sequence[Any] = await connection.fetch(text, *args)
+    if not rows:
+        await _require_known(connection, call, record)
+    return rows
+
+
+def _start(call: Call, rows: Sequence[Any]) -> Cursor:
+    """The beginning of what the first page opens."""
+    seen = rows[0]["snapshot"] if rows else None
+    return Cursor(seen, micros(call.now), call.services.settings.index_retention_s)
+
+
+async def _updated(connection: Connection) -> str:
+    """What, given as `_since` the next time, is not later than a change that is not seen now."""
+    return instant((await horizon(connection, _AT_ONCE)).reached)
+
+
+def _entries(call: Call, rows: Sequence[Any]) -> list[Entry]:
+    return [
+        search_entry(call.base, Version.of(row), "include" if row["k0"] == records.REFERRED else "match")
+        for row in rows
+    ]
+
+
+def _listed(entries: list[Entry]) -> bytes:
+    """Entries as JSON, without the brackets around them."""
+    return orjson.dumps(entries)[1:-1]
+
+
+def _path(call: Call) -> str:
+    return call.path.strip("/")
+
+
+def _shown(call: Call, asked: Asked) -> Params:
+    """What links repeat."""
+    return (*asked.applied, *(pair for pair in call.query if pair[0] in SHAPING and pair[1]))
 
 
 def _given(call: Call) -> str | None:
