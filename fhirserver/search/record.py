@@ -4,9 +4,10 @@ https://hl7.org/fhir/R4/operation-patient-everything.html: what lies in the comp
 to. It comes in three phases: the resource whose record it is, the members of its compartment by `ord`, newest
 first, and what these refer to. A cursor says the phase, `ord` and `rid` to go on from.
 
-The partitions are read through the table of all types, so that the statement is short, is the same for all
-records, and stays prepared. A page of members reads no more of them than it shows; what they refer to is only
-looked for once there are no more of them. docs/adr/0015-a-record-in-one-statement.md
+The partitions are read through the table of all types. That takes long to plan, and much memory, so the
+statement hangs on what is asked for as little as can be: it is the same for all records, times and types, and
+stays prepared. A page of members reads few more of them than it shows; what they refer to is only looked for
+once there are no more of them. docs/adr/0015-a-record-in-one-statement.md
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Final
 
 from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, join, not_, or_, sql, table, type_names, whole
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
-from fhirserver.params import date, reference
+from fhirserver.params import reference
 from fhirserver.params.condition import Scope
 from fhirserver.params.date import DateValue
 from fhirserver.params.facts import CLINICAL_DATES, is_patient
@@ -43,13 +44,17 @@ _ROW: Final = sql("r.type, r.id, r.version, r.updated, r.method, r.meta, r.conte
 _COLUMNS: Final = sql("{}, r.ord AS k1", _ROW)
 _LITERALS: Final = sql("'strict $.**.reference'")
 _BINARY: Final = "Binary/"
+_READ: Final = (101, 1_001)
+"""Rows up to which a phase is read, whatever the size of a page: each number is a statement of its own."""
+_EVER: Final = datetime(1, 1, 1, tzinfo=UTC)
+_BIGINT: Final = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is wanted of the record of `type`/`id`, of which a page has `count` rows.
 
-    `types`: only these, if any are named. `since`: only what was updated later. `start` and `end` are days
+    `types`: only these. `since`: only what was updated later. `start` and `end` are days
     of care: members with a clinical date have to touch what is between them. `dated`: only members that have
     a clinical date; neither the resource itself nor what is referred to. `categories` are values of that
     search parameter, all of which have to hold. `rising`: the oldest members come first.
@@ -58,16 +63,13 @@ class Record:
     type: str
     id: str
     count: int
-    types: frozenset[str] = frozenset()
+    types: frozenset[str] = ENDPOINT_TYPES
     since: datetime | None = None
     start: DateValue | None = None
     end: DateValue | None = None
     dated: bool = False
     categories: tuple[str, ...] = ()
     rising: bool = False
-
-    def wants(self, resource_type: str) -> bool:
-        return not self.types or resource_type in self.types
 
 
 @lru_cache(maxsize=8)
@@ -110,7 +112,7 @@ class _Page:
             seen(self.context.snapshot),
             join(" UNION ALL ", (sql("({})", one) for one in phases)),
             self._by(sql("u.k0"), sql("u.k1"), sql("u.rid"), self._reverse),
-            self._limit,
+            self.record.count + 1,
             self._by(sql("r.k0"), sql("r.k1"), sql("r.rid"), False),
         )
 
@@ -118,7 +120,9 @@ class _Page:
 
     @property
     def _limit(self) -> Fragment:
-        return whole(self.record.count + 1)
+        """The rows of a phase that are read: those of a page and one more, at least."""
+        enough = self.record.count + 1
+        return whole(next((rows for rows in _READ if rows >= enough), enough))
 
     @property
     def _reverse(self) -> bool:
@@ -169,13 +173,13 @@ class _Page:
         )
 
     def _owner(self) -> Fragment | None:
-        if not self._comes(OWNER) or not self.record.wants(self.record.type):
+        if not self._comes(OWNER):
             return None
         return sql(
             "SELECT {}, r.k1, {} AS k0 FROM b r WHERE {}",
             _ROW,
             whole(OWNER),
-            and_(self._fresh, self._after(OWNER, sql("r.k1"), sql("r.rid"))),
+            and_(self._wanted, self._fresh, self._after(OWNER, sql("r.k1"), sql("r.rid"))),
         )
 
     def _members(self) -> Fragment | None:
@@ -184,17 +188,13 @@ class _Page:
     def _first_members(self) -> Fragment:
         """Those of a page, each once, however often it names the owner."""
         wanted = and_(
+            self._wanted,
             self._fresh,
             sql("r.rid IS DISTINCT FROM (SELECT b.rid FROM b)"),
             self._after(MEMBERS, sql("r.ord"), sql("r.rid")),
         )
-        types = frozenset(type_ for type_ in self._member_types if self.record.wants(type_))
         limited = sql("ORDER BY {} LIMIT {}", self._in_phase(sql("r.ord"), sql("r.rid")), self._limit)
-        selects = [
-            sql("({} {})", source.select(_COLUMNS), limited) for source in self._sources(types, wanted, True)
-        ]
-        if not selects:
-            return self._nobody
+        selects = [sql("({} {})", source.select(_COLUMNS), limited) for source in self._sources(wanted, True)]
         return sql(
             "SELECT DISTINCT ON (k1, rid) * FROM ({}) u ORDER BY {} LIMIT {}",
             join(" UNION ALL ", selects),
@@ -206,13 +206,13 @@ class _Page:
         """The rows that `f` names; looked for only where the page has room for them."""
         if not self._comes(REFERRED):
             return None
-        context, types = self.context, self.record.types
+        context = self.context
         test = and_(
-            sql("r.type = any({})", type_names(sorted(types))) if types else TRUE,
+            self._wanted,
             self._seen,
             sql("NOT r.compartments @> {}::bigint[]", [self._key]),
             self._of_nobody_else,
-            self._fresh if self.record.since is None else or_(self._fresh, sql("r.id = any(f.renewed)")),
+            or_(self._fresh, sql("r.id = any(f.renewed)")),
             self._after(REFERRED, sql("r.ord"), sql("r.rid")),
         )
         states = [context.current(self._scope)]
@@ -228,7 +228,7 @@ class _Page:
             )
             for state in states
         ]
-        room = TRUE if self._reverse else sql("(SELECT count(*) FROM m) < {}", self._limit)
+        room = TRUE if self._reverse else sql("(SELECT count(*) FROM m) <= {}", self.record.count)
         return sql(
             "SELECT x.*, {} AS k0 FROM (SELECT * FROM ({}) v ORDER BY {} LIMIT {}) x WHERE {}",
             whole(REFERRED),
@@ -267,17 +267,17 @@ class _Page:
             types &= categorised(self.context.registry)
         return types
 
-    def _sources(self, types: frozenset[str], wanted: Fragment, in_order: bool) -> Iterator[Source]:
-        """The members of some types; `in_order`: only those after the place are needed."""
+    def _sources(self, wanted: Fragment, in_order: bool) -> Iterator[Source]:
+        """The members; `in_order`: only those after the place are needed."""
         test = and_(
             self._seen,
             sql("r.compartments @> {}::bigint[]", [self._key]),
             sql("EXISTS (SELECT FROM b)"),
             self._dates,
-            self._categories(types),
+            self._categories,
             wanted,
         )
-        owned, keys = self._ways(types)
+        owned, keys = self._ways
         rows = sql("resource r")
         if owned:
             reached = sql("r.type = any({}) AND r.ptk = {}", type_names(owned), self._key)
@@ -309,14 +309,15 @@ class _Page:
         )
         return Source(rows, TRUE)
 
-    def _ways(self, types: frozenset[str]) -> tuple[list[str], list[tuple[str, int]]]:
+    @cached_property
+    def _ways(self) -> tuple[list[str], list[tuple[str, int]]]:
         """How references to the owner are found: the types where `ptk` is one, and keys of `tok` by type.
 
         https://hl7.org/fhir/R4/compartmentdefinition.html
         """
         owned: list[str] = []
         keys: list[tuple[str, int]] = []
-        for type_ in sorted(types):
+        for type_ in sorted(self._member_types):
             for code in compartment_params(self.record.type, type_):
                 param = self.context.registry.get(type_, code)
                 if param is None:
@@ -330,14 +331,18 @@ class _Page:
 
     @cached_property
     def _dates(self) -> Fragment:
-        """Whether the clinical date, which may be a time, touches the days that are asked for."""
-        lo, hi, now = sql("r.d_lo"), sql("r.d_hi"), self.context.now
-        asked = [date.test(one, lo, hi, now) for one in (self.record.start, self.record.end) if one]
+        """Whether the clinical date, which may be a time, touches the days that are asked for: `ge` and `le`
+        of `date.test`, with what is not asked for at the ends of all time."""
+        start, end = self.record.start, self.record.end
+        touching = sql(
+            "r.d_hi > {} AND r.d_lo < {}", start.lo if start else -_BIGINT, end.hi if end else _BIGINT - 1
+        )
         if self.record.dated:
-            return and_(sql("r.d_lo IS NOT NULL"), *asked)
-        return or_(sql("r.d_lo IS NULL"), and_(*asked)) if asked else TRUE
+            return and_(sql("r.d_lo IS NOT NULL"), touching)
+        return or_(sql("r.d_lo IS NULL"), touching)
 
-    def _categories(self, types: frozenset[str]) -> Fragment:
+    @cached_property
+    def _categories(self) -> Fragment:
         """What a search of each type by `category` would ask."""
         context, named = self.context, self.record.categories
         if not named:
@@ -348,13 +353,17 @@ class _Page:
                 type_,
                 and_(*(criterion(context, context.scope(type_), CATEGORY, value).filter for value in named)),
             )
-            for type_ in sorted(types)
+            for type_ in sorted(self._member_types)
         ]
         return or_(*tests)
 
-    @property
+    @cached_property
+    def _wanted(self) -> Fragment:
+        return sql("r.type = any({}::text[])", sorted(self.record.types))
+
+    @cached_property
     def _fresh(self) -> Fragment:
-        return TRUE if self.record.since is None else sql("r.updated > {}", self.record.since)
+        return sql("r.updated > {}", self.record.since or _EVER)
 
     # -- what they refer to
 
@@ -368,7 +377,7 @@ class _Page:
             sql("SELECT r.content, {} AS renewed FROM b r", self._fresh),
             *(
                 source.select(sql("r.content, {} AS renewed", self._fresh))
-                for source in self._sources(self._member_types, TRUE, False)
+                for source in self._sources(TRUE, False)
             ),
         ]
         bases = self.context.reading.own_bases

@@ -32,7 +32,7 @@ async def everything(connection: Connection, call: Call, inputs: Inputs) -> Answ
         call.resource_type,
         call.id or _own(call),
         count_of(call, inputs, call.services.settings.count_max),
-        frozenset(types_of(inputs)),
+        types_of(inputs),
         since=None if since is None else moment(bounds(since)[0]),
         start=day_of(call, inputs, "start"),
         end=day_of(call, inputs, "end"),

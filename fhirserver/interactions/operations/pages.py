@@ -184,15 +184,15 @@ async def _require_known(connection: Connection, call: Call, record: Record) -> 
 # -- inputs
 
 
-def types_of(inputs: Inputs) -> list[str]:
-    """The types that `_type` names. Raises Invalid."""
+def types_of(inputs: Inputs) -> frozenset[str]:
+    """The types that `_type` names; all without it. Raises Invalid."""
     named = [name for text in inputs.all("_type") for name in text.split(",") if name]
     for name in named:
         if name not in ENDPOINT_TYPES:
             near = nearest(name, ENDPOINT_TYPES)
             hint = f"; alike: {', '.join(near)}" if near else ""
             raise Invalid(f"'{name[:40]}' in _type is not a resource type{hint}")
-    return named
+    return frozenset(named) or ENDPOINT_TYPES
 
 
 def count_of(call: Call, inputs: Inputs, default: int) -> int:

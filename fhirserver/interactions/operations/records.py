@@ -56,7 +56,7 @@ TIMELINE: Final = Operation(
         _START,
         _END,
         _TYPE,
-        Parameter("category", "string", 0, None, "As a search by `category`: codes, perhaps with system|."),
+        Parameter("category", "string", 0, 1, "As a search by `category`: codes, perhaps with system|."),
         Parameter("_sort", "code", 0, 1, "-date, the newest first, or date."),
         _COUNT,
     ),

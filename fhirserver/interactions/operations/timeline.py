@@ -15,9 +15,9 @@ _PARAMETERS = ("start", "end", "_type", "category", "_sort", "_count")
 
 async def timeline(connection: Connection, call: Call, inputs: Inputs) -> Answer:
     """200 with a searchset; 404 and 410 as for reading. Raises Invalid."""
-    types = types_of(inputs)
     dated = members_of(call.resource_type) & CLINICAL_DATES.keys()
-    if never := sorted(set(types) - dated):
+    types = types_of(inputs) if inputs.all("_type") else dated
+    if never := sorted(types - dated):
         raise Invalid(f"_type: {never[0]} has no place in a timeline; these have: {', '.join(sorted(dated))}")
     order = inputs.one("_sort") or "-date"
     if order not in ("-date", "date"):
@@ -26,7 +26,7 @@ async def timeline(connection: Connection, call: Call, inputs: Inputs) -> Answer
         call.resource_type,
         call.resource_id,
         count_of(call, inputs, call.services.settings.count_default),
-        frozenset(types),
+        types,
         start=day_of(call, inputs, "start"),
         end=day_of(call, inputs, "end"),
         dated=True,
