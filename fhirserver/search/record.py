@@ -102,9 +102,11 @@ class _Page:
     def statement(self, columns: Fragment) -> Fragment:
         phases = [one for one in (self._owner(), self._members(), self._referred()) if one is not None]
         return sql(
-            "WITH b AS MATERIALIZED ({}), m AS MATERIALIZED ({}), f AS MATERIALIZED ({})"
+            "WITH v AS NOT MATERIALIZED (SELECT * FROM resource r WHERE {}),"
+            " b AS MATERIALIZED ({}), m AS MATERIALIZED ({}), f AS MATERIALIZED ({})"
             " SELECT {}, r.rid, {} AS snapshot, r.k0, r.k1 FROM (SELECT * FROM ({}) u ORDER BY {} LIMIT {}) r"
             " ORDER BY {}",
+            self._seen,
             self._base,
             self._first_members() if self._comes(MEMBERS) else self._nobody,
             self._found() if self._comes(REFERRED) else self._nobody,
@@ -209,31 +211,24 @@ class _Page:
         context = self.context
         test = and_(
             self._wanted,
-            self._seen,
             sql("NOT r.compartments @> {}::bigint[]", [self._key]),
             self._of_nobody_else,
             or_(self._fresh, sql("r.id = any(f.renewed)")),
             self._after(REFERRED, sql("r.ord"), sql("r.rid")),
         )
-        states = [context.current(self._scope)]
-        if context.snapshot is not None:
-            states.append(context.ended(self._scope))
-        rows = [
-            sql(
-                "SELECT {} FROM f CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.type = f.type"
-                " AND r.id = any(f.ids) AND {} AND {} OFFSET 0) r",
-                _COLUMNS,
-                state,
-                test,
-            )
-            for state in states
-        ]
+        rows = sql(
+            "SELECT {} FROM f CROSS JOIN LATERAL (SELECT * FROM v r WHERE r.type = f.type"
+            " AND r.id = any(f.ids) AND {} AND {} OFFSET 0) r",
+            _COLUMNS,
+            context.alive(self._scope),
+            test,
+        )
         room = TRUE if self._reverse else sql("(SELECT count(*) FROM m) <= {}", self.record.count)
         return sql(
-            "SELECT x.*, {} AS k0 FROM (SELECT * FROM ({}) v ORDER BY {} LIMIT {}) x WHERE {}",
+            "SELECT y.*, {} AS k0 FROM (SELECT * FROM ({}) x ORDER BY {} LIMIT {}) y WHERE {}",
             whole(REFERRED),
-            join(" UNION ALL ", rows),
-            self._in_phase(sql("v.k1"), sql("v.rid")),
+            rows,
+            self._in_phase(sql("x.k1"), sql("x.rid")),
             self._limit,
             room,
         )
@@ -254,7 +249,11 @@ class _Page:
 
     @cached_property
     def _seen(self) -> Fragment:
-        """Tenant and restriction, of a row of whatever type."""
+        """Tenant and restriction, of a row of whatever type.
+
+        It can be long, and stands in the statement once: asyncpg keeps no statement prepared that is longer
+        than 15 KiB.
+        """
         return and_(sql("r.tenant = {}", self.context.tenant), permitted(self.context, None))
 
     @cached_property
@@ -270,7 +269,6 @@ class _Page:
     def _sources(self, wanted: Fragment, in_order: bool) -> Iterator[Source]:
         """The members; `in_order`: only those after the place are needed."""
         test = and_(
-            self._seen,
             sql("r.compartments @> {}::bigint[]", [self._key]),
             sql("EXISTS (SELECT FROM b)"),
             self._dates,
@@ -278,7 +276,7 @@ class _Page:
             wanted,
         )
         owned, keys = self._ways
-        rows = sql("resource r")
+        rows = sql("v r")
         if owned:
             reached = sql("r.type = any({}) AND r.ptk = {}", type_names(owned), self._key)
             yield Source(rows, and_(reached, self.context.current(self._scope), test))
@@ -300,7 +298,7 @@ class _Page:
             self._after(MEMBERS, sql("t.ord"), sql("t.rid")) if in_order else TRUE,
         )
         rows = sql(
-            "({}) k CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.type = k.type AND r.type = any({})"
+            "({}) k CROSS JOIN LATERAL (SELECT * FROM v r WHERE r.type = k.type AND r.type = any({})"
             " AND r.rid = any(k.rids) AND {} AND {} OFFSET 0) r",
             found,
             type_names(sorted({type_ for type_, _ in keys})),
