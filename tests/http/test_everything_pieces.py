@@ -145,7 +145,7 @@ async def test_no_connection_waits_for_a_slow_client(database: str) -> None:
 
         reader = Reader(between)
         scope = scope_of("GET", "/Patient/anna/$everything")
-        task = asyncio.create_task(door.app(scope, reader.receive, reader.send))
+        task = asyncio.ensure_future(door.app(scope, reader.receive, reader.send))
         await slow.wait()
         assert (await door.ask("GET", "/Observation?_count=1")).status == 200
         going.set()
