@@ -30,11 +30,13 @@ def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
 
 @dataclass(slots=True)
 class Measured:
-    """Latencies in seconds, in the order of the answers; `client_share` of one core was used here."""
+    """Latencies in seconds, in the order of the answers, of whole ones and of their first bytes;
+    `client_share` of one core was used here."""
 
     seconds: float = 0.0
     client_share: float = 0.0
     latencies: array[float] = field(default_factory=lambda: array("d"))
+    beginnings: array[float] = field(default_factory=lambda: array("d"))
     statuses: Counter[int] = field(default_factory=Counter)
     first_error: bytes = b""
 
@@ -45,13 +47,21 @@ class Measured:
 
     def percentile(self, share: float) -> float:
         """Latency in milliseconds below which this share of the requests stayed."""
-        ordered = sorted(self.latencies)
-        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000 if ordered else 0.0
+        return _percentile(self.latencies, share)
+
+    def first_byte(self, share: float) -> float:
+        """Milliseconds within which this share of the answers began."""
+        return _percentile(self.beginnings, share)
 
     @property
     def failed(self) -> int:
         """Answers of status 400 and above."""
         return sum(count for status, count in self.statuses.items() if status >= 400)
+
+
+def _percentile(seconds: array[float], share: float) -> float:
+    ordered = sorted(seconds)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000 if ordered else 0.0
 
 
 class _Connection(asyncio.Protocol):
@@ -85,6 +95,8 @@ class _Connection(asyncio.Protocol):
         self._transport.write(message)
 
     def data_received(self, data: bytes) -> None:
+        if not self._buffer:
+            self._measured.beginnings.append(perf_counter() - self._begun)
         self._buffer += data
         if not self._needed:
             self._needed = _length(self._buffer)

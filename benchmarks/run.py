@@ -15,7 +15,7 @@ from time import perf_counter
 import psutil
 from rich.console import Console
 
-from benchmarks import data, database, processes, searches, terms, tokens, validation
+from benchmarks import data, database, processes, records, searches, terms, tokens, validation
 from benchmarks.client import fetch, request, send, send_for
 from benchmarks.report import Results, Row, timed
 
@@ -77,6 +77,7 @@ async def run(plan: Plan, console: Console) -> Results:
         await tokens.run(results, console, process, port, dsn, plan.seconds, plan.seed)
         await judge(bench)
         await terminology(bench)
+        await whole_records(bench)
         await memory(bench)
         results.facts["database"] = await database.size(dsn)
     return results
@@ -238,6 +239,19 @@ async def terminology(bench: Bench) -> None:
             measured = await terms.measure(bench.port, question, bench.plan.searches)
             row = timed(question.name, measured)
             row.beyond_hello_ms = measured.percentile(0.5) - bench.results.facts["hello_p50_ms"]
+            rows.append(row)
+
+
+async def whole_records(bench: Bench) -> None:
+    """$everything and $timeline, one client, with the time until an answer begins."""
+    bench.console.print("Records")
+    await records.define(bench.port, bench.plan.seed)
+    for question in records.QUESTIONS:
+        async with bench.watched("Records, one client") as rows:
+            measured = await records.measure(bench.port, question, max(bench.plan.searches // 5, 20))
+            row = timed(question.name, measured)
+            begins = f"{measured.first_byte(0.5):.1f} / {measured.first_byte(0.95):.1f} ms"
+            row.note = f"{row.note} first byte {begins}".strip()
             rows.append(row)
 
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fhirserver.errors import FhirError
 from fhirserver.http.attended import Attended
 from fhirserver.http.authenticate import Authenticate
-from fhirserver.http.render import Response, refuse, respond
+from fhirserver.http.render import Response, is_as_stored, refuse, respond
 from fhirserver.http.request import Headers, call_of, path_of, query_of
 from fhirserver.http.wanted import verify, wanted_of
 from fhirserver.interactions.call import Services
@@ -65,6 +65,8 @@ class Pipeline:
                 verify(wanted, call.query, target)
             async with Attended(receive):
                 answer = await run_alone(call)
+                if not is_as_stored(wanted):
+                    answer = await answer.gathered()
             if answer.body is not None and len(answer.body) > _THREAD_BYTES:
                 return await asyncio.to_thread(respond, call, answer, wanted)
             return respond(call, answer, wanted)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
 import orjson
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from fhirserver.errors import FhirError, Issue, NotAcceptable, Structure
 from fhirserver.fhir import json, xml
+from fhirserver.http.attended import Attended
 from fhirserver.http.bodies import accepts_gzip, header
 from fhirserver.http.negotiate import Accepted, Format, raw_accepted
 from fhirserver.http.wanted import BINARY, Wanted
@@ -40,9 +43,10 @@ _URI: Final = ":/?#[]@!$&'()*+,;=%~"
 
 
 class Response:
-    """An ASGI response of one body; `packed` is that body in gzip, for those who accept it."""
+    """An ASGI response of one body; `packed` is that body in gzip, for those who accept it. `more` are the
+    pieces that follow the body."""
 
-    __slots__ = ("body", "head", "headers", "packed", "status")
+    __slots__ = ("body", "head", "headers", "more", "packed", "status")
 
     def __init__(
         self,
@@ -52,14 +56,19 @@ class Response:
         *,
         head: bool = False,
         packed: bytes | None = None,
+        more: AsyncIterator[bytes] | None = None,
     ) -> None:
         self.status = status
         self.body = body or b""
         self.headers = [(name.lower().encode(), _header_value(value)) for name, value in headers]
         self.head = head
         self.packed = packed
+        self.more = more
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.more is not None:
+            await self._in_pieces(self.more, receive, send)
+            return
         body, headers = self.body, self.headers
         if self.packed is not None and accepts_gzip(header(scope, b"accept-encoding") or b""):
             body, headers = self.packed, [*headers, (b"content-encoding", b"gzip")]
@@ -67,6 +76,17 @@ class Response:
             headers = [*headers, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if self.head else body})
+
+    async def _in_pieces(self, more: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
+        """Without a length. What fails on the way breaks off, so that nobody takes a part for the whole."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        if not self.head:
+            await send({"type": "http.response.body", "body": self.body, "more_body": True})
+            with suppress(ClientDisconnect):
+                async with Attended(receive):
+                    async for piece in more:
+                        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def _header_value(value: str) -> bytes:
@@ -97,7 +117,7 @@ def respond(call: Call, answer: Answer, wanted: Wanted) -> Response:
             raise
         body, packed = _unshown(error, wanted), None
     headers |= _described(wanted.accepted)
-    return Response(answer.status, body, headers.items(), head=wanted.head, packed=packed)
+    return Response(answer.status, body, headers.items(), head=wanted.head, packed=packed, more=answer.more)
 
 
 def _described(form: Accepted) -> dict[str, str]:
@@ -129,13 +149,17 @@ def _form(body: bytes, wanted: Wanted) -> tuple[bytes, bytes]:
     return made, gzip.compress(made, mtime=0)
 
 
+def is_as_stored(wanted: Wanted) -> bool:
+    """Whether JSON goes out as it came from the database."""
+    return wanted.accepted.format is Format.JSON and not wanted.pretty and wanted.shape.is_whole
+
+
 def shaped(body: bytes, wanted: Wanted) -> bytes:
     """JSON text as the client wants it. Raises NotAcceptable, and Invalid for elements that no type has."""
-    as_json = wanted.accepted.format is Format.JSON
-    if as_json and not wanted.pretty and wanted.shape.is_whole:
+    if is_as_stored(wanted):
         return body
     resource = decoded(body, wanted.shape)
-    if as_json:
+    if wanted.accepted.format is Format.JSON:
         return json.dumps(resource, pretty=wanted.pretty)
     try:
         return xml.to_xml(resource, pretty=wanted.pretty)

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -76,7 +77,7 @@ class Call:
     `operation` is set when the interaction is `operation`; `resource` is what its body holds then, and
     `source` the body itself where the operation reads that.
     `principal` asks, under `restriction`, which `run` sets. `large` says that work on the resource is long
-    enough to be done in a thread.
+    enough to be done in a thread. `alone`: it is no entry of a Bundle, so its answer may come in pieces.
     """
 
     services: Services
@@ -101,6 +102,7 @@ class Call:
     path: str = ""
     operation: Operation | None = None
     source: Source | None = None
+    alone: bool = False
 
     @property
     def resource_type(self) -> str:
@@ -120,7 +122,8 @@ class Answer:
 
     `version` is set when the answer is about one version, so that a Bundle entry can repeat its
     location, ETag and instant. `is_empty`: no row was shown, for whatever reason. `gzip` is `body`
-    compressed, where it is constant and was so beforehand.
+    compressed, where it is constant and was so beforehand. `more` are the pieces that follow `body`, which is
+    only the beginning then.
     """
 
     status: int
@@ -129,3 +132,11 @@ class Answer:
     version: Version | None = None
     gzip: bytes | None = None
     is_empty: bool = False
+    more: AsyncIterator[bytes] | None = None
+
+    async def gathered(self) -> Answer:
+        """The same in one piece."""
+        if self.more is None:
+            return self
+        pieces = [self.body or b"", *[piece async for piece in self.more]]
+        return replace(self, body=b"".join(pieces), more=None)

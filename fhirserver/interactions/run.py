@@ -55,6 +55,7 @@ async def run(connection: Connection, call: Call) -> Answer:
 async def run_alone(call: Call) -> Answer:
     """The same for a request of its own, which takes a connection only if it needs one to itself."""
     decided(call)
+    call.alone = True
     if call.interaction == "read" and is_of_now(call):
         return await _read_alone(call)
     if call.interaction == "create" and is_plain(call):

@@ -121,11 +121,17 @@ def _of_types(context: Context, restriction: Permits, alias: Fragment, action: s
         if permits:
             groups.setdefault(permits, []).append(type_)
     tests: list[Fragment] = []
+    every: list[str] = []
     for permits, types in groups.items():
         alike = not any(permit.criteria for permit in permits) and not OWNED.intersection(types)
         for some in [types] if alike else [[type_] for type_ in types]:
             rows = _of_type(context, restriction, some[0], alias, action)
-            tests.append(and_(sql("{}.type = any({}::text[])", alias, some), rows))
+            if rows is TRUE:
+                every += some
+            else:
+                tests.append(and_(sql("{}.type = any({}::text[])", alias, some), rows))
+    if every:
+        tests.append(sql("{}.type = any({}::text[])", alias, sorted(every)))
     return or_(*tests) if tests else FALSE
 
 

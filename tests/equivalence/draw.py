@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from tests.equivalence import paths
-from tests.equivalence.hospital import CODES, NAMES, TYPE, VALUE_SETS
+from tests.equivalence.hospital import CATEGORIES, CODES, NAMES, TYPE, VALUE_SETS
 from tests.equivalence.predicate import Row
 
 Pairs = list[tuple[str, str]]
@@ -27,7 +27,8 @@ FORM = ("content-type", "application/x-www-form-urlencoded")
 @dataclass(frozen=True)
 class Request:
     """`action` and `type` (None: any) are what it needs; `view` which rows answer it: `s` those that may be
-    searched for, `r` those that may be read, `head` the latest versions among them."""
+    searched for, `now` the latest versions among them, `r` those that may be read, `head` the latest of
+    these."""
 
     view: str
     action: str
@@ -118,6 +119,7 @@ class Draw:
             (4, self.batch),
             (2, self.operation),
             (1, self.documents),
+            (6, self.record),
         ]
         return self.pick.choices([made for _, made in kinds], [weight for weight, _ in kinds])[0]()
 
@@ -242,7 +244,8 @@ class Draw:
         place = self.pick.choice((f"/{type_}/{self.id(type_)}", f"/{type_}", "")) if self.chance(0.9) else ""
         query = self.query(type_) if self.chance(0.5) else []
         text = urlencode(query, quote_via=quote, safe=":,|$*/")
-        return Request("s", "s", type_ if place else None, "GET", f"{place}/${name}?{text}")
+        view = "now" if name in ("everything", "timeline") else "s"
+        return Request(view, "s", type_ if place else None, "GET", f"{place}/${name}?{text}")
 
     def documents(self) -> Request:
         """`$docref`."""
@@ -256,6 +259,27 @@ class Draw:
             query.append(("type", self.pick.choice(("x1", "urn:local|x2", "http://loinc.org|718-7"))))
         target = f"/DocumentReference/$docref?{urlencode(query)}"
         return Request("s", "s", "DocumentReference", "GET", target)
+
+    def record(self) -> Request:
+        """`$everything` and `$timeline`, the one of whoever it is about among them."""
+        of = self.pick.choice(("Patient", "Patient", "Patient", "Encounter"))
+        name = self.pick.choice(("everything", "timeline")) if of == "Patient" else "everything"
+        query: Pairs = []
+        if self.chance(0.7):
+            query.append(("_count", str(self.pick.choice((1, 2, 5, 20)))))
+        if self.chance(0.2):
+            query.append(("_type", ",".join(sorted({self.type() for _ in range(2)}))))
+        if of == "Patient" and self.chance(0.3):
+            query.append((self.pick.choice(("start", "end")), self.pick.choice(("2019-06", "2020-02-29"))))
+        if name == "everything" and self.chance(0.2):
+            query.append(("_since", self.instant()))
+        if name == "timeline" and self.chance(0.4):
+            query.append(("category", self.pick.choice((*CATEGORIES, "urn:local|x1"))))
+        if name == "timeline" and self.chance(0.3):
+            query.append(("_sort", "date"))
+        anybody = of == "Patient" and name == "everything" and self.chance(0.1)
+        place = of if anybody else f"{of}/{self.id(of)}"
+        return Request("now", "s", of, "GET", f"/{place}/${name}?{urlencode(query)}")
 
     # -- the parameters of a search
 

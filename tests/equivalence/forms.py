@@ -38,6 +38,10 @@ FORMS: Final = {
         "_revinclude=*": r"_revinclude(:iterate)?=\*",
         "_sort by chain": rf"[?&]_sort=[^&]*{_CODE}(:[A-Z][A-Za-z]+)?\.",
         "$docref": r"/\$docref\?",
+        "Patient/[id]/$everything": r"/Patient/[^/]+/\$everything",
+        "Encounter/[id]/$everything": r"/Encounter/[^/]+/\$everything",
+        "Patient/$everything": r"/Patient/\$everything",
+        "$timeline": r"/\$timeline",
         "_asOf": r"[?&]_asOf=",
         "_asOf of one": r"^/[A-Z][A-Za-z]+/[^/?$_]+\?_asOf=",
     }.items()

@@ -44,8 +44,10 @@ def views(caller: Caller, rows: list[Row]) -> dict[str, frozenset[int]]:
     teams = teams_of(caller, rows)
     last = {(row.type, row.id): row.version for row in rows}
     readable = [row for row in rows if sees(caller, row, "r", teams)]
+    searchable = [row for row in rows if sees(caller, row, "s", teams)]
     return {
-        "s": frozenset(row.rid for row in rows if sees(caller, row, "s", teams)),
+        "s": frozenset(row.rid for row in searchable),
+        "now": frozenset(row.rid for row in searchable if last[row.type, row.id] == row.version),
         "r": frozenset(row.rid for row in readable),
         "head": frozenset(row.rid for row in readable if last[row.type, row.id] == row.version),
     }
@@ -61,7 +63,7 @@ async def check(twin: Twin, seed: int, principals: int, requests: int) -> Tally:
         who, seen = await twin.token(caller), views(caller, twin.rows)
         kind = ",".join(name for name, _ in caller.roles) or "service"
         tally.rows[kind] = max(tally.rows.get(kind, 0), len(seen["s"] | seen["r"]))
-        for view in ("s", "r", "head"):
+        for view in ("s", "now", "r", "head"):
             held = None
             for request in drawn:
                 if request.view == view:
@@ -94,9 +96,13 @@ async def case(twin: Twin, caller: Caller, who: Granted, request: Request, tally
         elif re.fullmatch(r"/[A-Z][A-Za-z]+/\$explain\?.*", request.target):
             # It tells of what was read, hidden rows as well: it is for who sees all of them.
             assert mine.status in ({theirs.status} if explains(caller) else {400, 403}), mine
+        elif re.match(r"/Patient/\$everything", request.target):
+            await _own_record(twin, caller, who, request, mine, tally)
         else:
             _same(mine, theirs, str(request))
-            tally.shown += b'"fullUrl"' in mine.body or (mine.status == 200 and request.view != "s")
+            tally.shown += b'"fullUrl"' in mine.body or (
+                mine.status == 200 and request.view not in ("s", "now")
+            )
             tally.refused += mine.status == 400
             tally.forms.update(forms(request) if mine.status == 200 else ())
             await _pages(twin, who, request, mine, theirs, tally)
@@ -147,6 +153,25 @@ def _same_entries(caller: Caller, request: Request, mine: Reply, theirs: Reply) 
 
 def _as_reply(entry: dict[str, object]) -> Reply:
     return Reply(200, (), json.dumps(entry).encode())
+
+
+async def _own_record(
+    twin: Twin, caller: Caller, who: Granted, request: Request, mine: Reply, tally: Tally
+) -> None:
+    """Patient/$everything is the record of the one patient that the caller is, or was launched for."""
+    own = {caller.patient} if caller.patient is not None else set(caller.own)
+    tally.forms.update(forms(request))
+    if len(own) != 1:
+        assert mine.status == 400, mine
+        return
+    instance = request.target.replace("/Patient/", f"/Patient/{own.pop()}/")
+    reply, expected = await twin.both(replace(request, target=instance), who)
+    _same(reply, expected, instance)
+    assert (mine.status, _entries(mine)) == (reply.status, _entries(reply)), request
+
+
+def _entries(reply: Reply) -> object:
+    return json.loads(reply.body).get("entry") if reply.status == 200 else None
 
 
 async def _pages(

@@ -116,6 +116,19 @@ async def test_a_page_further_on_needs_no_total(world: World) -> None:
     assert await world.count("GET", link) == 1, world.sent
 
 
+async def test_a_record(world: World) -> None:
+    """One for the page, and on the first one for the instant up to which all is known."""
+    for url, first in {
+        "/Patient/p/$everything?_count=10": 2,
+        "/Patient/p/$everything?_type=Patient": 2,
+        "/Patient/p/$timeline": 2,
+    }.items():
+        assert await world.count("GET", url) == first, world.sent
+        page = (await world.http.get(url, headers=world.headers)).json()
+        for link in (one["url"] for one in page["link"] if one["relation"] == "next"):
+            assert await world.count("GET", link) == 1, world.sent
+
+
 async def test_reading(world: World) -> None:
     assert await world.count("GET", "/Patient/p") == 1, world.sent
     assert await world.count("GET", "/Patient/p/_history/1") == 1, world.sent

@@ -51,7 +51,8 @@ class Operation:
 
     `id` is unique and the end of its canonical URL; `defined` that URL where others defined it. `types` are
     those at whose `type` or `instance` level it stands, none meaning all. `open`: other parameters are
-    those of a search of the type. `raw`: the body is read by the operation itself, valid or not.
+    those of a search of the type. `raw`: the body is read by the operation itself, valid or not. `paged`:
+    its answer comes in pages, whose links carry a cursor.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Operation:
     affects_state: bool = False
     open: bool = False
     raw: bool = False
+    paged: bool = False
     defined: str | None = None
 
     @property

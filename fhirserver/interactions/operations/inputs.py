@@ -18,6 +18,7 @@ from fhirserver.interactions.call import Call
 from fhirserver.interactions.headers import Handling
 from fhirserver.interactions.operations.definition import Operation, Parameter
 from fhirserver.params import token
+from fhirserver.search.parse import CURSOR
 
 SHAPING: Final = frozenset({"_format", "_pretty", "_summary", "_elements"})
 """What says how an answer is given: known to every operation."""
@@ -72,7 +73,7 @@ def inputs_of(call: Call, operation: Operation) -> Inputs:
 def _known(call: Call, operation: Operation, name: str, where: str | None = None) -> Parameter | None:
     """The definition of a parameter; None for one that is no input and may stand there all the same."""
     found = next((one for one in operation.inputs if one.name == name), None)
-    if found is not None or operation.open or name in SHAPING:
+    if found is not None or operation.open or name in SHAPING or (operation.paged and name == CURSOR):
         return found
     if call.prefer.handling is Handling.LENIENT:
         return None

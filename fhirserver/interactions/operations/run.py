@@ -10,9 +10,10 @@ from typing import Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.interactions.call import Answer, Call
-from fhirserver.interactions.operations import definitions, terminology
+from fhirserver.interactions.operations import definitions, records, terminology
 from fhirserver.interactions.operations.definition import Operation
 from fhirserver.interactions.operations.docref import docref
+from fhirserver.interactions.operations.everything import everything
 from fhirserver.interactions.operations.expand import expand
 from fhirserver.interactions.operations.explain import explain
 from fhirserver.interactions.operations.fhirpath import fhirpath
@@ -21,6 +22,7 @@ from fhirserver.interactions.operations.install_package import install_package
 from fhirserver.interactions.operations.lookup import lookup
 from fhirserver.interactions.operations.status import status
 from fhirserver.interactions.operations.subsumes import subsumes
+from fhirserver.interactions.operations.timeline import timeline
 from fhirserver.interactions.operations.validate import validate
 from fhirserver.interactions.operations.validate_code import (
     validate_code_in_system,
@@ -33,6 +35,9 @@ Handler = Callable[[Connection, Call, Inputs], Awaitable[Answer]]
 HANDLERS: Final[dict[Operation, Handler]] = {
     definitions.STATUS: status,
     definitions.DOCREF: docref,
+    records.PATIENT_EVERYTHING: everything,
+    records.ENCOUNTER_EVERYTHING: everything,
+    records.TIMELINE: timeline,
     definitions.VERSIONS: versions,
     definitions.EXPLAIN: explain,
     definitions.VALIDATE: validate,
