@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import TRUE
 from fhirserver.errors import Issue
-from fhirserver.interactions import shapes
+from fhirserver.interactions import naming, shapes
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.definitions import adopt
 from fhirserver.interactions.packages.plan import Part
@@ -40,6 +40,7 @@ async def take_effect(connection: Connection, call: Call, written: Iterable[str]
     found = {id_: version.resource() for id_, version in current.items() if not version.deleted}
     faults = await adopt(connection, services, found)
     await shapes.change(connection, services, {})
+    await naming.change(connection, services, {})
     reasons = {id_: issues[0] for id_, issues in sorted(faults.items())}
     idle = {str(found[id_]["url"]): one.diagnostics for id_, one in reasons.items() if not _is_other(one)}
     return Effect(idle, sum(map(_is_other, reasons.values())))
