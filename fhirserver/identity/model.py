@@ -58,7 +58,7 @@ class Model:
             return max(self.weight("given", level), self.weight("family", level))
         return log2(self.m["given"][level] / max(self.given.get(name, RARE), self.family.get(name, RARE)))
 
-    def is_frequent_given(self, name: str) -> bool:
+    def is_given(self, name: str) -> bool:
         return name in self.given
 
 

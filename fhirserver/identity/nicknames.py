@@ -1,8 +1,10 @@
-"""Given names that people are called by instead of others."""
+"""Given names that people are called by instead of others, and ways to write one in Latin letters."""
 
 from __future__ import annotations
 
 from typing import Final
+
+from fhirserver.identity.text import plain
 
 _GROUPS: Final = """
 alexander alex sasha sandro alec aleksandr
@@ -43,7 +45,7 @@ lawrence larry laurence lars
 leonard leo len lenny
 lucas luke lukas
 margaret maggie meg peggy margarete greta rita
-mary molly polly maria marie
+mary molly polly
 matthew matt matthias mathew
 michael mike mick mikey michel miguel misha mikhail
 natalie nat natasha natalia
@@ -73,6 +75,17 @@ victoria vicky tori
 vladimir vova volodymyr
 william bill will billy liam wilhelm
 zachary zach zack zac
+mohammed muhammad mohamed mohammad mohamad mehmet
+ahmed ahmad ahmet
+hussein hussain husain husayn
+fatima fatimah fatma
+youssef yusuf yousef yousuf
+sergei sergey serge
+aleksei alexei aleksey alexey
+yulia julia iulia
+dmitry dmitri dmitrii
+ioannis yannis giannis
+giorgos georgios george
 """
 
 
@@ -80,7 +93,7 @@ def _index() -> dict[str, frozenset[int]]:
     found: dict[str, set[int]] = {}
     for number, line in enumerate(_GROUPS.split("\n")):
         for name in line.split():
-            found.setdefault(name, set()).add(number)
+            found.setdefault(plain(name), set()).add(number)
     return {name: frozenset(groups) for name, groups in found.items()}
 
 
@@ -88,9 +101,9 @@ _GROUPS_OF: Final = _index()
 
 
 def same_person(a: str, b: str) -> bool:
-    """Whether somebody may be called both."""
+    """Whether somebody may be called both; of plain names."""
     return not _GROUPS_OF.get(a, frozenset()).isdisjoint(_GROUPS_OF.get(b, frozenset()))
 
 
-def is_given(name: str) -> bool:
+def is_nickname(name: str) -> bool:
     return name in _GROUPS_OF

@@ -22,7 +22,7 @@ from fhirserver.identity.compare import (
     words_alike,
 )
 from fhirserver.identity.model import Model, model
-from fhirserver.identity.nicknames import is_given, same_person
+from fhirserver.identity.nicknames import is_nickname, same_person
 from fhirserver.identity.record import Name, Place, Record
 
 
@@ -39,10 +39,14 @@ class Grade(IntEnum):
         return self.name.lower().replace("_", "-")
 
 
-PRIOR: Final = -20.0
-"""Bits: that one of a million is the one sought."""
-THRESHOLDS: Final = {Grade.CERTAIN: 26.0, Grade.PROBABLE: 20.0, Grade.POSSIBLE: 12.0}
+PRIOR: Final = -14.0
+"""Bits: that of the records that the searches bring about one of ten thousand is the one sought."""
+THRESHOLDS: Final = {Grade.CERTAIN: 26.0, Grade.PROBABLE: 16.0, Grade.POSSIBLE: 10.0}
 """Bits from which on a pair is of a grade."""
+KNOWN_PLACE: Final = 5.0
+"""Bits of address and telephone number that make up for another family name, or another day of the year."""
+_MOST: Final = {Grade.PROBABLE: 25.9, Grade.POSSIBLE: 15.9, Grade.CERTAINLY_NOT: 9.9}
+"""Bits of a pair that is kept from a higher grade: nobody is ranked above those of that grade."""
 NAMES_MAX: Final = 20.0
 """Bits that names tell at most, however rare they are: in a family even rare ones come again."""
 SHARED_MAX: Final = 11.0
@@ -61,7 +65,7 @@ _TELECOM: Final = 7.0
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """`bits` of evidence; `score` is the probability that they stand for, among a million people."""
+    """`bits` of evidence; `score` is the probability that they stand for."""
 
     bits: float
     grade: Grade
@@ -74,10 +78,28 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
+    """`is_initial`: of the given name one says no more than how it begins. `are_two`: both given names are
+    such that people have, alike as they are."""
+
     bits: float
     given: Level
     family: Level
-    may_be_sibling: bool = False
+    is_initial: bool = False
+    are_two: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """What is known of two records; `gender` is `MISSING`, `DIFFERENT` or `SIMILAR`, for the same. `shared`
+    are the bits of address and telephone number."""
+
+    a: Record
+    b: Record
+    names: _Names
+    birth: Birth
+    gender: Level
+    shared: float
+    identified: bool
 
 
 def match(a: Record, b: Record, using: Model | None = None) -> Match:
@@ -87,43 +109,64 @@ def match(a: Record, b: Record, using: Model | None = None) -> Match:
     birth = births_alike(a.birth, b.birth)
     identifiers, identified = _identifiers(a, b)
     gender = Level.MISSING if not a.gender or not b.gender else Level(a.gender == b.gender)
-    bits = names.bits + of.weight("birth", birth) + identifiers
-    bits += 0.0 if gender < 0 else _GENDER[gender]
     shared = _places(a, b, of) + (_TELECOM if a.telecom & b.telecom else 0.0)
-    bits += min(SHARED_NAMED_MAX if names.given >= Level.ALIKE else SHARED_MAX, shared)
+    shared = min(SHARED_NAMED_MAX if names.given >= Level.ALIKE else SHARED_MAX, shared)
+    bits = names.bits + of.weight("birth", birth) + identifiers + shared
+    bits += 0.0 if gender < 0 else _GENDER[gender]
     grade = _graded(bits)
-    if grade is Grade.CERTAIN and not _may_be_certain(a, b, names, birth, gender, identified):
+    pair = _Pair(a, b, names, birth, gender, shared, identified)
+    if grade is Grade.CERTAIN and not _may_be_certain(pair):
         grade = Grade.PROBABLE
-    if grade > Grade.POSSIBLE and _are_relatives(a, b, names, birth):
+    if grade is Grade.PROBABLE and not _may_be_probable(pair):
         grade = Grade.POSSIBLE
-    return Match(bits, grade)
+    if grade is Grade.POSSIBLE and _are_others(pair):
+        grade = Grade.CERTAINLY_NOT
+    return Match(min(bits, _MOST.get(grade, bits)), grade)
 
 
 def _graded(bits: float) -> Grade:
     return next((grade for grade, least in THRESHOLDS.items() if bits >= least), Grade.CERTAINLY_NOT)
 
 
-# -- what keeps relatives apart
+# -- what keeps relatives, and people of one name, apart
 
 
-def _are_relatives(a: Record, b: Record, names: _Names, birth: Birth) -> bool:
-    """Whether something speaks for twins, or for parent and child of one name."""
+def _are_others(pair: _Pair) -> bool:
+    """Whether they have in common what members of a household have, and nothing else."""
+    if pair.identified or pair.names.given is not Level.DIFFERENT:
+        return False
+    return pair.birth is Birth.DIFFERENT or (pair.birth < Birth.PARTLY and pair.gender is Level.DIFFERENT)
+
+
+def _may_be_probable(pair: _Pair) -> bool:
+    """Whether neither twins nor parent and child of one name would be like this, as far as is known."""
+    a, b, names, birth = pair.a, pair.b, pair.names, pair.birth
     if a.order is not None and b.order is not None and a.order != b.order:
-        return True
+        return False
     if a.suffixes and b.suffixes and a.suffixes.isdisjoint(b.suffixes) and birth is not Birth.SAME:
+        return False
+    if pair.identified:
         return True
-    return names.given is Level.DIFFERENT and names.family is not Level.DIFFERENT
+    if names.are_two or not (names.given >= Level.ALIKE or names.is_initial):
+        return False
+    if names.given is not Level.SAME and pair.gender is Level.DIFFERENT:
+        return False
+    if birth is Birth.DIFFERENT:
+        return False
+    # Of a million people several have one given name and were born on one day.
+    if names.family is not Level.DIFFERENT and birth >= Birth.PARTLY:
+        return True
+    return pair.shared >= KNOWN_PLACE and (names.family is not Level.DIFFERENT or birth >= Birth.NEAR)
 
 
-def _may_be_certain(
-    a: Record, b: Record, names: _Names, birth: Birth, gender: Level, identified: bool
-) -> bool:
-    """Whether no relative would be like this."""
-    if gender is Level.DIFFERENT or birth in (Birth.DIFFERENT, Birth.YEAR) or names.may_be_sibling:
+def _may_be_certain(pair: _Pair) -> bool:
+    """Whether nothing in the records speaks against it."""
+    names, birth = pair.names, pair.birth
+    if pair.gender is Level.DIFFERENT or not _may_be_probable(pair):
         return False
-    if names.given < Level.ALIKE or (names.family < Level.SIMILAR and not identified):
-        return False
-    return identified or birth in (Birth.SAME, Birth.NEAR)
+    if pair.identified:
+        return names.given >= Level.ALIKE and not names.are_two and birth is not Birth.DIFFERENT
+    return names.given is Level.SAME and names.family >= Level.SIMILAR and birth >= Birth.NEAR
 
 
 # -- names
@@ -145,28 +188,32 @@ def _name(a: Name, b: Name, of: Model) -> _Names:
     given, family = given_alike(a.given, b.given), family_alike(a, b)
     bits = of.name_weight("given", given, _common(a.given, b.given))
     bits += of.name_weight("family", family, _common((a.whole, *a.family), (b.whole, *b.family)))
-    straight = _Names(min(bits, NAMES_MAX), given, family, _may_be_sibling(a, b, given, of))
+    initial = given is Level.SIMILAR and min(len(a.given[0]), len(b.given[0])) == 1
+    straight = _Names(min(bits, NAMES_MAX), given, family, initial, _are_two(a.given, b.given, given, of))
     if given >= Level.ALIKE or not (a.given and b.given and a.family and b.family):
         return straight
-    crossed = min(words_alike(a.given[0], b.whole), words_alike(a.whole, b.given[0]))
+    crossed = min(_crossed(a, b), _crossed(b, a))
     if crossed < Level.ALIKE:
         return straight
     bits = sum(of.swapped_weight(crossed, name) for name in (a.given[0], a.whole)) + SWAPPED
-    return max(straight, _Names(min(bits, NAMES_MAX), crossed, crossed), key=_bits)
+    two = _are_two(a.given, b.family, crossed, of) or _are_two(a.family, b.given, crossed, of)
+    return max(straight, _Names(min(bits, NAMES_MAX), crossed, crossed, are_two=two), key=_bits)
+
+
+def _crossed(a: Name, b: Name) -> Level:
+    """Of the given name of one and the family name of the other."""
+    return family_alike(Name((), a.given, "".join(a.given)), b)
 
 
 def _common(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in a if name in b)
 
 
-def _may_be_sibling(a: Name, b: Name, given: Level, of: Model) -> bool:
-    """Whether the given names are alike and yet two names that are given: Anna and Hanna, Jan and Jana."""
-    if given is not Level.ALIKE:
+def _are_two(a: tuple[str, ...], b: tuple[str, ...], level: Level, of: Model) -> bool:
+    """Anna and Hanna, but not a slip of the pen, nor Robert and Bob."""
+    if level is not Level.ALIKE or a[0] == b[0] or same_person(a[0], b[0]):
         return False
-    one, other = a.given[0], b.given[0]
-    if same_person(one, other):
-        return True
-    return all(of.is_frequent_given(name) or is_given(name) for name in (one, other))
+    return all(of.is_given(name) or is_nickname(name) for name in (a[0], b[0]))
 
 
 # -- the rest

@@ -33,7 +33,9 @@ def _pairs(text: str) -> dict[int, str]:
     }
 
 
-_LETTERS: Final = _pairs(_CYRILLIC) | _pairs(_GREEK) | _pairs(_ARABIC) | _pairs(_LATIN)
+_WHOLE: Final = _pairs(_LATIN) | _pairs("й i ї i ё e")
+"""Letters whose marks make others of them; of all others marks are taken away."""
+_LETTERS: Final = _pairs(_CYRILLIC) | _pairs(_GREEK) | _pairs(_ARABIC)
 _SAME_SOUND: Final = tuple(
     (re.compile(pattern), to)
     for pattern, to in (
@@ -63,12 +65,12 @@ _DIGRAPHS: Final = (("ae", "a"), ("oe", "o"), ("ue", "u"), ("aa", "a"))
 @lru_cache(maxsize=32_768)
 def words(text: str) -> tuple[str, ...]:
     """The words of a name or an address: letters and digits. All punctuation but an apostrophe parts them."""
-    text = normalize("NFC", text).casefold().translate(_LETTERS)
+    text = normalize("NFC", text).casefold().translate(_WHOLE)
     kept = [
         char if char.isalnum() else "" if category(char) == "Mn" or char in "'’`´ʼʻ." else " "
         for char in normalize("NFKD", text)
     ]
-    return tuple("".join(kept).split())
+    return tuple("".join(kept).translate(_LETTERS).split())
 
 
 @lru_cache(maxsize=32_768)
