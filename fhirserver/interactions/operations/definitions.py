@@ -7,6 +7,7 @@ from typing import Final
 
 from fhirserver.fhir import json
 from fhirserver.interactions.operations.definition import OFFICIAL, Operation, Parameter
+from fhirserver.interactions.operations.identity import IDENTITY
 from fhirserver.interactions.operations.terminology import TERMINOLOGY
 
 VERSIONS: Final = Operation(
@@ -216,7 +217,11 @@ FHIRPATH: Final = Operation(
     instance=True,
 )
 
-OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, DOCREF, FHIRPATH, VALIDATE, INSTALL_PACKAGE, *TERMINOLOGY)
+OPERATIONS: Final = (
+    *(VERSIONS, EXPLAIN, STATUS, DOCREF, FHIRPATH, VALIDATE, INSTALL_PACKAGE),
+    *TERMINOLOGY,
+    *IDENTITY,
+)
 
 
 @cache

@@ -58,8 +58,8 @@ def evaluated(people: Sequence[Person]) -> Evaluation:
 
 @cache
 def evaluation(name: str, *, identifiers: bool = True) -> Evaluation:
-    """Of `febrl1` to `febrl4`, or `hard`."""
-    if name == "hard":
-        return evaluated(hard())
+    """Of `febrl1` to `febrl4`, or `hard` with a seed behind it."""
+    if name.startswith("hard"):
+        return evaluated(hard(seed=int(name.removeprefix("hard"))))
     sets = ("dataset4a", "dataset4b") if name == "febrl4" else (name.replace("febrl", "dataset"),)
     return evaluated([person for one in sets for person in febrl(one, identifiers=identifiers)])

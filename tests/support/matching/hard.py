@@ -52,9 +52,9 @@ class Home:
     phone: str
 
 
-def hard(households: int = 600) -> list[Person]:
+def hard(households: int = 600, seed: int = SEED) -> list[Person]:
     """Who it is, and a Patient, in a random order."""
-    chance = random.Random(SEED)
+    chance = random.Random(seed)
     people: list[Person] = []
     for number in range(households):
         for member, patient in enumerate(_household(chance)):

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhirserver.identity.blocking import blocks
@@ -205,6 +205,7 @@ PATIENTS = st.fixed_dictionaries(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(PATIENTS, PATIENTS)
 def test_whatever_comes_is_compared_alike_both_ways(one: dict[str, Any], other: dict[str, Any]) -> None:
     a, b = record_of(one), record_of(other)
