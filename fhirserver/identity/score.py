@@ -43,7 +43,7 @@ PRIOR: Final = -14.0
 """Bits: that of the records that the searches bring about one of ten thousand is the one sought."""
 THRESHOLDS: Final = {Grade.CERTAIN: 26.0, Grade.PROBABLE: 16.0, Grade.POSSIBLE: 10.0}
 """Bits from which on a pair is of a grade."""
-KNOWN_PLACE: Final = 5.0
+KNOWN_PLACE: Final = 8.0
 """Bits of address and telephone number that make up for another family name, or another day of the year."""
 _MOST: Final = {Grade.PROBABLE: 25.9, Grade.POSSIBLE: 15.9, Grade.CERTAINLY_NOT: 9.9}
 """Bits of a pair that is kept from a higher grade: nobody is ranked above those of that grade."""
@@ -149,14 +149,11 @@ def _may_be_probable(pair: _Pair) -> bool:
         return True
     if names.are_two or not (names.given >= Level.ALIKE or names.is_initial):
         return False
-    if names.given is not Level.SAME and pair.gender is Level.DIFFERENT:
+    if pair.gender is Level.DIFFERENT and (names.given is not Level.SAME or birth < Birth.NEAR):
         return False
-    if birth is Birth.DIFFERENT:
-        return False
-    # Of a million people several have one given name and were born on one day.
-    if names.family is not Level.DIFFERENT and birth >= Birth.PARTLY:
-        return True
-    return pair.shared >= KNOWN_PLACE and (names.family is not Level.DIFFERENT or birth >= Birth.NEAR)
+    if names.family is Level.DIFFERENT:  # of a million people several have one given name and birthday
+        return birth is Birth.SAME and pair.shared >= KNOWN_PLACE
+    return birth >= Birth.PARTLY or (birth > Birth.DIFFERENT and pair.shared >= KNOWN_PLACE)
 
 
 def _may_be_certain(pair: _Pair) -> bool:

@@ -77,14 +77,16 @@ def _household(chance: random.Random) -> Iterator[dict[str, Any]]:
     yield _patient(chance, home, second, "female", _later(chance, born, -2_000, 2_000))
     kind = chance.random()
     later = _later(chance, born, 8_000, 13_000)
+    called = {first, second}
     if kind < 0.35:
-        yield from _twins(chance, home, later)
+        for twin in _twins(chance, home, later):
+            called.update(twin["name"][0]["given"])
+            yield twin
     elif kind < 0.5:
         junior = _patient(chance, home, first, "male", later)
         if chance.random() < 0.5:
             junior["name"][0]["suffix"] = ["Jr."]
         yield junior
-    called = {first, second}
     for _ in range(chance.randrange(3)):
         gender = chance.choice(("male", "female"))
         child = _later(chance, born, 8_000, 14_000)
