@@ -1,12 +1,13 @@
 """Patient/$match among very many patients: `python -m benchmarks --matching` (a million of them by default).
 
-The patients are invented from the frequent names that matching knows and from rarer ones made of syllables. Each
-question is one of them as another register might have written it.
+The patients are invented from the frequent names that matching knows and from rarer ones made of syllables.
+Each question is one of them as another register might have written it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date, timedelta
 from random import Random
 from typing import Any
 
@@ -50,7 +51,7 @@ class People:
             "identifier": [{"system": "urn:benchmark:mrn", "value": f"{number:09d}"}],
             "name": [{"family": self._family_name(chance), "given": [self._given_name(chance)]}],
             "gender": chance.choice(("male", "female")),
-            "birthDate": f"{chance.randrange(1925, 2025)}-{chance.randrange(1, 13):02d}-{chance.randrange(1, 29):02d}",
+            "birthDate": str(date(1925, 1, 1) + timedelta(days=chance.randrange(36_000))),
             "address": [
                 {
                     "line": [f"{chance.randrange(1, 300)} {_word(chance)} Street"],
