@@ -23,11 +23,15 @@ async def explained(connection: Connection, call: Call, error: Taken) -> Conflic
 
 async def explained_in(connection: Connection, made: Iterable[tuple[Item, Draft]], error: Taken) -> Conflict:
     """The same in a transaction: the issues name the entries."""
-    by_draft = {id(draft): item for item, draft in made}
+    items = {(draft.type, draft.id): item for item, draft in made}
     issues: list[Issue] = []
     for clash in error.clashes:
-        item = by_draft[id(clash.draft)]
-        issues += [item.about(issue) for issue in await _issues(connection, item.call, [clash])]
+        item = items[clash.draft.type, clash.draft.id]
+        other = items.get((clash.draft.type, clash.holder))
+        if other is not None:
+            issues.append(item.about(clash.issue(f": entry {other.index}")))
+        else:
+            issues += [item.about(issue) for issue in await _issues(connection, item.call, [clash])]
     return Conflict(issues=issues)
 
 

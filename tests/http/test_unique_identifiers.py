@@ -13,6 +13,7 @@ import pytest_asyncio
 from fhirserver.cli.reindexing import Report, run
 from fhirserver.identity.unique import CHECK, UNIQUE
 from fhirserver.settings import Settings
+from fhirserver.store import tenants
 from tests.http.support import bundle, entry, found
 from tests.support.callers import granted
 from tests.support.server import serving
@@ -128,7 +129,9 @@ async def test_the_entry_of_a_transaction_is_named(doors: Sequence[Http]) -> Non
     assert issue["diagnostics"].endswith(": Patient/named")
     assert await found(http, f"Patient?identifier={MRN}|fresh") == []
     twice = [entry("POST", "Patient", having("twice")), entry("POST", "Patient", having("twice"))]
-    assert (await http.post("", json=bundle("transaction", twice))).status_code == 409
+    answer = await http.post("", json=bundle("transaction", twice))
+    assert answer.status_code == 409
+    assert answer.json()["issue"][0]["diagnostics"].endswith((": entry 0", ": entry 1"))
     batch = await http.post("", json=bundle("batch", entries))
     assert [one["response"]["status"][:3] for one in batch.json()["entry"]] == ["201", "409"]
 
@@ -170,6 +173,24 @@ async def test_types_and_systems_are_apart(doors: Sequence[Http]) -> None:
     assert (await http.post("/Practitioner", json=having("apart", type_="Practitioner"))).status_code == 201
     for _ in range(2):
         assert (await http.post("/Patient", json=having("apart", "urn:other"))).status_code == 201
+
+
+async def test_tenants_are_apart(doors: Sequence[Http], database: str) -> None:
+    connection = await asyncpg.connect(database)
+    await tenants.add(connection, "other")
+    await connection.close()
+    there = str(doors[0].base_url).rstrip("/").removesuffix("/fhir") + "/t/other/fhir"
+    for _ in range(2):
+        answer = await doors[0].post(f"{there}/Patient", json=having("at-once"))
+        assert answer.status_code == 201, "the NamingSystem is one of the first tenant's"
+    system = naming("mrn", MRN, "Patient")
+    assert (await doors[0].put(f"{there}/NamingSystem/mrn", json=system)).status_code == 422
+    system = naming("mrn", "urn:theirs", "Patient")
+    assert (await doors[0].put(f"{there}/NamingSystem/mrn", json=system)).status_code == 201
+    for value, status in (("at-once", 201), ("at-once", 409)):
+        answer = await doors[1].post(f"{there}/Patient", json=having(value, "urn:theirs"))
+        assert answer.status_code == status
+    assert (await doors[1].post("/Patient", json=having("at-once", "urn:theirs"))).status_code == 201
 
 
 async def test_a_system_becomes_unique_and_ceases_to_be(doors: Sequence[Http]) -> None:
