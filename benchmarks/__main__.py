@@ -9,7 +9,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from benchmarks import scale, tokens
+from benchmarks import matching, scale, tokens
 from benchmarks.page import markdown
 from benchmarks.run import Plan, run
 
@@ -41,6 +41,9 @@ def main() -> int:
     size.add_argument("--resources", type=int, help="how many resources to ingest, about")
     size.add_argument("--scale", type=int, nargs="*", help="searches alone, at these sizes (300000 3000000)")
     size.add_argument("--tokens", action="store_true", help="only what a token costs")
+    size.add_argument(
+        "--matching", type=int, nargs="?", const=matching.PATIENTS, help="only $match, among so many"
+    )
     parser.add_argument("--page", type=Path, help="where --scale writes its tables as Markdown")
     parser.add_argument("--workers", type=int, default=1, help="server processes (1)")
     parser.add_argument("--seed", type=int, default=1, help="another number makes other data")
@@ -60,7 +63,9 @@ def main() -> int:
                 arguments.page.write_text(markdown(found))
             return 0
         made = plan(arguments)
-        if arguments.tokens:
+        if arguments.matching:
+            results = uvloop.run(matching.alone(made, arguments.matching, console))
+        elif arguments.tokens:
             results = uvloop.run(tokens.alone(made.resources, made.seconds, made.workers, made.seed, console))
         else:
             results = uvloop.run(run(made, console))

@@ -16,7 +16,7 @@ from fhirserver.db.pool import Connection, Pool
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
-from fhirserver.jobs.rebuild import strays, whole
+from fhirserver.jobs.rebuild import identifiers, strays, whole
 from fhirserver.params.index import FORMAT
 from fhirserver.params.registry import Registry
 from fhirserver.settings import Settings, tenant_prefix
@@ -74,10 +74,17 @@ async def run(
         for one in tenants:
             if verifying:
                 found = await _verify(connection, one.definitions, one.settings.tenant, one.types, shown)
+                wrong = await identifiers.verify(connection, one.settings.tenant, one.types)
+                found.different += sum(wrong.values())
+                found.differences += [
+                    f"{type_}: {count} unique identifiers" for type_, count in wrong.items()
+                ]
             else:
                 if not everything:
                     await whole.demand(connection, one.settings.tenant, one.types, None)
                 found = await _rebuild(connection, one.definitions, one.settings.tenant, one.types, shown)
+                wrong = await identifiers.mend(connection, one.settings.tenant, one.types)
+                found.mended += sum(wrong.values())
             report.add(found, one.place)
         if not verifying:
             report.strays = await strays.remove(connection) if everything else {}

@@ -48,13 +48,20 @@ def bundle(
 
 
 def search_entry(
-    base: str, version: Version, mode: Literal["match", "include"], extension: Sequence[Any] = ()
+    base: str,
+    version: Version,
+    mode: Literal["match", "include"],
+    extension: Sequence[Any] = (),
+    score: float | None = None,
 ) -> Entry:
-    """`extension` is what the search has to say of the match besides."""
+    """`extension` is what the search has to say of the match besides, `score` how good it is, from 0 to 1."""
+    search: Entry = {"extension": extension, "mode": mode} if extension else {"mode": mode}
+    if score is not None:
+        search["score"] = score
     return {
         "fullUrl": f"{base}/{version.path}",
         "resource": orjson.Fragment(version.json()),
-        "search": {"extension": extension, "mode": mode} if extension else {"mode": mode},
+        "search": search,
     }
 
 

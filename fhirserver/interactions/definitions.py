@@ -17,7 +17,8 @@ from fhirserver.errors import Issue, Unprocessable
 from fhirserver.fhir import json
 from fhirserver.fhir.profile import definition as profiles
 from fhirserver.fhir.structure import Resource
-from fhirserver.interactions import shapes
+from fhirserver.identity import unique
+from fhirserver.interactions import naming, shapes
 from fhirserver.interactions.call import Call, Services
 from fhirserver.interactions.headers import Handling
 from fhirserver.interactions.terms import Lacking, learned
@@ -102,9 +103,9 @@ async def _with_progress(connection: Connection, services: Services, error: Inco
 
 
 def is_definition(resource_type: str | None) -> bool:
-    """Whether resources of the type change what can be searched, or what others are judged by; they are
-    written in a transaction."""
-    return resource_type in (definition.TYPE, profiles.TYPE)
+    """Whether resources of the type change what can be searched, or what others are judged by, or which
+    identifiers only one may have; they are written in a transaction."""
+    return resource_type in (definition.TYPE, profiles.TYPE, unique.TYPE)
 
 
 async def define(connection: Connection, call: Call, drafts: Sequence[Draft]) -> None:
@@ -126,8 +127,7 @@ async def faults(connection: Connection, call: Call, drafts: Sequence[Draft]) ->
             written.setdefault(draft.type, {})[draft.id] = draft.stored(call.now).resource()
     found: dict[tuple[str, str], tuple[Issue, ...]] = {}
     for type_, resources in written.items():
-        change = _change if type_ == definition.TYPE else shapes.change
-        wrong = await change(connection, call.services, resources)
+        wrong = await _CHANGES[type_](connection, call.services, resources)
         found |= {(type_, id_): issues for id_, issues in wrong.items()}
     return [found.get((draft.type, draft.id), ()) for draft in drafts]
 
@@ -138,8 +138,10 @@ async def undefine(connection: Connection, call: Call, deleted: Iterable[tuple[s
     params: dict[str, Resource | None] = {id_: None for type_, id_ in gone if type_ == definition.TYPE}
     if params:
         await _change(connection, call.services, params)
-    if len(params) < len(gone):
+    if any(type_ == profiles.TYPE for type_, _ in gone):
         await shapes.change(connection, call.services, {})
+    if any(type_ == unique.TYPE for type_, _ in gone):
+        await naming.change(connection, call.services, {})
 
 
 async def adopt(
@@ -218,3 +220,10 @@ async def _change(
     if (plan.put or plan.dropped) and (partly or not plan.faults):
         await rebuilds.change(connection, tenant, plan.put, plan.dropped, plan.types)
     return plan.faults
+
+
+_CHANGES: Final = {
+    definition.TYPE: _change,
+    profiles.TYPE: shapes.change,
+    unique.TYPE: naming.change,
+}

@@ -79,6 +79,7 @@ def _draft(
     text = content.decode()
     known = services.definitions.known
     warnings = conform(services, resource, known.library)
+    known.systems.require_valid(resource)
     # As it will be read back, so that entries that are made anew are the same.
     indexed = {**resource, "id": id_, "meta": meta}
     return Draft(
@@ -94,6 +95,7 @@ def _draft(
         after=after.updated if after else None,
         known=known.version,
         warnings=warnings,
+        claims=known.systems.claims(resource),
         contained=inners(services.keys, known.index, resource_type, id_, resource)
         if "contained" in resource
         else (),

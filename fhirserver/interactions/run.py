@@ -16,6 +16,7 @@ from fhirserver.interactions.create import create, create_shared, is_plain
 from fhirserver.interactions.definitions import by_definitions
 from fhirserver.interactions.delete import delete, delete_conditional
 from fhirserver.interactions.history import history
+from fhirserver.interactions.identifiers import explained
 from fhirserver.interactions.operations.run import operate
 from fhirserver.interactions.patch import patch, patch_conditional
 from fhirserver.interactions.permission import decided, require_granted, shown, told_apart
@@ -24,6 +25,7 @@ from fhirserver.interactions.search import search
 from fhirserver.interactions.terms import refreshed
 from fhirserver.interactions.update import update, update_conditional
 from fhirserver.interactions.vread import vread
+from fhirserver.store.claims import Taken
 
 Handler = Callable[[Connection, Call], Awaitable[Answer]]
 
@@ -59,7 +61,7 @@ async def run_alone(call: Call) -> Answer:
     if call.interaction == "read" and is_of_now(call):
         return await _read_alone(call)
     if call.interaction == "create" and is_plain(call):
-        return await create_shared(call)
+        return await _create_alone(call)
     if call.interaction == "capabilities":
         return capabilities(call)
     async with call.services.pool.acquire() as connection:
@@ -71,6 +73,8 @@ async def _done(connection: Connection, call: Call) -> Answer:
     await refreshed(connection, call)
     try:
         answer = await by_definitions(connection, call, lambda: HANDLERS[call.interaction](connection, call))
+    except Taken as error:
+        raise await explained(connection, call, error) from error
     except FhirError as error:
         raise await told_apart(connection, call, error) from error
     if answer.is_empty:
@@ -86,3 +90,11 @@ async def _read_alone(call: Call) -> Answer:
             raise
         async with call.services.pool.acquire() as connection:
             raise await told_apart(connection, call, error) from error
+
+
+async def _create_alone(call: Call) -> Answer:
+    try:
+        return await create_shared(call)
+    except Taken as error:
+        async with call.services.pool.acquire() as connection:
+            raise await explained(connection, call, error) from error

@@ -17,6 +17,7 @@ import asyncpg
 from fhirserver.db.pool import Connection, TenantPool, unavailable
 from fhirserver.db.sql import Fragment
 from fhirserver.store import write
+from fhirserver.store.claims import Taken
 from fhirserver.store.read import latest_of
 from fhirserver.store.version import Draft, Version
 
@@ -147,8 +148,8 @@ class Reads:
 class Creates:
     """`store.write.insert` of resources under new ids, without a connection of the caller's.
 
-    Several share a transaction. They cannot conflict, and if the database refuses one of them for what
-    it contains, each is tried by itself, so that it does not take the others down.
+    Several share a transaction. If one of them is refused, for what it contains or because its identifier
+    belongs to another, each is tried by itself, so that it does not take the others down.
     """
 
     def __init__(self, pool: TenantPool, tenant: int) -> None:
@@ -173,11 +174,11 @@ class Creates:
                 async with connection.transaction():
                     writer = await write.begin(connection, self._tenant)
                     return await write.write_many(connection, self._tenant, drafts, writer, {}, {})
-            except REFUSED:
+            except (*REFUSED, Taken):
                 return [await self._alone(connection, draft) for draft in drafts]
 
     async def _alone(self, connection: Connection, draft: Draft) -> Version | Exception:
         try:
             return await write.insert(connection, self._tenant, draft)
-        except asyncpg.PostgresError as error:
+        except (asyncpg.PostgresError, Taken) as error:
             return error

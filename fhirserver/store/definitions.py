@@ -28,11 +28,12 @@ from fhirserver.fhir import json
 from fhirserver.fhir.fhirpath import FHIRPathError, compile_expression
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.profile.library import R4, Library
+from fhirserver.identity.unique import Systems
 from fhirserver.observe import log
 from fhirserver.params.definition import restored
 from fhirserver.params.index import FORMAT, Index
 from fhirserver.params.registry import Registry, SearchParam, concrete_types
-from fhirserver.store import packages
+from fhirserver.store import claims, packages
 from fhirserver.store.packages import Announced
 from fhirserver.store.shapes import Shapes
 
@@ -50,14 +51,15 @@ _logger: Any = log.get("definitions")
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
     """The definitions of one version. `index` writes for all of them, `registry` has those that can be
-    searched, `codes` are those that are not R4's. `library` has the profiles, `announced` is what is said of
-    installed packages."""
+    searched, `codes` are those that are not R4's. `library` has the profiles, `systems` are those of
+    identifiers that are unique or checked, `announced` is what is said of installed packages."""
 
     version: int
     registry: Registry
     index: Index
     codes: frozenset[str] = frozenset()
     library: Library = R4
+    systems: Systems = field(default_factory=Systems)
     announced: Announced = field(default_factory=Announced)
 
     def concern(self, params: Iterable[tuple[str, str]]) -> bool:
@@ -143,13 +145,14 @@ class Definitions:
 
     async def _load(self, connection: Connection) -> bool:
         rows = await connection.fetch(QUERIES["load"], self._tenant)
-        announced = self.known.announced
+        announced, systems = self.known.announced, self.known.systems
         if rows and rows[0]["version"] != self.known.version:
             # Both may be newer than the rows before; then the next version, which is about to come, says so
             # again.
             await self._shapes.load(connection)
             announced = await packages.announced(connection, self._tenant)
-        return self._take(rows, announced)
+            systems = await claims.systems(connection, self._tenant)
+        return self._take(rows, announced, systems)
 
     def _signal(self, rebuilding: bool) -> None:
         if rebuilding:
@@ -157,7 +160,7 @@ class Definitions:
         else:
             self.rebuilding.clear()
 
-    def _take(self, rows: Sequence[Any], announced: Announced) -> bool:
+    def _take(self, rows: Sequence[Any], announced: Announced, systems: Systems) -> bool:
         """Make the rows of `load` what is known; False where that is the version there is."""
         if not rows:
             return False
@@ -170,7 +173,7 @@ class Definitions:
         if head["version"] == self.known.version:
             return False
         made = self._made(head["version"], [row for row in rows if row["id"] is not None])
-        self.known = replace(made, announced=announced)
+        self.known = replace(made, announced=announced, systems=systems)
         _logger.info("definitions", version=self.known.version, own=len(self._active))
         return True
 

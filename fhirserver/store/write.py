@@ -7,8 +7,7 @@ touch, then sends all versions and all index rows in one stream for each table.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -16,35 +15,17 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import asyncpg
-
-from fhirserver.db.pool import Connection, unavailable
+from fhirserver.db.pool import Connection
 from fhirserver.db.queries import Queries, partition
 from fhirserver.db.retry import Outdated
 from fhirserver.fhir.dates import micros
 from fhirserver.params.entries import Entries
-from fhirserver.store import contained, index, terms
+from fhirserver.store import claims, contained, index, terms
+from fhirserver.store.locks import CRITERIA_CLASS, LINE_CLASS, STRIPES, waiting
 from fhirserver.store.version import Draft, Version
 
 QUERIES = Queries(Path(__file__).with_name("queries.sql"))
-STRIPES = 1_024
-"""Advisory locks in use at most: 200,000 in one transaction would exhaust PostgreSQL's lock table."""
-
-_CRITERIA_CLASS = 0x46484952
-_LINE_CLASS = 0x46484C4E
-"""Two kinds of advisory locks. Whoever needs both takes those of the line first."""
-
 _MICROSECOND = timedelta(microseconds=1)
-
-
-@contextmanager
-def waiting() -> Iterator[None]:
-    """Around statements that name their rows: what takes them long is another writer's lock, so they
-    end in Unavailable and not in an error of the client's."""
-    try:
-        yield
-    except asyncpg.QueryCanceledError as error:
-        raise unavailable("another writer holds what this request needs; try again") from error
 
 
 def _row(tenant: int, draft: Draft) -> tuple[Any, ...]:
@@ -110,7 +91,8 @@ async def replace(connection: Connection, tenant: int, draft: Draft) -> Version 
 
 
 async def _put(connection: Connection, statement: str, tenant: int, draft: Draft) -> Any:
-    """One statement, or, for what contains others or did, a transaction; what the statement gives."""
+    """One statement, or a transaction for what contains others or did, and what claims identifiers; what the
+    statement gives."""
     await terms.add(connection, (draft,))
     row = _row(tenant, draft)
     has_words = draft.entries.words is not None
@@ -118,7 +100,8 @@ async def _put(connection: Connection, statement: str, tenant: int, draft: Draft
     if has_words:
         row = (*row, draft.entries.words)
     ends = statement == "replace" and draft.ends_contained
-    if not draft.contained and not ends:
+    claiming = claims.matters(draft)
+    if not (draft.contained or ends or claiming):
         with waiting():
             return await connection.fetchrow(text, *row)
     async with connection.transaction():
@@ -126,6 +109,8 @@ async def _put(connection: Connection, statement: str, tenant: int, draft: Draft
             record: Any = await connection.fetchrow(text, *row)
         if record is None or record["updated"] is None:
             return record
+        if claiming:
+            await claims.claim(connection, tenant, (draft,))
         if ends:
             await _end_contained(connection, record["ended"])
         placed = await _put_contained(connection, tenant, (draft,), (record["rid"],), (record["updated"],))
@@ -152,6 +137,7 @@ async def bury(
         return None
     if row["contains"]:
         await _end_contained(connection, row["ended"])
+    await claims.release(connection, tenant, resource_type, [row["ended"]])
     return row["updated"]
 
 
@@ -163,12 +149,12 @@ async def lock_stripes(connection: Connection, alone: Iterable[int], shared: Ite
     finds shares them, and waits for those who may be making it.
     """
     exclusive = {key % STRIPES for key in alone}
-    await _lock(connection, _CRITERIA_CLASS, exclusive, {key % STRIPES for key in shared} - exclusive)
+    await _lock(connection, CRITERIA_CLASS, exclusive, {key % STRIPES for key in shared} - exclusive)
 
 
 async def wait_in_line(connection: Connection, keys: Iterable[int]) -> None:
     """Wait until those who wait for the same identities before this transaction are done."""
-    await _lock(connection, _LINE_CLASS, {key % STRIPES for key in keys}, set())
+    await _lock(connection, LINE_CLASS, {key % STRIPES for key in keys}, set())
 
 
 async def _lock(connection: Connection, class_: int, alone: set[int], shared: set[int]) -> None:
@@ -229,7 +215,8 @@ async def write_many(
 
     `ended` and `buried` are the rids, by type, of the versions that are replaced and deleted; their
     rows are locked by the caller. Returns the versions in the order of `drafts`. Raises Outdated if one of
-    them was made by other definitions than the transaction began with.
+    them was made by other definitions than the transaction began with, Taken if one claims identifiers of
+    another resource.
     """
     updated = writer.updated
     if any(draft.known != writer.known for draft in drafts):
@@ -239,12 +226,15 @@ async def write_many(
         await connection.execute(QUERIES.on("end_many", resource_type), replaced + deleted)
         if deleted:
             await connection.execute(QUERIES.on("bury_many", resource_type), deleted, updated)
+            await claims.release(connection, tenant, resource_type, deleted)
     if not drafts:
         return []
     await terms.add(connection, drafts)
     instants = [max(updated, draft.after + _MICROSECOND) if draft.after else updated for draft in drafts]
     rids = await new_rids(connection, len(drafts))
     await _put_versions(connection, tenant, drafts, rids, instants)
+    await claims.require_current(connection, tenant, drafts, writer.known)
+    await claims.claim(connection, tenant, drafts)
     numbered = [
         (draft.entries, ord_of(draft.entries, at), rid)
         for draft, rid, at in zip(drafts, rids, instants, strict=True)

@@ -7,6 +7,7 @@ from typing import Final
 
 from fhirserver.fhir import json
 from fhirserver.interactions.operations.definition import OFFICIAL, Operation, Parameter
+from fhirserver.interactions.operations.identity import IDENTITY
 from fhirserver.interactions.operations.records import RECORDS
 from fhirserver.interactions.operations.terminology import TERMINOLOGY
 
@@ -222,6 +223,7 @@ OPERATIONS: Final = (
     *(VERSIONS, EXPLAIN, STATUS, DOCREF, FHIRPATH, VALIDATE, INSTALL_PACKAGE),
     *RECORDS,
     *TERMINOLOGY,
+    *IDENTITY,
 )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.interactions.call import Answer, Call
-from fhirserver.interactions.operations import definitions, records, terminology
+from fhirserver.interactions.operations import definitions, identity, records, terminology
 from fhirserver.interactions.operations.definition import Operation
 from fhirserver.interactions.operations.docref import docref
 from fhirserver.interactions.operations.everything import everything
@@ -20,6 +20,7 @@ from fhirserver.interactions.operations.fhirpath import fhirpath
 from fhirserver.interactions.operations.inputs import Inputs, inputs_of
 from fhirserver.interactions.operations.install_package import install_package
 from fhirserver.interactions.operations.lookup import lookup
+from fhirserver.interactions.operations.match import match_patient
 from fhirserver.interactions.operations.status import status
 from fhirserver.interactions.operations.subsumes import subsumes
 from fhirserver.interactions.operations.timeline import timeline
@@ -41,6 +42,7 @@ HANDLERS: Final[dict[Operation, Handler]] = {
     definitions.VERSIONS: versions,
     definitions.EXPLAIN: explain,
     definitions.VALIDATE: validate,
+    identity.MATCH: match_patient,
     terminology.EXPAND: expand,
     terminology.VALIDATE_IN_VALUE_SET: validate_code_in_value_set,
     terminology.LOOKUP: lookup,

@@ -10,7 +10,7 @@ from fhirserver.db.sql import TRUE
 from fhirserver.errors import Issue
 from fhirserver.fhir.profile.library import Library
 from fhirserver.fhir.profile.snapshot import Missing
-from fhirserver.interactions import shapes
+from fhirserver.interactions import naming, shapes
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.definitions import adopt
 from fhirserver.interactions.packages.plan import Part
@@ -42,6 +42,7 @@ async def take_effect(connection: Connection, call: Call, written: Collection[st
     found = {id_: version.resource() for id_, version in current.items() if not version.deleted}
     faults = await adopt(connection, services, found)
     await shapes.change(connection, services, {})
+    await naming.change(connection, services, {})
     reasons = {id_: issues[0] for id_, issues in sorted(faults.items())}
     mine = [(id_, one) for id_, one in reasons.items() if id_ in written]
     idle = {str(found[id_]["url"]): one.diagnostics for id_, one in mine if not _is_other(one)}

@@ -18,6 +18,7 @@ from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.create import exists
 from fhirserver.interactions.definitions import faults, undefine
 from fhirserver.interactions.draft import draft, draft_of_change, labelled
+from fhirserver.interactions.identifiers import explained_in
 from fhirserver.interactions.integrity import missing_targets, verify_unreferenced
 from fhirserver.interactions.own import own_identities, refused
 from fhirserver.interactions.patch import asks, patched
@@ -28,6 +29,7 @@ from fhirserver.interactions.transaction.resolve import Identity, LatestOf
 from fhirserver.interactions.update import require_free_choice, require_unused
 from fhirserver.store import read
 from fhirserver.store import write as store
+from fhirserver.store.claims import Taken
 from fhirserver.store.version import Draft, Version
 from fhirserver.store.write import Writer
 
@@ -186,7 +188,10 @@ async def _write(
         if item.identity in current:
             ended[made.type].append(latest[item.identity].rid)
     made_all = [made for _, made in drafts]
-    versions = await store.write_many(connection, call.services.tenant, made_all, writer, ended, {})
+    try:
+        versions = await store.write_many(connection, call.services.tenant, made_all, writer, ended, {})
+    except Taken as error:
+        raise await explained_in(connection, drafts, error) from error
     for (item, made), version in zip(drafts, versions, strict=True):
         status, done = (200, "updated") if item.identity in current else (201, "created")
         item.answer = written(item.call, version, status, done, made.warnings)

@@ -1,0 +1,1 @@
+"""People of whom it is known who is who."""
