@@ -208,6 +208,12 @@ class Settings(BaseSettings):
     count_default: int = Field(50, ge=1, description="Entries on a search page when `_count` is absent.")
     count_max: int = Field(1000, ge=1, description="Largest `_count`; larger ones are reduced to it.")
 
+    consent: str = Field(
+        "off",
+        description="Whether consents decide who sees what: docs/explanation/consent.md. `off`, or a JSON object, "
+        "`{}` for the defaults: treatment is permitted where no consent decides, other purposes are not.",
+    )
+
     # -- limits, each answered with an OperationOutcome
     body_bytes_max: int = Field(50 * 1024 * 1024, ge=1024, description="Request body, after decompression.")
     entries_max: int = Field(5000, ge=1, description="Entries in a batch or transaction.")
@@ -383,6 +389,11 @@ class Settings(BaseSettings):
         return self.auth in ("smart", "external") or (
             self.auth == "auto" and not self.loopback and not self.insecure
         )
+
+    @property
+    def tenant_name(self) -> str | None:
+        """The name of a tenant at a path of its own."""
+        return self._prefix.removeprefix(tenant_prefix("")) or None
 
     @property
     def is_of_path(self) -> bool:

@@ -1,6 +1,6 @@
 """What consents mean, read off the resources as they stand: slow, and sharing nothing with the server.
 
-https://hl7.org/fhir/R4/consent.html and docs/explanation/consent.md. True, False and None: yes, no, nobody knows.
+https://hl7.org/fhir/R4/consent.html, docs/explanation/consent.md. True, False, None: yes, no, nobody knows.
 """
 
 from __future__ import annotations

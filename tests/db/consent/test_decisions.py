@@ -18,6 +18,12 @@ from tests.db.search.harness import KEYS, Harness, Runner
 SEEDS = int(os.environ.get("CONSENT_SEEDS", "12"))
 FIRST = int(os.environ.get("CONSENT_FIRST_SEED", "0"))
 
+TABLES = (
+    *("consent_rule", "resource_consent", "resource_patient", "resource_observation", "resource_condition"),
+    *("resource_documentreference", "tok", "str", "dat", "qty", "words", "term"),
+)
+"""Where the populations are; to truncate all partitions would take longer than the rest."""
+
 DECIDE = """
 SELECT r.type || '/' || r.id AS path,
        consented($1, $2, $3, $4::text[], $5::bigint[], $6::text[], $7, $8, r.type, r.id, r.compartments,
@@ -63,7 +69,8 @@ async def decided(harness: Harness, ask: Ask) -> dict[str, bool]:
 async def check(harness: Harness, seed: int) -> tuple[int, int]:
     pick = Random(seed)
     resources, consents = data(pick), [consent(pick, number) for number in range(pick.choice((1, 1, 2, 4)))]
-    await harness.clear()
+    for table in TABLES:
+        await harness.connection.execute(f"DELETE FROM {table}")
     await harness.put_all([*resources, *consents])
     world = {f"{one['resourceType']}/{one['id']}": one for one in resources}
     cases = denied = 0
@@ -81,5 +88,4 @@ def test_sql_decides_as_the_consents_say(runner: Runner) -> None:
     for seed in range(FIRST, FIRST + SEEDS):
         more, fewer = runner.run(check(runner.harness, seed))
         cases, denied = cases + more, denied + fewer
-    print(f"{cases} cases, {denied} denied")
     assert 0.1 * cases < denied < 0.9 * cases

@@ -1,0 +1,302 @@
+"""Consents through the door: what they deny is not there, in whatever way one asks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.support.callers import CLIENT, Granted, granted
+from tests.support.server import BASE, serving
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+HL7 = "http://terminology.hl7.org/CodeSystem/"
+SETTING = json.dumps(
+    {
+        "purposes": {
+            "*": ["TREAT"],
+            "practitioner": ["TREAT", "ETREAT", "BTG"],
+            "administrator": ["TREAT", "HRESCH"],
+        }
+    }
+)
+PATIENTS = ("anna", "bert", "carl")
+
+
+def concept(system: str, code: str) -> dict[str, Any]:
+    return {"coding": [{"system": HL7 + system, "code": code}]}
+
+
+def consent(patient: str | None, rule: str | None, **provision: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "resourceType": "Consent",
+        "status": "active",
+        "scope": concept("consentscope", "patient-privacy"),
+        "category": [concept("v3-ActCode", "IDSCL")],
+        "policy": [{"uri": "urn:policy"}],
+    }
+    if patient is None:
+        scope = {"system": "urn:fhirserver:consent-scope", "code": "organization-policy"}
+        found["scope"] = {"coding": [scope]}
+    else:
+        found["patient"] = {"reference": f"Patient/{patient}"}
+    if rule is not None:
+        found["policyRule"] = concept("v3-ActCode", rule)
+    if provision:
+        found["provision"] = provision
+    return found
+
+
+def actor(path: str, role: str = "IRCP") -> list[dict[str, Any]]:
+    return [{"role": concept("v3-ParticipationType", role), "reference": {"reference": path}}]
+
+
+def purpose(code: str) -> list[dict[str, Any]]:
+    return [{"system": HL7 + "v3-ActReason", "code": code}]
+
+
+def observation(id_: str, patient: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Observation",
+        "id": id_,
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "1-8"}]},
+        "subject": {"reference": f"Patient/{patient}"},
+        "effectiveDateTime": "2024-01-01",
+    }
+
+
+RESOURCES: list[dict[str, Any]] = [
+    *({"resourceType": "Patient", "id": name, "name": [{"family": name}]} for name in PATIENTS),
+    *(observation(f"obs-{name}", name) for name in PATIENTS),
+    *({"resourceType": "Practitioner", "id": name} for name in ("d", "e", "adm")),
+    {"resourceType": "Organization", "id": "house"},
+    {"resourceType": "Organization", "id": "ward", "partOf": {"reference": "Organization/house"}},
+    {
+        "resourceType": "PractitionerRole",
+        "id": "role-e",
+        "practitioner": {"reference": "Practitioner/e"},
+        "organization": {"reference": "Organization/ward"},
+    },
+    {
+        "resourceType": "CareTeam",
+        "id": "team",
+        "status": "active",
+        "participant": [{"member": {"reference": "Practitioner/d"}}],
+    },
+    {
+        "resourceType": "Group",
+        "id": "group",
+        "type": "practitioner",
+        "actual": True,
+        "member": [{"entity": {"reference": "Practitioner/d"}}],
+    },
+]
+
+
+@dataclass
+class World:
+    http: httpx.AsyncClient
+    dsn: str
+    admin: Granted
+    doctor: Granted
+    other: Granted
+    patient: Granted
+
+    async def ask(
+        self, who: Granted, method: str, path: str, body: Any = None, **headers: str
+    ) -> httpx.Response:
+        return await self.http.request(method, path, json=body, headers={**who.headers, **headers})
+
+    async def ids(self, who: Granted, path: str, **headers: str) -> set[str]:
+        answer = await self.ask(who, "GET", path, **headers)
+        assert answer.status_code == 200, answer.text
+        return {entry["resource"]["id"] for entry in answer.json().get("entry", ())}
+
+    async def agreed(self, resource: dict[str, Any]) -> str:
+        answer = await self.ask(self.admin, "POST", "/Consent", resource)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    async def revoke(self, id_: str) -> None:
+        current = (await self.ask(self.admin, "GET", f"/Consent/{id_}")).json()
+        answer = await self.ask(self.admin, "PUT", f"/Consent/{id_}", {**current, "status": "inactive"})
+        assert answer.status_code == 200, answer.text
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(database: str) -> AsyncIterator[World]:
+    entries = [
+        {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
+        for one in RESOURCES
+    ]
+    async with serving(database) as http:
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        assert (await http.post("", json=bundle)).status_code == 200
+        system = f"{BASE.removesuffix('/fhir')}/auth/client"
+        device = {"resourceType": "Device", "id": "app", "identifier": [{"system": system, "value": CLIENT}]}
+        assert (await http.put("/Device/app", json=device)).status_code == 201
+    async with serving(database, auth="smart", consent=SETTING, base_url=BASE) as http:
+        everything = ("user/*.cruds",)
+        yield World(
+            http,
+            database,
+            await granted(database, *everything, user=("Practitioner", "adm"), roles=("administrator",)),
+            await granted(database, *everything, user=("Practitioner", "d"), roles=("practitioner",)),
+            await granted(database, *everything, user=("Practitioner", "e"), roles=("practitioner",)),
+            await granted(
+                database,
+                "patient/*.cruds",
+                user=("Patient", "anna"),
+                own=("anna",),
+                patient="anna",
+                roles=("patient",),
+            ),
+        )
+
+
+async def test_without_consents_treatment_is_permitted_and_research_is_not(world: World) -> None:
+    assert await world.ids(world.doctor, "/Patient") == set(PATIENTS)
+    assert await world.ids(world.admin, "/Patient", **{"X-Purpose-Of-Use": "HRESCH"}) == set()
+    assert await world.ids(world.admin, "/Organization", **{"X-Purpose-Of-Use": "HRESCH"}) == {
+        "house",
+        "ward",
+    }
+
+
+async def test_what_is_denied_is_not_there(world: World) -> None:
+    doctor = world.doctor
+    id_ = await world.agreed(consent("bert", "OPTOUT"))
+    rest = {"obs-anna", "obs-carl"}
+    assert await world.ids(doctor, "/Patient") == {"anna", "carl"}
+    assert await world.ids(doctor, "/Observation") == rest
+    assert await world.ids(doctor, "/Observation?_count=1000&_total=accurate") == rest
+    assert await world.ids(doctor, "/Observation?patient=bert") == set()
+    assert await world.ids(doctor, "/Observation?patient.name=bert") == set()
+    assert await world.ids(doctor, "/Patient?_has:Observation:patient:code=1-8") == {"anna", "carl"}
+    assert await world.ids(doctor, "/Patient?_revinclude=Observation:patient") == {"anna", "carl"} | rest
+    assert await world.ids(doctor, "/Observation/_history") >= rest
+    assert "obs-bert" not in await world.ids(doctor, "/Observation/_history")
+    assert "obs-bert" not in await world.ids(doctor, "/_history?_count=1000")
+    assert (await world.ask(doctor, "GET", "/Observation?_summary=count")).json()["total"] == 2
+    for path in ("Patient/bert", "Observation/obs-bert", "Observation/obs-bert/_history/1", f"Consent/{id_}"):
+        assert (await world.ask(doctor, "GET", f"/{path}")).status_code == 404, path
+    body = observation("obs-bert", "bert")
+    for path, sent in (("obs-bert", body), ("nothing", {**body, "id": "nothing"})):
+        answer = await world.ask(doctor, "PUT", f"/Observation/{path}", sent)
+        assert answer.status_code == 405, answer.text
+    answer = await world.ask(doctor, "POST", "/Observation", observation("x", "bert"))
+    assert answer.status_code == 403, answer.text
+    await world.revoke(id_)
+    assert await world.ids(doctor, "/Patient") == set(PATIENTS)
+    assert (await world.ask(doctor, "GET", "/Observation/obs-bert")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "kept_out"),
+    [
+        ("Practitioner/d", {"doctor"}),
+        ("Practitioner/e", {"other"}),
+        ("PractitionerRole/role-e", {"other"}),
+        ("Organization/ward", {"other"}),
+        ("Organization/house", {"other"}),
+        ("CareTeam/team", {"doctor"}),
+        ("Group/group", {"doctor"}),
+        ("Device/app", {"doctor", "other"}),
+        ("Practitioner/nobody", set[str]()),
+    ],
+)
+async def test_an_actor_is_who_asks_and_what_they_belong_to(
+    world: World, name: str, kept_out: set[str]
+) -> None:
+    id_ = await world.agreed(consent("bert", "OPTIN", type="deny", actor=actor(name)))
+    seen = {who: "bert" in await world.ids(getattr(world, who), "/Patient") for who in ("doctor", "other")}
+    assert seen == {who: who not in kept_out for who in ("doctor", "other")}
+    await world.revoke(id_)
+
+
+async def test_research_needs_the_consent_of_the_patient(world: World) -> None:
+    id_ = await world.agreed(consent("carl", "OPTOUT", purpose=purpose("HRESCH"), type="permit"))
+    research = {"X-Purpose-Of-Use": "HRESCH"}
+    assert await world.ids(world.admin, "/Patient", **research) == {"carl"}
+    assert await world.ids(world.admin, "/Observation", **research) == {"obs-carl"}
+    assert await world.ids(world.admin, "/Patient") == {"anna", "bert"}
+    await world.revoke(id_)
+
+
+async def test_a_policy_of_the_organisation_is_about_everybody(world: World) -> None:
+    codes = [{"coding": [{"system": "http://loinc.org", "code": "1-8"}]}]
+    id_ = await world.agreed(consent(None, "OPTIN", type="deny", code=codes, purpose=purpose("TREAT")))
+    assert await world.ids(world.doctor, "/Observation") == set()
+    assert await world.ids(world.doctor, "/Organization") == {"house", "ward"}
+    await world.revoke(id_)
+    assert len(await world.ids(world.doctor, "/Observation")) == 3
+
+
+async def test_purposes_have_to_be_ones_own(world: World) -> None:
+    answer = await world.ask(world.doctor, "GET", "/Patient", **{"X-Purpose-Of-Use": "HRESCH"})
+    assert answer.status_code == 403
+    answer = await world.ask(world.doctor, "GET", "/Patient", **{"X-Purpose-Of-Use": "FUN"})
+    assert answer.status_code == 400
+
+
+async def test_breaking_the_glass(world: World) -> None:
+    deny = await world.agreed(consent("bert", "OPTOUT"))
+    glass = {"X-Purpose-Of-Use": "BTG"}
+    reason = {"X-Purpose-Reason": "unconscious in the emergency room"}
+    assert (await world.ask(world.doctor, "GET", "/Patient/bert", **glass)).status_code == 403
+    assert (await world.ask(world.admin, "GET", "/Patient/bert", **glass, **reason)).status_code == 403
+    assert (await world.ask(world.doctor, "GET", "/Patient/bert", **glass, **reason)).status_code == 200
+    strict = await world.agreed(consent("bert", "OPTIN", type="deny", purpose=purpose("BTG")))
+    assert (await world.ask(world.doctor, "GET", "/Patient/bert", **glass, **reason)).status_code == 404
+    await world.revoke(deny)
+    await world.revoke(strict)
+
+
+async def test_the_own_record_stays_ones_own(world: World) -> None:
+    id_ = await world.agreed(consent("anna", "OPTOUT"))
+    assert await world.ids(world.patient, "/Observation") == {"obs-anna"}
+    assert (await world.ask(world.patient, "GET", "/Patient/anna")).status_code == 200
+    assert (await world.ask(world.patient, "GET", f"/Consent/{id_}")).status_code == 200
+    assert (await world.ask(world.doctor, "GET", "/Patient/anna")).status_code == 404
+    await world.revoke(id_)
+
+
+async def test_nobody_lets_themselves_in_by_what_they_write(world: World) -> None:
+    """Neither by a consent nor by joining what one may see more than oneself."""
+    id_ = await world.agreed(
+        consent("bert", "OPTOUT", provision=[{"type": "permit", "actor": actor("Practitioner/adm")}])
+    )
+    entry = [
+        {"resource": consent(None, "OPTIN", type="permit"), "request": {"method": "POST", "url": "Consent"}},
+        {
+            "resource": observation("x", "bert"),
+            "request": {"method": "POST", "url": "Observation"},
+        },
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entry}
+    answer = await world.ask(world.doctor, "POST", "", bundle)
+    assert answer.status_code == 403, answer.text
+    await world.revoke(id_)
+
+
+async def test_contained_resources_are_as_visible_as_what_contains_them(world: World) -> None:
+    body = {
+        **observation("x", "carl"),
+        "contained": [{"resourceType": "Medication", "id": "m", "code": {"text": "inner"}}],
+        "focus": [{"reference": "#m"}],
+    }
+    body.pop("id")
+    assert (await world.ask(world.admin, "POST", "/Observation", body)).status_code == 201
+    search = "/Medication?_contained=true"
+    assert len(await world.ids(world.doctor, search)) == 1
+    id_ = await world.agreed(consent("carl", "OPTOUT"))
+    assert await world.ids(world.doctor, search) == set()
+    await world.revoke(id_)
+    assert len(await world.ids(world.doctor, search)) == 1
