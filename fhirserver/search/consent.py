@@ -159,7 +159,7 @@ def _devices(scope: Scope, asking: Asking) -> Fragment:
         return sql("SELECT NULL::bigint WHERE false")
     system, client = asking.app
     bare, full = (
-        token.key_of(scope.keys, token.FOLDED_SPACE, "Device", "identifier", TokenValue(of, client.casefold()))
+        token.key_of(scope.keys, token.EXACT_SPACE, "Device", "identifier", TokenValue(of, client))
         for of in (None, system)
     )
     return sql(
