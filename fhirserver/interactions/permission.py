@@ -52,6 +52,8 @@ def under_consent(call: Call, restriction: Restriction) -> Restriction:
     enforcement = call.services.consent
     if enforcement is None or isinstance(restriction, Nothing):
         return restriction
+    if call.principal.is_open and call.services.settings.sign_in:  # the server itself
+        return restriction
     system = call.services.settings.auth_url("client")
     return replace(restriction, asking=enforcement.asking(call.principal, *call.purpose, system))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -300,3 +301,70 @@ async def test_contained_resources_are_as_visible_as_what_contains_them(world: W
     assert await world.ids(world.doctor, search) == set()
     await world.revoke(id_)
     assert len(await world.ids(world.doctor, search)) == 1
+
+
+async def test_consents_are_written_by_who_keeps_them_and_whose_they_are(world: World) -> None:
+    """A doctor whom a consent keeps from some of the data sees the Consent, and cannot end it."""
+    observations = [{"system": "http://hl7.org/fhir/resource-types", "code": "Observation"}]
+    deny = consent("bert", "OPTIN", **{"type": "deny", "class": observations})
+    id_ = await world.agreed(deny)
+    current = await world.ask(world.doctor, "GET", f"/Consent/{id_}")
+    assert current.status_code == 200
+    assert "obs-bert" not in await world.ids(world.doctor, "/Observation")
+    ended = {**current.json(), "status": "inactive"}
+    assert (await world.ask(world.doctor, "PUT", f"/Consent/{id_}", ended)).status_code == 403
+    assert (await world.ask(world.doctor, "DELETE", f"/Consent/{id_}")).status_code == 403
+    for made in (consent("bert", "OPTIN"), consent(None, "OPTIN")):
+        assert (await world.ask(world.doctor, "POST", "/Consent", made)).status_code == 403
+    draft = {**consent("bert", "OPTIN"), "status": "proposed"}
+    assert (await world.ask(world.doctor, "POST", "/Consent", draft)).status_code == 201
+    await world.revoke(id_)
+    answer = await world.ask(world.patient, "POST", "/Consent", consent("anna", "OPTOUT"))
+    assert answer.status_code == 201, answer.text
+    assert "anna" not in await world.ids(world.doctor, "/Patient")
+    mine = {**answer.json(), "status": "inactive"}
+    assert (await world.ask(world.patient, "PUT", f"/Consent/{mine['id']}", mine)).status_code == 200
+    assert "anna" in await world.ids(world.doctor, "/Patient")
+
+
+async def test_what_is_not_enforced_is_said(world: World) -> None:
+    vague = consent("bert", "OPTIN", provision=[{"actor": actor("Practitioner/d")}])
+    answer = await world.ask(world.admin, "POST", "/Consent", vague, Prefer="return=OperationOutcome")
+    warnings = [one for one in answer.json()["issue"] if one["severity"] == "warning"]
+    assert [one["expression"] for one in warnings] == [["Consent.provision.provision[0]"]]
+    setting = json.dumps({"unenforceable": "refuse"})
+    async with serving(world.dsn, auth="smart", consent=setting, base_url=BASE) as http:
+        answer = await http.post("/Consent", json=vague, headers=world.admin.headers)
+        assert answer.status_code == 422
+        answer = await http.post("/Consent", json=consent("bert", None), headers=world.admin.headers)
+        assert answer.status_code == 422
+
+
+async def test_a_revocation_is_in_effect_on_the_next_request(world: World) -> None:
+    """100 revocations while others read: who asks after the answer to one sees what it opens and closes."""
+    stop = asyncio.Event()
+
+    async def reading() -> int:
+        count = 0
+        while not stop.is_set():
+            found = await world.ids(world.other, "/Observation?patient=carl&_id=obs-carl")
+            assert found <= {"obs-carl"}
+            count += 1
+        return count
+
+    readers = [asyncio.create_task(reading()) for _ in range(3)]
+    current = (await world.ask(world.admin, "POST", "/Consent", consent("carl", "OPTOUT"))).json()
+    path = f"/Consent/{current['id']}"
+    for number in range(100):
+        status = "inactive" if number % 2 == 0 else "active"
+        answer = await world.ask(world.admin, "PUT", path, {**current, "status": status})
+        assert answer.status_code == 200, answer.text
+        read, found = await asyncio.gather(
+            world.ask(world.doctor, "GET", "/Observation/obs-carl"),
+            world.ids(world.doctor, "/Observation?patient=carl&_id=obs-carl"),
+        )
+        right = (404, set()) if status == "active" else (200, {"obs-carl"})
+        assert (read.status_code, found) == right, number
+    stop.set()
+    assert min(await asyncio.gather(*readers)) > 0
+    await world.revoke(current["id"])
