@@ -20,7 +20,7 @@ FIRST = int(os.environ.get("CONSENT_FIRST_SEED", "0"))
 
 TABLES = (
     *("consent_rule", "resource_consent", "resource_patient", "resource_observation", "resource_condition"),
-    *("resource_documentreference", "tok", "str", "dat", "qty", "words", "term"),
+    *("resource_documentreference", "resource_task", "tok", "str", "dat", "qty", "words", "term"),
 )
 """Where the populations are; to truncate all partitions would take longer than the rest."""
 
@@ -66,11 +66,15 @@ async def decided(harness: Harness, ask: Ask) -> dict[str, bool]:
     return {row["path"]: row["permitted"] for row in rows}
 
 
+async def clear(harness: Harness) -> None:
+    for table in TABLES:
+        await harness.connection.execute(f"DELETE FROM {table}")
+
+
 async def check(harness: Harness, seed: int) -> tuple[int, int]:
     pick = Random(seed)
     resources, consents = data(pick), [consent(pick, number) for number in range(pick.choice((1, 1, 2, 4)))]
-    for table in TABLES:
-        await harness.connection.execute(f"DELETE FROM {table}")
+    await clear(harness)
     await harness.put_all([*resources, *consents])
     world = {f"{one['resourceType']}/{one['id']}": one for one in resources}
     cases = denied = 0
