@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from fhirserver.db.sql import FALSE, TRUE, Fragment, sql, table
+from fhirserver.db.sql import FALSE, TRUE, Fragment, sql
+from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params import presence, reference, token
 from fhirserver.params.condition import Scope
@@ -60,12 +61,9 @@ def _decided(registry: Registry, scope: Scope, asking: Asking, action: str, of_a
         )
     if of_any_type and asking.administers:
         cases.append(sql("WHEN {}.type = 'Consent' THEN true", alias))
-    if asking.default:
-        cases.append(sql("WHEN {} THEN true", _unspoken(scope, patients)))
-    else:
-        cases.append(
-            sql("WHEN {} = ARRAY[]::bigint[] THEN {}", patients, _names_nobody(registry, scope, of_any_type))
-        )
+    nobody = TRUE if asking.default else _names_nobody(registry, scope, of_any_type)
+    cases.append(sql("WHEN {} = ARRAY[]::bigint[] THEN {}", patients, nobody))
+    cases.append(sql("WHEN {} THEN {}", _unspoken(scope, patients), TRUE if asking.default else FALSE))
     call = sql(
         "consented({}, {}, {}, {}::text[], {}, {}::text[], {}, {}, {}, {}.id, {}, {}.d_lo, {}.d_hi, {}.meta, {}.content)",
         *(scope.keys.tenant, asking.default, DOES[action], list(MAY.get(DOES[action], ()))),
@@ -92,9 +90,9 @@ def _patients(scope: Scope, of_any_type: bool) -> Fragment:
 def _unspoken(scope: Scope, patients: Fragment) -> Fragment:
     """Whether no rule can be about the row: what most rows come to, and cheap."""
     return sql(
-        "{} = ARRAY[]::bigint[] OR (NOT (SELECT EXISTS (SELECT FROM consent_rule k WHERE k.tenant = {} AND k.patient IS NULL))"
-        " AND NOT EXISTS (SELECT FROM consent_rule k WHERE k.patient = any({}) OFFSET 0))",
-        patients,
+        "NOT (SELECT EXISTS (SELECT FROM consent_rule k WHERE k.tenant = {} AND k.patient IS NULL))"
+        " AND NOT EXISTS (SELECT FROM unnest({}) c(k) WHERE EXISTS ("
+        "SELECT FROM consent_rule k WHERE k.patient = c.k OFFSET 0))",
         scope.keys.tenant,
         patients,
     )
@@ -106,76 +104,39 @@ def _names_nobody(registry: Registry, scope: Scope, of_any_type: bool) -> Fragme
     return FALSE if param is None else presence.compile(scope, registry, param, True).filter
 
 
-# -- who asks
-
-
 def _actors(scope: Scope, asking: Asking) -> Fragment:
     """The keys of who asks and of all that they belong to, made once for a statement, where it is needed."""
     keys = scope.keys
     user = [keys.target(*actor) for actor in asking.actors]
-    names = ["/".join(actor) for actor in asking.actors]
     if not user and asking.app is None:
         return sql("ARRAY[]::bigint[]")
-    practitioner = reference.salt_of(keys, "PractitionerRole", "practitioner")
-    organization = reference.salt_of(keys, "PractitionerRole", "organization")
-    inactive = [keys.of("tok", "PractitionerRole", "active", "false")]
-    period = keys.param("PractitionerRole", "date")
-    part_of = reference.salt_of(keys, "Organization", "partof")
-    participant = reference.salt_of(keys, "CareTeam", "participant")
-    active = [keys.of("tok", "CareTeam", "status", "active")]
-    member = reference.salt_of(keys, "Group", "member")
+    params = [
+        *(reference.salt_of(keys, *param) for param in _REFERENCES),
+        keys.of("tok", "PractitionerRole", "active", "false"),
+        keys.param("PractitionerRole", "date"),
+        keys.of("tok", "CareTeam", "status", "active"),
+    ]
     return sql(
-        "ARRAY(WITH RECURSIVE base AS MATERIALIZED (SELECT k FROM unnest({}::bigint[]) k UNION ALL {}),"
-        " role AS MATERIALIZED (SELECT p.idk, p.keys FROM {} p WHERE p.rid = any(ARRAY("
-        "SELECT x.rid FROM base JOIN tok x ON x.key = {} # base.k)) AND {} AND NOT p.keys @> {}::bigint[]"
-        " AND NOT EXISTS (SELECT FROM dat d WHERE d.rid = p.rid AND d.key = {} AND NOT (d.lo <= {} AND {} < d.hi))),"
-        " house AS (SELECT o.idk, o.keys FROM {} o WHERE {} AND o.idk = any(ARRAY("
-        "SELECT k # {} FROM role, unnest(role.keys) k))"
-        " UNION SELECT o.idk, o.keys FROM house h, {} o WHERE {} AND o.idk IN (SELECT k # {} FROM unnest(h.keys) k)),"
-        " one AS MATERIALIZED (SELECT k FROM base UNION SELECT idk FROM role UNION SELECT idk FROM house)"
-        " SELECT k FROM one"
-        " UNION SELECT t.idk FROM one JOIN tok x ON x.key = {} # one.k JOIN {} t ON t.rid = x.rid"
-        " WHERE {} AND t.keys @> {}::bigint[]"
-        " UNION SELECT g.idk FROM base JOIN tok x ON x.key = {} # base.k JOIN {} g ON g.rid = x.rid"
-        " WHERE {} AND EXISTS (SELECT FROM jsonb_array_elements(g.content -> 'member') m"
-        " WHERE m -> 'entity' ->> 'reference' = any({}::text[]) AND coalesce(m ->> 'inactive', 'false') = 'false'))",
-        *(user, _devices(scope, asking)),
-        *(table("PractitionerRole"), practitioner, _before(scope, "p"), inactive, period, _NOW, _NOW),
-        *(
-            table("Organization"),
-            _before(scope, "o"),
-            organization,
-            table("Organization"),
-            _before(scope, "o"),
-        ),
-        *(part_of, participant, table("CareTeam"), _before(scope, "t"), active),
-        *(member, table("Group"), _before(scope, "g"), names),
+        "(SELECT consent_actors({}, {}::bigint[], {}::text[], {}::bigint, {}::bigint, {}::bigint[], {}))",
+        *(keys.tenant, user, ["/".join(actor) for actor in asking.actors]),
+        *(*_app(keys, asking), params, _NOW),
     )
 
 
-def _devices(scope: Scope, asking: Asking) -> Fragment:
-    """The Devices that are the app."""
+_REFERENCES: Final = (
+    ("PractitionerRole", "practitioner"),
+    ("PractitionerRole", "organization"),
+    ("Organization", "partof"),
+    ("CareTeam", "participant"),
+    ("Group", "member"),
+)
+
+
+def _app(keys: Keys, asking: Asking) -> tuple[int | None, int | None]:
+    """The keys of the Device that is the app: by its identifier, and by this with its system."""
     if asking.app is None:
-        return sql("SELECT NULL::bigint WHERE false")
+        return None, None
     system, client = asking.app
-    bare, full = (
-        token.key_of(scope.keys, token.EXACT_SPACE, "Device", "identifier", TokenValue(of, client))
-        for of in (None, system)
-    )
-    return sql(
-        "SELECT e.idk FROM tok x JOIN {} e ON e.rid = x.rid WHERE x.key = {} AND {} AND e.keys @> {}::bigint[]",
-        *(table("Device"), bare, _before(scope, "e"), [full]),
-    )
-
-
-_ALIASES: Final = {name: sql(name) for name in ("p", "o", "t", "g", "e")}
-
-
-def _before(scope: Scope, alias: str) -> Fragment:
-    """The row was current before this transaction: nobody lets themselves in by what they write."""
-    name = _ALIASES[alias]
-    return sql(
-        "{}.tenant = {} AND ({}.died IS NULL OR {}.died = pg_current_xact_id_if_assigned())"
-        " AND {}.born IS DISTINCT FROM pg_current_xact_id_if_assigned()",
-        *(name, scope.keys.tenant, name, name, name),
-    )
+    values = TokenValue(None, client), TokenValue(system, client)
+    bare, full = (token.key_of(keys, token.EXACT_SPACE, "Device", "identifier", one) for one in values)
+    return bare, full
