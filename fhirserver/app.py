@@ -264,7 +264,7 @@ async def services_of(common: Common, settings: Settings) -> Services:
         own_bases_bytes=tuple(base.encode() for base in own_bases),
         rates=common.rates,
         validation=policy_of(settings.validation),
-        consent=enforcement_of(settings.consent, settings.tenant_name),
+        consent=enforcement_of(settings.consent, settings.tenant),
     )
 
 

@@ -209,9 +209,7 @@ class Settings(BaseSettings):
     count_max: int = Field(1000, ge=1, description="Largest `_count`; larger ones are reduced to it.")
 
     consent: str = Field(
-        "off",
-        description="Whether consents decide who sees what: docs/explanation/consent.md. `off`, or a JSON object, "
-        "`{}` for the defaults: treatment is permitted where no consent decides, other purposes are not.",
+        "off", description="Whether consents decide who sees what: docs/explanation/consent.md."
     )
 
     # -- limits, each answered with an OperationOutcome
@@ -389,11 +387,6 @@ class Settings(BaseSettings):
         return self.auth in ("smart", "external") or (
             self.auth == "auto" and not self.loopback and not self.insecure
         )
-
-    @property
-    def tenant_name(self) -> str | None:
-        """The name of a tenant at a path of its own."""
-        return self._prefix.removeprefix(tenant_prefix("")) or None
 
     @property
     def is_of_path(self) -> bool:

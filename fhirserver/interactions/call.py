@@ -81,8 +81,8 @@ class Call:
     `patch_type`); `query` are the parameters of the URL and of a form body.
     `operation` is set when the interaction is `operation`; `resource` is what its body holds then, and
     `source` the body itself where the operation reads that.
-    `principal` asks, for `purpose`, under `restriction`, which `run` sets. `large` says that work on the resource is long
-    enough to be done in a thread.
+    `principal` asks, for `purpose`, under `restriction`, which `run` sets. `large` says that work on the
+    resource is long enough to be done in a thread.
     """
 
     services: Services

@@ -6,9 +6,10 @@ writes in a transaction opens nothing to them within it. docs/explanation/consen
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-from fhirserver.db.sql import FALSE, TRUE, Fragment, sql
+from fhirserver.db.sql import FALSE, TRUE, Fragment, join, sql
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params import presence, reference, token
@@ -26,55 +27,47 @@ _NOBODYS: Final = sorted(type_ for type_ in ENDPOINT_TYPES if not is_about_patie
 def consented(
     registry: Registry, scope: Scope, asking: Asking | None, action: str, of_any_type: bool = False
 ) -> Fragment:
-    """Whether consents let the caller do `action` on the row. `of_any_type`: the row says of which type it is.
+    """Whether consents let the caller do `action` on the row. `of_any_type`: the row says its type.
 
     TRUE where consents are not enforced, and where they are about nothing of the type.
     """
     if asking is None:
         return TRUE
+    if not of_any_type and not is_about_patients(scope.resource_type):
+        return TRUE
+    if not of_any_type and scope.resource_type == "Consent" and asking.administers:
+        return TRUE
+    whens = [sql("WHEN {} THEN {}", *when) for when in _plain(registry, scope, asking, of_any_type)]
+    return sql("CASE {} ELSE {} END", join(" ", whens), _asked(scope, asking, action, of_any_type))
+
+
+def _plain(
+    registry: Registry, scope: Scope, asking: Asking, of_any_type: bool
+) -> Iterator[tuple[Fragment, Fragment]]:
+    """What needs no look at rules: conditions in turn, and what holds then."""
+    alias, patients = scope.alias, _patients(scope, of_any_type)
     if of_any_type:
-        nobodys = sql("{}.type = any({}::text[])", scope.alias, _NOBODYS)
-        return sql(
-            "CASE WHEN {} THEN true ELSE {} END", nobodys, _decided(registry, scope, asking, action, True)
-        )
-    if not is_about_patients(scope.resource_type):
-        return TRUE
-    if scope.resource_type == "Consent" and asking.administers:
-        return TRUE
-    return _decided(registry, scope, asking, action, False)
-
-
-def _decided(registry: Registry, scope: Scope, asking: Asking, action: str, of_any_type: bool) -> Fragment:
-    alias = scope.alias
-    patients = _patients(scope, of_any_type)
-    cases: list[Fragment] = []
+        nobodys = [*_NOBODYS, "Consent"] if asking.administers else _NOBODYS
+        yield sql("{}.type = any({}::text[])", alias, nobodys), TRUE
     if asking.own:
         own = [scope.keys.target("Patient", id_) for id_ in asking.own]
-        cases.append(
-            sql(
-                "WHEN {}.ptk = any({}::bigint[]) OR {}.idk = any({}::bigint[]) THEN true",
-                alias,
-                own,
-                alias,
-                own,
-            )
-        )
-    if of_any_type and asking.administers:
-        cases.append(sql("WHEN {}.type = 'Consent' THEN true", alias))
+        yield sql("{}.ptk = any({}::bigint[]) OR {}.idk = any({}::bigint[])", alias, own, alias, own), TRUE
     nobody = TRUE if asking.default else _names_nobody(registry, scope, of_any_type)
-    cases.append(sql("WHEN {} = ARRAY[]::bigint[] THEN {}", patients, nobody))
-    cases.append(sql("WHEN {} THEN {}", _unspoken(scope, patients), TRUE if asking.default else FALSE))
-    call = sql(
-        "consented({}, {}, {}, {}::text[], {}, {}::text[], {}, {}, {}, {}.id, {}, {}.d_lo, {}.d_hi, {}.meta, {}.content)",
-        *(scope.keys.tenant, asking.default, DOES[action], list(MAY.get(DOES[action], ()))),
+    yield sql("{} = ARRAY[]::bigint[]", patients), nobody
+    yield _unspoken(scope, patients), TRUE if asking.default else FALSE
+
+
+def _asked(scope: Scope, asking: Asking, action: str, of_any_type: bool) -> Fragment:
+    """What the rules say."""
+    alias, does = scope.alias, DOES[action]
+    return sql(
+        "consented({}, {}, {}, {}::text[], {}, {}::text[], {}, {},"
+        " {}, {}.id, {}, {}.d_lo, {}.d_hi, {}.meta, {}.content)",
+        *(scope.keys.tenant, asking.default, does, list(MAY.get(does, ()))),
         *(_actors(scope, asking), list(asking.purposes), asking.breaks_glass, _NOW),
-        *(sql("{}.type", alias) if of_any_type else sql("{}::text", scope.resource_type), alias, patients),
-        *(alias, alias, alias, alias),
+        sql("{}.type", alias) if of_any_type else sql("{}::text", scope.resource_type),
+        *(alias, _patients(scope, of_any_type), alias, alias, alias, alias),
     )
-    found = call
-    for case in reversed(cases):
-        found = sql("CASE {} ELSE {} END", case, found)
-    return found
 
 
 def _patients(scope: Scope, of_any_type: bool) -> Fragment:
@@ -99,7 +92,7 @@ def _unspoken(scope: Scope, patients: Fragment) -> Fragment:
 
 
 def _names_nobody(registry: Registry, scope: Scope, of_any_type: bool) -> Fragment:
-    """Whether a row in no compartment names no patient either: by an identifier, or elsewhere, is somebody."""
+    """Whether a row in no compartment names no patient either: who is named by an identifier is somebody."""
     param = None if of_any_type else registry.get(scope.resource_type, "patient")
     return FALSE if param is None else presence.compile(scope, registry, param, True).filter
 

@@ -27,9 +27,9 @@ DEFAULTS: Final[Mapping[str, bool]] = {TREAT: True, BREAK_GLASS: True}
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """`actors` are type and id of who asks, `app` is the identifier of the Device that is the app. `own` are the ids of the
-    Patients whose record is the user's own. `administers`: the user keeps consents, and sees all of them.
-    `default`: what holds where no consent decides."""
+    """`actors` are type and id of who asks, `app` is the identifier of the Device that is the app. `own` are
+    the ids of the Patients whose record is the user's own. `administers`: the user keeps consents, and sees
+    all of them. `default`: what holds where no consent decides."""
 
     actors: tuple[tuple[str, str], ...] = ()
     app: tuple[str, str] | None = None

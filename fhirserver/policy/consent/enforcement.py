@@ -22,7 +22,7 @@ _OID: Final = "urn:oid:2.16.840.1.113883.5.8"
 
 
 class _Stated(msgspec.Struct, forbid_unknown_fields=True):
-    """What the setting says. `defaults` by purpose; `tenants` have defaults of their own, by their names."""
+    """What the setting says. `defaults` by purpose; `tenants`, by their numbers, may have their own."""
 
     defaults: dict[str, Literal["permit", "deny"]] = {}
     tenants: dict[str, dict[str, Literal["permit", "deny"]]] = {}
@@ -33,9 +33,9 @@ class _Stated(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enforcement:
-    """`defaults`: purpose -> permitted where no consent decides. `purposes`: role, or `*`, -> those that may be
-    claimed, of which the first is meant by who claims none. `administrators` are roles that see every Consent.
-    `refuses` a Consent that cannot be enforced as it is written."""
+    """`defaults`: purpose -> permitted where no consent decides. `purposes`: role, or `*`, -> those that may
+    be claimed, of which the first is meant by who claims none. `administrators` are roles that see and write
+    every Consent. `refuses` a Consent that cannot be enforced as it is written."""
 
     defaults: Mapping[str, bool]
     purposes: Mapping[str, tuple[str, ...]]
@@ -83,8 +83,8 @@ def code_of(purpose: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def enforcement_of(text: str, tenant: str | None = None) -> Enforcement | None:
-    """What the setting says for the tenant of this name; None where consents are not enforced.
+def enforcement_of(text: str, tenant: int = 1) -> Enforcement | None:
+    """What the setting says for the tenant of this number; None where consents are not enforced.
 
     Raises ValueError for what is no such setting.
     """
@@ -98,7 +98,7 @@ def enforcement_of(text: str, tenant: str | None = None) -> Enforcement | None:
     named += [one for own in stated.purposes.values() for one in own]
     if unknown := [one for one in named if one not in PURPOSES and one != _ROOT]:
         raise ValueError(f"{unknown[0]!r} is no purpose of use of {ACT_REASON}")
-    own: dict[str, Any] = {**stated.defaults, **stated.tenants.get(tenant or "", {})}
+    own: dict[str, Any] = {**stated.defaults, **stated.tenants.get(str(tenant), {})}
     return Enforcement(
         {**DEFAULTS, **{purpose: said == "permit" for purpose, said in own.items()}},
         {role: tuple(purposes) for role, purposes in stated.purposes.items()},

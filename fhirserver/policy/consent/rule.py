@@ -13,15 +13,15 @@ class Rule:
     """What a node demands and says. None in place of a criterion: the node does not have it.
 
     `node` numbers the nodes of a consent from 0, its base; `path` are the nodes from there down to this one,
-    all of which must match. `permit` None: the node says nothing itself. `patient` is the key of whose consent
-    it is, None for a policy of the organisation. The rule holds in [starts, ends), microseconds. `vague` are the
-    criteria that name something that cannot be understood: what they do not match otherwise, they perhaps match;
-    with `rule` among them this is so of the node.
+    all of which must match. `permit` None: the node says nothing itself. `patient` is the key of whose
+    consent it is, None for a policy of the organisation. The rule holds in [starts, ends), microseconds.
+    `vague` are the criteria that name something that cannot be understood: what they do not match otherwise,
+    they perhaps match; with `rule` among them this is so of the node.
 
-    `actors` are keys of who asks; `authors` and `custodians` are `Type/id`. `purposes`, `labels` and `codes` are
-    `system|code`, `actions` are codes. `level` counts the confidentiality from 1. `classes` are `type:`,
-    `profile:`, `format:` and `code:` with what follows, `data` a meaning, a space and `Type/id`. Data are those
-    of [data_lo, data_hi).
+    `actors` are keys of who asks; `authors` and `custodians` are `Type/id`. `purposes`, `labels` and `codes`
+    are `system|code`, `actions` are codes. `level` counts the confidentiality from 1. `classes` are `type:`,
+    `profile:`, `format:` and `code:` with what follows, `data` a meaning, a space and `Type/id`. Data are
+    those of [data_lo, data_hi).
     """
 
     node: int

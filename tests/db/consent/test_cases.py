@@ -1,4 +1,4 @@
-"""Every case is decided alike by SQL, by the literal evaluator and by who wrote it; so are R4's own examples."""
+"""Every case is decided alike by SQL, by the literal evaluator and by who wrote it; R4's examples too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from fhirserver.policy.consent import compile_consent
-
 from tests.db.consent.cases import CASES, D1, DOC, Case, observation, written
 from tests.db.consent.literal import Ask, is_permitted
 from tests.db.consent.test_decisions import clear, decided, patients_of

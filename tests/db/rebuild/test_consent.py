@@ -1,4 +1,4 @@
-"""Rules of consents are derived: `fhirserver reindex` verifies and mends them, and the janitor takes them away."""
+"""Rules of consents are derived: `fhirserver reindex` verifies and mends them."""
 
 from __future__ import annotations
 

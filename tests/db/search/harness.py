@@ -86,7 +86,9 @@ class Harness:
             assert await write.bury(self.connection, KEYS.tenant, type_, id_, version)
 
     async def clear(self) -> None:
-        await self.connection.execute("TRUNCATE resource, tok, str, dat, qty, term, words, contained, consent_rule")
+        await self.connection.execute(
+            "TRUNCATE resource, tok, str, dat, qty, term, words, contained, consent_rule"
+        )
 
     async def ids(self, url: str, **changes: Any) -> list[str]:
         """The ids that a search finds, in order, all on one page."""
