@@ -37,8 +37,15 @@ def consented(
         return TRUE
     if not of_any_type and scope.resource_type == "Consent" and asking.administers:
         return TRUE
+    return permission(registry, scope, asking, DOES[action], of_any_type)
+
+
+def permission(
+    registry: Registry, scope: Scope, asking: Asking, does: str, of_any_type: bool = False
+) -> Fragment:
+    """The same for an action of `consentaction`, of rows that can be a patient's."""
     whens = [sql("WHEN {} THEN {}", *when) for when in _plain(registry, scope, asking, of_any_type)]
-    return sql("CASE {} ELSE {} END", join(" ", whens), _asked(scope, asking, action, of_any_type))
+    return sql("CASE {} ELSE {} END", join(" ", whens), _asked(scope, asking, does, of_any_type))
 
 
 def _plain(
@@ -57,14 +64,25 @@ def _plain(
     yield _unspoken(scope, patients), TRUE if asking.default else FALSE
 
 
-def _asked(scope: Scope, asking: Asking, action: str, of_any_type: bool) -> Fragment:
+def _asked(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fragment:
     """What the rules say."""
-    alias, does = scope.alias, DOES[action]
     return sql(
-        "consented({}, {}, {}, {}::text[], {}, {}::text[], {}, {},"
-        " {}, {}.id, {}, {}.d_lo, {}.d_hi, {}.meta, {}.content)",
-        *(scope.keys.tenant, asking.default, does, list(MAY.get(does, ()))),
-        *(_actors(scope, asking), list(asking.purposes), asking.breaks_glass, _NOW),
+        "consented({}, {}, {})",
+        *(scope.keys.tenant, asking.default, _arguments(scope, asking, does, of_any_type)),
+    )
+
+
+def decisions(scope: Scope, asking: Asking, does: str) -> Fragment:
+    """A table of what each consent says of the row: `version`, `whose`, `by_node` and `decided`."""
+    return sql("consent_decisions({}, {})", scope.keys.tenant, _arguments(scope, asking, does, False))
+
+
+def _arguments(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fragment:
+    alias = scope.alias
+    return sql(
+        "{}, {}::text[], {}, {}::text[], {}, {}, {}, {}.id, {}, {}.d_lo, {}.d_hi, {}.meta, {}.content",
+        *(does, list(MAY.get(does, ())), _actors(scope, asking), list(asking.purposes)),
+        *(asking.breaks_glass, _NOW),
         sql("{}.type", alias) if of_any_type else sql("{}::text", scope.resource_type),
         *(alias, _patients(scope, of_any_type), alias, alias, alias, alias),
     )

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Final
 
 from fhirserver.fhir import json
+from fhirserver.interactions.operations.consent import CONSENT
 from fhirserver.interactions.operations.definition import OFFICIAL, Operation, Parameter
 from fhirserver.interactions.operations.terminology import TERMINOLOGY
 
@@ -216,7 +217,17 @@ FHIRPATH: Final = Operation(
     instance=True,
 )
 
-OPERATIONS: Final = (VERSIONS, EXPLAIN, STATUS, DOCREF, FHIRPATH, VALIDATE, INSTALL_PACKAGE, *TERMINOLOGY)
+OPERATIONS: Final = (
+    VERSIONS,
+    EXPLAIN,
+    STATUS,
+    DOCREF,
+    FHIRPATH,
+    VALIDATE,
+    INSTALL_PACKAGE,
+    *TERMINOLOGY,
+    *CONSENT,
+)
 
 
 @cache

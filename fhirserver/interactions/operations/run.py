@@ -10,7 +10,9 @@ from typing import Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.interactions.call import Answer, Call
-from fhirserver.interactions.operations import definitions, terminology
+from fhirserver.interactions.operations import consent, definitions, terminology
+from fhirserver.interactions.operations.check_access import check_access, explain_access
+from fhirserver.interactions.operations.consents_in_force import active_consents, expiring
 from fhirserver.interactions.operations.definition import Operation
 from fhirserver.interactions.operations.docref import docref
 from fhirserver.interactions.operations.expand import expand
@@ -19,6 +21,7 @@ from fhirserver.interactions.operations.fhirpath import fhirpath
 from fhirserver.interactions.operations.inputs import Inputs, inputs_of
 from fhirserver.interactions.operations.install_package import install_package
 from fhirserver.interactions.operations.lookup import lookup
+from fhirserver.interactions.operations.revoke import revoke
 from fhirserver.interactions.operations.status import status
 from fhirserver.interactions.operations.subsumes import subsumes
 from fhirserver.interactions.operations.validate import validate
@@ -43,6 +46,11 @@ HANDLERS: Final[dict[Operation, Handler]] = {
     terminology.SUBSUMES: subsumes,
     definitions.FHIRPATH: fhirpath,
     definitions.INSTALL_PACKAGE: install_package,
+    consent.REVOKE: revoke,
+    consent.CHECK: check_access,
+    consent.EXPLAIN_ACCESS: explain_access,
+    consent.ACTIVE: active_consents,
+    consent.EXPIRING: expiring,
 }
 
 

@@ -38,10 +38,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The rules of a consent, none where it is not in force, and what cannot be enforced."""
+    """The rules of a consent, none where it is not in force, what cannot be enforced, and where in the
+    consent each rule stands."""
 
     rules: tuple[Rule, ...] = ()
     faults: tuple[Fault, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 def compile_consent(
@@ -66,7 +68,7 @@ def compile_consent(
     tree.add_root(root, base)
     if len(tree.rules) > _NODES_MAX:
         return Compiled((), (Fault("Consent.provision", f"has more than {_NODES_MAX} provisions"),))
-    return Compiled(tuple(tree.rules), tuple(tree.faults))
+    return Compiled(tuple(tree.rules), tuple(tree.faults), tuple(tree.places))
 
 
 def _whose(
@@ -128,6 +130,7 @@ class _Tree:
         self.patient = patient
         self.rules: list[Rule] = []
         self.faults: list[Fault] = []
+        self.places: list[str] = ["Consent.policyRule"]
 
     def add_root(self, root: Mapping[str, Any], base: bool | None) -> None:
         parent = (0,)
@@ -136,7 +139,7 @@ class _Tree:
             permit = root["type"] == "permit" if "type" in root else (False if base else None)
             # Its period is that of the whole consent, which the base has.
             bare = {name: value for name, value in root.items() if name != "period"}
-            parent = self._add(bare, parent, permit)
+            parent = self._add(bare, parent, permit, "Consent.provision")
         self._add_below(root, parent, "Consent.provision")
 
     def _add_below(self, provision: Mapping[str, Any], path: tuple[int, ...], at: str) -> None:
@@ -145,13 +148,14 @@ class _Tree:
             if "type" not in nested:
                 self.faults.append(Fault(place, "says neither permit nor deny: it is not enforced"))
                 continue
-            own = self._add(nested, path, nested["type"] == "permit")
+            own = self._add(nested, path, nested["type"] == "permit", place)
             self._add_below(nested, own, place)
 
     def _add(
-        self, provision: Mapping[str, Any], path: tuple[int, ...], permit: bool | None
+        self, provision: Mapping[str, Any], path: tuple[int, ...], permit: bool | None, place: str
     ) -> tuple[int, ...]:
         node = len(self.rules)
+        self.places.append(place)
         own = (*path, node)
         starts, ends = span_of(provision.get("period"), self.criteria.zone)
         bare = Rule(node, own, self.patient, permit, starts, ends)

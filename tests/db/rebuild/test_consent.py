@@ -13,7 +13,7 @@ import pytest_asyncio
 from fhirserver.cli.reindexing import run
 from fhirserver.policy.consent import COLUMNS
 from fhirserver.settings import Settings
-from tests.http.test_consent import actor, consent
+from tests.support.consents import actor, consent
 from tests.support.server import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
