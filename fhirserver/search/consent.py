@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from fhirserver.db.sql import FALSE, TRUE, Fragment, join, sql
+from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, join, or_, sql
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import ENDPOINT_TYPES
 from fhirserver.params import presence, reference, token
@@ -57,11 +57,20 @@ def _plain(
         nobodys = [*_NOBODYS, "Consent"] if asking.administers else _NOBODYS
         yield sql("{}.type = any({}::text[])", alias, nobodys), TRUE
     if asking.own:
-        own = [scope.keys.target("Patient", id_) for id_ in asking.own]
-        yield sql("{}.ptk = any({}::bigint[]) OR {}.idk = any({}::bigint[])", alias, own, alias, own), TRUE
+        yield _own(scope, asking, of_any_type), TRUE
     nobody = TRUE if asking.default else _names_nobody(registry, scope, of_any_type)
     yield sql("{} = ARRAY[]::bigint[]", patients), nobody
     yield _unspoken(scope, patients), TRUE if asking.default else FALSE
+
+
+def _own(scope: Scope, asking: Asking, of_any_type: bool) -> Fragment:
+    """Whether the row is of the caller's own record."""
+    alias, ids = scope.alias, list(asking.own)
+    itself = sql("{}.id = any({}::text[])", alias, ids)
+    within = sql("{}.ptk = any({}::bigint[])", alias, [scope.keys.target("Patient", id_) for id_ in ids])
+    if of_any_type:
+        return or_(within, and_(sql("{}.type = 'Patient'", alias), itself))
+    return itself if scope.resource_type == "Patient" else within
 
 
 def _asked(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fragment:

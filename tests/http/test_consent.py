@@ -122,6 +122,7 @@ async def test_breaking_the_glass(world: World) -> None:
 async def test_the_own_record_stays_ones_own(world: World) -> None:
     id_ = await world.agreed(consent("anna", "OPTOUT"))
     assert await world.ids(world.patient, "/Observation") == {"obs-anna"}
+    assert await world.ids(world.patient, "/Device?_contained=both") == {"app"}
     assert (await world.ask(world.patient, "GET", "/Patient/anna")).status_code == 200
     assert (await world.ask(world.patient, "GET", f"/Consent/{id_}")).status_code == 200
     assert (await world.ask(world.doctor, "GET", "/Patient/anna")).status_code == 404

@@ -62,7 +62,7 @@ class Enforcement:
         return Asking(
             actors=() if principal.user is None else (principal.user,),
             app=None if principal.client is None else (system, principal.client),
-            own=principal.own,
+            own=principal.own if principal.user is not None and principal.user[0] == "Patient" else (),
             purpose=claimed,
             default=default_of(claimed, self.defaults),
             administers=principal.is_open or not self.administrators.isdisjoint(roles),
