@@ -44,6 +44,7 @@ format: .venv/.development ## Format the code and mend what ruff can mend
 docs: .venv/.runtime ## Generate the reference pages
 	@mkdir -p docs/reference
 	$(BIN)/fhirserver settings --markdown > docs/reference/settings.md
+	$(BIN)/python -m tests.db.consent.cases
 
 bench: .venv/.development ## Measure this machine (ARGS="--help")
 	@$(BIN)/python -m benchmarks $(ARGS)

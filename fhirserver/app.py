@@ -43,6 +43,7 @@ from fhirserver.observe import log
 from fhirserver.pages.refusal import shown_to_people
 from fhirserver.params.registry import r4
 from fhirserver.people import mail
+from fhirserver.policy.consent.enforcement import enforcement_of
 from fhirserver.policy.rates import UNLIMITED, Rates
 from fhirserver.policy.roles import roles
 from fhirserver.policy.token import Tokens
@@ -263,6 +264,7 @@ async def services_of(common: Common, settings: Settings) -> Services:
         own_bases_bytes=tuple(base.encode() for base in own_bases),
         rates=common.rates,
         validation=policy_of(settings.validation),
+        consent=enforcement_of(settings.consent, settings.tenant),
     )
 
 

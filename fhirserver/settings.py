@@ -208,6 +208,10 @@ class Settings(BaseSettings):
     count_default: int = Field(50, ge=1, description="Entries on a search page when `_count` is absent.")
     count_max: int = Field(1000, ge=1, description="Largest `_count`; larger ones are reduced to it.")
 
+    consent: str = Field(
+        "off", description="Whether consents decide who sees what: docs/explanation/consent.md."
+    )
+
     # -- limits, each answered with an OperationOutcome
     body_bytes_max: int = Field(50 * 1024 * 1024, ge=1024, description="Request body, after decompression.")
     entries_max: int = Field(5000, ge=1, description="Entries in a batch or transaction.")

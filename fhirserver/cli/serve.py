@@ -107,6 +107,13 @@ def refusal(settings: Settings) -> str | None:
             policy_of(settings.validation)
         except ValueError as error:
             return f"FHIRSERVER_VALIDATION: {error}"
+    if settings.consent != "off":
+        from fhirserver.policy.consent.enforcement import enforcement_of
+
+        try:
+            enforcement_of(settings.consent)
+        except ValueError as error:
+            return f"FHIRSERVER_CONSENT: {error}"
     return None
 
 

@@ -17,6 +17,7 @@ from fhirserver.interactions.headers import Prefer
 from fhirserver.interactions.operations.definition import Operation
 from fhirserver.interactions.views import Views
 from fhirserver.params.registry import Registry
+from fhirserver.policy.consent.enforcement import Enforcement
 from fhirserver.policy.principal import OPEN, Principal
 from fhirserver.policy.rates import Rates
 from fhirserver.policy.restriction import EVERYTHING, Restriction
@@ -28,6 +29,10 @@ from fhirserver.terminology.cache import Cache
 
 Params = tuple[tuple[str, str], ...]
 """Search parameters as they stand in the URL or form, decoded, in order."""
+
+
+Purpose = tuple[str | None, str | None]
+"""The purpose of use that the caller claims, and the reason that is given for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Services:
     terminology: Cache = field(default_factory=Cache)
     validation: Policy | None = None
     views: Views = field(default_factory=Views)
+    consent: Enforcement | None = None
 
     @property
     def tenant(self) -> int:
@@ -76,8 +82,9 @@ class Call:
     `patch_type`); `query` are the parameters of the URL and of a form body.
     `operation` is set when the interaction is `operation`; `resource` is what its body holds then, and
     `source` the body itself where the operation reads that.
-    `principal` asks, under `restriction`, which `run` sets. `large` says that work on the resource is long
-    enough to be done in a thread. `alone`: it is no entry of a Bundle, so its answer may come in pieces.
+    `principal` asks, for `purpose`, under `restriction`, which `run` sets. `large` says that work on the
+    resource is long enough to be done in a thread. `alone`: it is no entry of a Bundle, so its answer may
+    come in pieces.
     """
 
     services: Services
@@ -99,6 +106,7 @@ class Call:
     if_none_exist: str | None = None
     principal: Principal = OPEN
     restriction: Restriction = EVERYTHING
+    purpose: Purpose = (None, None)
     path: str = ""
     operation: Operation | None = None
     source: Source | None = None

@@ -16,6 +16,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.links import localize
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Services
+from fhirserver.interactions.consents import enforceable
 from fhirserver.interactions.terms import conform
 from fhirserver.store.contained import inners
 from fhirserver.store.version import Draft, Version
@@ -78,7 +79,7 @@ def _draft(
     meta = {name: value for name, value in resource.get("meta", {}).items() if name not in _SERVER_META}
     text = content.decode()
     known = services.definitions.known
-    warnings = conform(services, resource, known.library)
+    warnings = (*conform(services, resource, known.library), *enforceable(services, resource))
     known.systems.require_valid(resource)
     # As it will be read back, so that entries that are made anew are the same.
     indexed = {**resource, "id": id_, "meta": meta}

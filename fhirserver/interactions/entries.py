@@ -100,6 +100,7 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
         if_modified_since=_instant(request.get("ifModifiedSince")),
         if_none_exist=request.get("ifNoneExist"),
         principal=call.principal,
+        purpose=call.purpose,
         path=path.strip("/"),
         operation=target.interaction.operation,
     )

@@ -1,7 +1,8 @@
 """Nobody changes what says who they are and what they may do: somebody else has to.
 
 One's own Person, the PractitionerRoles of one's Practitioner, the RelatedPerson that one is (and, for staff,
-those of the own family), and the care teams that one belongs to where these open records.
+those of the own family), the care teams that one belongs to where these open records, and, where consents are
+enforced, those of others: who keeps consents writes them, and whose they are.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from fhirserver.db.sql import sql, table
 from fhirserver.errors import Forbidden
 from fhirserver.interactions.call import Call
 from fhirserver.policy.principal import Principal
+from fhirserver.policy.restriction import Nothing
 
 _STAFF: Final = frozenset({"Practitioner"})
 
@@ -48,7 +50,7 @@ async def own_identities(
     principal = call.principal
     if principal.user is None:
         return set()
-    about = _about(principal)
+    about, written = _about(principal), list(written)
     ids: dict[str, list[str]] = defaultdict(list)
     for type_, id_ in written:
         if type_ in about:
@@ -67,7 +69,26 @@ async def own_identities(
             targets,
         ).numbered()
         own |= {(type_, record[0]) for record in await connection.fetch(text, *args)}
-    return own
+    return own | await _consents(connection, call, [id_ for type_, id_ in written if type_ == "Consent"])
+
+
+async def _consents(connection: Connection, call: Call, ids: list[str]) -> set[tuple[str, str]]:
+    """Consents in force that are neither the caller's own nor written by who keeps consents."""
+    restriction = call.restriction
+    asking = None if isinstance(restriction, Nothing) else restriction.asking
+    if asking is None or asking.administers or not ids:
+        return set()
+    text, args = sql(
+        "SELECT r.id FROM {} r WHERE r.tenant = {} AND r.id = any({}::text[])"
+        " AND (r.died IS NULL OR r.died = pg_current_xact_id())"
+        " AND EXISTS (SELECT FROM consent_rule k WHERE k.rid = r.rid"
+        " AND coalesce(k.patient <> ALL ({}::bigint[]), true))",
+        table("Consent"),
+        call.services.tenant,
+        ids,
+        [call.services.keys.target("Patient", id_) for id_ in asking.own],
+    ).numbered()
+    return {("Consent", record[0]) for record in await connection.fetch(text, *args)}
 
 
 def refused(type_: str) -> Forbidden:

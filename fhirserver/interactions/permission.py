@@ -19,7 +19,7 @@ from fhirserver.interactions.headers import Return
 from fhirserver.interactions.own import require_others
 from fhirserver.interactions.searching import context_of
 from fhirserver.policy.access import decide, operation_action, required_actions
-from fhirserver.policy.restriction import Everything, Permits, is_narrow
+from fhirserver.policy.restriction import EVERYTHING, Nothing, Permits, Restriction, is_narrow
 from fhirserver.search.restrict import permitted
 from fhirserver.store import read
 
@@ -28,6 +28,7 @@ def decided(call: Call) -> None:
     """Give the call its restriction. Raises Forbidden, and Unauthorized where nobody is signed in."""
     principal = call.principal
     if principal.is_open:
+        call.restriction = under_consent(call, call.restriction)
         return
     if principal.tenant != call.services.tenant:
         raise Unauthorized("the access token was given by another tenant")
@@ -40,11 +41,26 @@ def decided(call: Call) -> None:
     call.restriction = decide(principal, call.type, None)
     for action in actions:
         call.restriction = decide(principal, call.type, action)
+    call.restriction = under_consent(call, call.restriction)
+
+
+def under_consent(call: Call, restriction: Restriction) -> Restriction:
+    """The restriction, and what consents leave of it where the setting `consent` says that they are enforced.
+
+    Raises Forbidden for a purpose of use that the caller may not claim.
+    """
+    enforcement = call.services.consent
+    if enforcement is None or isinstance(restriction, Nothing):
+        return restriction
+    if call.principal.is_open and call.services.settings.sign_in:  # the server itself
+        return restriction
+    system = call.services.settings.auth_url("client")
+    return replace(restriction, asking=enforcement.asking(call.principal, *call.purpose, system))
 
 
 def is_restricted(call: Call) -> bool:
     """Whether what the call writes has to be looked at again in its transaction."""
-    return not isinstance(call.restriction, Everything)
+    return call.restriction != EVERYTHING
 
 
 def may_choose_ids(call: Call) -> bool:
@@ -135,18 +151,24 @@ _CHANGES: Final = frozenset({"update", "update_conditional", "patch", "patch_con
 async def shown(connection: Connection, call: Call, answer: Answer) -> Answer:
     """The answer to a write without the resource, unless the caller may read it: what was there before they
     changed a part of it, and the labels that stay, are not theirs to see."""
-    restriction, version = call.restriction, answer.version
-    if not isinstance(restriction, Permits) or call.interaction not in _CHANGES:
+    version = answer.version
+    if not is_restricted(call) or call.interaction not in _CHANGES:
         return answer
     if version is None or answer.body is None or call.prefer.returns is Return.OPERATION_OUTCOME:
         return answer
-    if restriction.reads_what_it_writes(version.type):
+    if _reads_what_it_writes(call.restriction, version.type):
         return answer
     may_read = permitted(context_of(call), version.type, action="r")
     tenant = call.services.tenant
     if await read.numbered(connection, tenant, version.type, version.id, version.version, may_read):
         return answer
     return replace(answer, body=None)
+
+
+def _reads_what_it_writes(restriction: Restriction, resource_type: str) -> bool:
+    if isinstance(restriction, Permits) and not restriction.reads_what_it_writes(resource_type):
+        return False
+    return isinstance(restriction, Nothing) or restriction.asking is None
 
 
 async def require_granted(connection: Connection, call: Call) -> None:

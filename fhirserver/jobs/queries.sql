@@ -35,6 +35,8 @@ WITH version AS (
     DELETE FROM qty USING gone WHERE qty.rid = gone.rid
 ), w AS (
     DELETE FROM words USING gone WHERE words.rid = gone.rid
+), n AS (
+    DELETE FROM consent_rule USING gone WHERE consent_rule.rid = gone.rid
 ), c AS (
     DELETE FROM contained USING version WHERE contained.container_rid = version.rid
 )

@@ -11,6 +11,7 @@ from fhirserver.errors import Forbidden
 from fhirserver.fhir.reference import is_id
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Call
+from fhirserver.interactions.permission import under_consent
 from fhirserver.interactions.searching import context_of, limits_of
 from fhirserver.oauth.context import Server
 from fhirserver.people.identity import Identity
@@ -48,7 +49,8 @@ async def found(
     services = server.services
     call = Call(services, "search", server.base, datetime.now(UTC), type=resource_type)
     try:
-        call.restriction = decide(principal_of(server, who), resource_type, "s")
+        call.principal = principal_of(server, who)
+        call.restriction = under_consent(call, decide(call.principal, resource_type, "s"))
     except Forbidden:
         return []
     query = parse(services.registry, limits_of(services), resource_type, params)

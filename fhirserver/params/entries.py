@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from fhirserver.fhir.fhirpath import Node
+from fhirserver.policy.consent import Rule
 
 ORD_ABSENT = -(1 << 63)
 """`resource.ord` of a resource whose clinical date is not known: last in the default order."""
@@ -41,6 +42,7 @@ class Entries:
     order of `keys` must be kept. `tok` are keys, `str` are (key, folded text), `dat` are
     (key, lo, hi) in microseconds, half-open, and `qty` are (key, lo, hi), closed. `terms` are the
     texts that the dictionary needs, `words` the document for full text as PostgreSQL reads a tsvector.
+    `rules` are those of a Consent that is in force.
     """
 
     ptk: int | None = None
@@ -56,6 +58,7 @@ class Entries:
     qty: list[tuple[int, Decimal, Decimal]] = field(default_factory=list)
     terms: list[Term] = field(default_factory=list)
     words: str_ | None = None
+    rules: tuple[Rule, ...] = ()
 
 
 Indexer = Callable[[Sequence[Node], Entries], None]

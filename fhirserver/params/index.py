@@ -48,11 +48,12 @@ from fhirserver.params.inline import Run
 from fhirserver.params.reference import Resolve
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.params.token import TokenValue
+from fhirserver.policy.consent import compile_consent
 
 Index = Callable[[str, str, dict[str, Any]], Entries]
 """(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Of all that is written here, hot codes and clinical dates included. Whoever changes what is written for
 some resource raises it: a database whose entries have another format must be rebuilt before it is searched.
 """
@@ -86,6 +87,8 @@ def indexer(
         entries = plan(id_, resource)
         if full_text != "none":
             entries.words = fulltext.document(keys.tenant, resource_type, resource, full_text)
+        if resource_type == "Consent":
+            entries.rules = compile_consent(resource, keys.target, zone, own_bases).rules
         return entries
 
     def index_within(param: SearchParam, inner: Keys, type_: str) -> Run | None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fhirserver.fhir.structure import COMPARTMENTS
+from fhirserver.policy.consent.asking import Asking
 
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """No restriction beyond the tenant: nobody has to sign in."""
+    """No restriction beyond the tenant, as nobody has to sign in, and consents, where they are enforced."""
+
+    asking: Asking | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,12 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Permits:
-    """Any of the permits, as long as the grant (its number) is neither revoked nor over."""
+    """Any of the permits, as long as the grant (its number) is neither revoked nor over, and as far as
+    consents let who asks."""
 
     permits: tuple[Permit, ...]
     grant: int | None = None
+    asking: Asking | None = None
 
     def __hash__(self) -> int:
         """Of enough to tell callers apart: each request looks up its SQL."""
@@ -92,11 +97,13 @@ NOTHING = Nothing()
 def is_narrow(restriction: Restriction, resource_type: str) -> bool:
     """Whether a caller may create or update some of a type only."""
     match restriction:
-        case Everything():
-            return False
+        case Everything(asking):
+            return asking is not None and is_about_patients(resource_type)
         case Nothing():
             return True
-        case Permits(permits):
+        case Permits(permits, _, asking):
+            if asking is not None and is_about_patients(resource_type):
+                return True
             whole = {a for p in permits if not p.is_narrow for a in p.actions if p.covers(resource_type, a)}
             return not whole.issuperset("cu")
 
@@ -144,6 +151,11 @@ def in_compartment(compartment: str, resource_type: str) -> bool:
     if resource_type == compartment or bool(COMPARTMENTS[compartment].get(resource_type)):
         return True
     return compartment == "Patient" and resource_type in OWNED
+
+
+def is_about_patients(resource_type: str) -> bool:
+    """Whether rows of a type can be somebody's, whose consents then decide about them."""
+    return resource_type in OWNED or resource_type in COMPARTMENTS["Patient"] or resource_type == "Patient"
 
 
 def narrowed_to(

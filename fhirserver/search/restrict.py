@@ -27,8 +27,10 @@ from fhirserver.policy.restriction import (
     Permit,
     Permits,
     Place,
+    Restriction,
     Unowned,
 )
+from fhirserver.search.consent import consented
 from fhirserver.search.context import ROW, Context
 
 SEARCH = "s"
@@ -46,7 +48,9 @@ def visible(context: Context, scope: Scope, action: str = SEARCH) -> Fragment:
         return and_(
             sql("{}.type = {}", scope.alias, scope.resource_type),
             sql("{}.tenant = {}", scope.alias, context.tenant),
-            _around(scope.alias, permitted(context, None, _CONTAINER, action)),
+            _around(
+                scope.alias, permitted(context, None, _CONTAINER, action), _asks_content(context.restriction)
+            ),
         )
     return and_(
         sql("{}.tenant = {}", scope.alias, context.tenant),
@@ -57,8 +61,13 @@ def visible(context: Context, scope: Scope, action: str = SEARCH) -> Fragment:
 _CONTAINER = sql("v")
 
 
-def _around(alias: Fragment, permission: Fragment) -> Fragment:
-    """Whether the permission holds for the container of the row: `contained` has what may be asked of it."""
+def _asks_content(restriction: Restriction) -> bool:
+    return not isinstance(restriction, Nothing) and restriction.asking is not None
+
+
+def _around(alias: Fragment, permission: Fragment, with_content: bool = False) -> Fragment:
+    """Whether the permission holds for the container of the row: `contained` has what may be asked of it, but
+    for its content."""
     if permission in (TRUE, FALSE):
         return permission
     container = sql(
@@ -68,6 +77,13 @@ def _around(alias: Fragment, permission: Fragment) -> Fragment:
         " {}.tenant, {}.updated, {}.version, {}.method, {}.born, {}.died",
         *([alias] * 15),
     )
+    if with_content:
+        within = sql("x.type = {}.container_type AND x.rid = {}.container_rid", alias, alias)
+        container = sql(
+            "{}, (SELECT x.meta FROM resource x WHERE {}) AS meta,"
+            " (SELECT x.content FROM resource x WHERE {}) AS content",
+            *(container, within, within),
+        )
     return exists(sql("FROM ({}) v WHERE {}", container, permission))
 
 
@@ -77,24 +93,41 @@ def permitted(
     """Whether the caller may do `action` on the row under `alias`. `resource_type` None: of whatever type."""
     restriction = context.restriction
     match restriction:
-        case Everything():
+        case Everything(None):
             return TRUE
         case Nothing():
             return FALSE
-        case Permits():
-            if resource_type is None:
-                return and_(_granted(restriction), _of_types(context, restriction, alias, action))
-            if alias is ROW and not any(p.criteria for p in restriction.of(resource_type, action)):
-                return _kept(context.registry, context.keys, restriction, resource_type, action)
-            return and_(_granted(restriction), _of_type(context, restriction, resource_type, alias, action))
+    if resource_type is None:
+        asked = consented(context.registry, _scope(context, alias), restriction.asking, action, True)
+        if isinstance(restriction, Everything):
+            return asked
+        return and_(_granted(restriction), _of_types(context, restriction, alias, action), asked)
+    permits = restriction.of(resource_type, action) if isinstance(restriction, Permits) else ()
+    if alias is ROW and not any(permit.criteria for permit in permits):
+        return _kept(context.registry, context.keys, restriction, resource_type, action)
+    return _whole(context, restriction, resource_type, alias, action)
+
+
+def _whole(
+    context: Context, restriction: Everything | Permits, resource_type: str, alias: Fragment, action: str
+) -> Fragment:
+    asked = consented(context.registry, _scope(context, alias, resource_type), restriction.asking, action)
+    if isinstance(restriction, Everything):
+        return asked
+    return and_(_granted(restriction), _of_type(context, restriction, resource_type, alias, action), asked)
+
+
+def _scope(context: Context, alias: Fragment, resource_type: str = "Resource") -> Scope:
+    return Scope(context.keys, resource_type, alias, context.now)
 
 
 @lru_cache(maxsize=4_096)
-def _kept(registry: Registry, keys: Keys, restriction: Permits, resource_type: str, action: str) -> Fragment:
+def _kept(
+    registry: Registry, keys: Keys, restriction: Everything | Permits, resource_type: str, action: str
+) -> Fragment:
     """What hangs on no value that is read, and on no clock, is made once: one and the same fragment tells
     `store.coalesce` which reads may go together."""
-    rows = _of_type(Context(registry, keys, 0, restriction), restriction, resource_type, ROW, action)
-    return and_(_granted(restriction), rows)
+    return _whole(Context(registry, keys, 0, restriction), restriction, resource_type, ROW, action)
 
 
 def _granted(restriction: Permits) -> Fragment:

@@ -59,6 +59,7 @@ def _inner(
     # It is not the resource that has its id: nothing refers to it, and its compartment is not that one's.
     own = keys.target(type_, id_)
     entries.compartments = [target for target in entries.compartments if target != own]
+    entries.rules = ()  # nobody gave it as a Consent
     return Inner(
         type_,
         id_,

@@ -20,7 +20,7 @@ from fhirserver.db.queries import Queries, partition
 from fhirserver.db.retry import Outdated
 from fhirserver.fhir.dates import micros
 from fhirserver.params.entries import Entries
-from fhirserver.store import claims, contained, index, terms
+from fhirserver.store import claims, contained, index, rules, terms
 from fhirserver.store.locks import CRITERIA_CLASS, LINE_CLASS, STRIPES, waiting
 from fhirserver.store.version import Draft, Version
 
@@ -91,8 +91,8 @@ async def replace(connection: Connection, tenant: int, draft: Draft) -> Version 
 
 
 async def _put(connection: Connection, statement: str, tenant: int, draft: Draft) -> Any:
-    """One statement, or a transaction for what contains others or did, and what claims identifiers; what the
-    statement gives."""
+    """One statement, or a transaction for what contains others or did, what claims identifiers, and consents;
+    what the statement gives."""
     await terms.add(connection, (draft,))
     row = _row(tenant, draft)
     has_words = draft.entries.words is not None
@@ -101,7 +101,7 @@ async def _put(connection: Connection, statement: str, tenant: int, draft: Draft
         row = (*row, draft.entries.words)
     ends = statement == "replace" and draft.ends_contained
     claiming = claims.matters(draft)
-    if not (draft.contained or ends or claiming):
+    if not (draft.contained or ends or claiming or draft.entries.rules):
         with waiting():
             return await connection.fetchrow(text, *row)
     async with connection.transaction():
@@ -115,6 +115,7 @@ async def _put(connection: Connection, statement: str, tenant: int, draft: Draft
             await _end_contained(connection, record["ended"])
         placed = await _put_contained(connection, tenant, (draft,), (record["rid"],), (record["updated"],))
         await index.copy(connection, placed)
+        await rules.put(connection, tenant, [(record["rid"], rule.row()) for rule in draft.entries.rules])
         return record
 
 
@@ -241,6 +242,7 @@ async def write_many(
     ]
     numbered += await _put_contained(connection, tenant, drafts, rids, instants)
     await index.copy(connection, numbered)
+    await rules.put(connection, tenant, _rules_of(drafts, rids))
     return [draft.stored(at) for draft, at in zip(drafts, instants, strict=True)]
 
 
@@ -265,6 +267,12 @@ async def _put_contained(
     ]
     await contained.put(connection, tenant, placed)
     return [(one.entries, ord_, rid) for one, rid, ord_, _ in placed]
+
+
+def _rules_of(drafts: Sequence[Draft], rids: Sequence[int]) -> list[tuple[int, tuple[Any, ...]]]:
+    return [
+        (rid, rule.row()) for draft, rid in zip(drafts, rids, strict=True) for rule in draft.entries.rules
+    ]
 
 
 def _container(draft: Draft, rid: int, at: datetime) -> contained.Container:

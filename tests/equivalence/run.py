@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
+from tests.equivalence.consents import Consents
 from tests.equivalence.draw import Draw, Request
 from tests.equivalence.forms import forms
 from tests.equivalence.hospital import TYPES
@@ -27,13 +28,15 @@ class Different(AssertionError):
 @dataclass
 class Tally:
     """How many cases there were, and of what sort: a property over empty answers would prove little. `rows`
-    are the most that a caller of a role could see; `forms` how often one was answered."""
+    are the most that a caller of a role could see; `forms` how often one was answered. `kept_out` are
+    rows that consents denied."""
 
     cases: int = 0
     pages: int = 0
     shown: int = 0
     denied: int = 0
     refused: int = 0
+    kept_out: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     forms: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -57,10 +60,15 @@ async def check(twin: Twin, seed: int, principals: int, requests: int) -> Tally:
     """`requests` requests of each of so many principals."""
     pick, tally = Random(seed), Tally()
     statement = json.loads((await twin.main.ask("GET", "/metadata")).body)
+    consents = Consents(twin.rows)
     for caller in callers(pick, principals):
         draw = Draw(pick, statement, twin.rows)
         drawn = [draw.request(lambda one, by=caller: _allowed(by, one)) for _ in range(requests)]
         who, seen = await twin.token(caller), views(caller, twin.rows)
+        if twin.consents:
+            denied = {row.rid for row in twin.rows if not consents.permit(caller, row)}
+            tally.kept_out += len(denied & (seen["s"] | seen["r"]))
+            seen = {view: rids - denied for view, rids in seen.items()}
         kind = ",".join(name for name, _ in caller.roles) or "service"
         tally.rows[kind] = max(tally.rows.get(kind, 0), len(seen["s"] | seen["r"]))
         for view in ("s", "now", "r", "head"):
@@ -95,7 +103,8 @@ async def case(twin: Twin, caller: Caller, who: Granted, request: Request, tally
             assert mine.status == 403 or (mine.status == theirs.status and mine.status >= 400), mine
         elif re.fullmatch(r"/[A-Z][A-Za-z]+/\$explain\?.*", request.target):
             # It tells of what was read, hidden rows as well: it is for who sees all of them.
-            assert mine.status in ({theirs.status} if explains(caller) else {400, 403}), mine
+            shown = explains(caller) and not twin.consents
+            assert mine.status in ({theirs.status} if shown else {400, 403}), mine
         elif re.match(r"/Patient/\$everything", request.target):
             await _own_record(twin, caller, who, request, mine, tally)
         else:

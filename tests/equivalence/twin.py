@@ -60,7 +60,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass
 class Twin:
-    """`rows` is what the first database holds, as it was read last."""
+    """`rows` is what the first database holds, as it was read last. `consents`: the first server enforces
+    them."""
 
     main: Door
     other: Door
@@ -69,6 +70,7 @@ class Twin:
     copy: asyncpg.Connection
     tables: Sequence[str]
     shared: Sequence[str]
+    consents: bool = False
     rows: list[Row] = field(default_factory=list)
     _held: dict[int, bool] = field(default_factory=dict)
     _inside: dict[int, int] = field(default_factory=dict)
@@ -207,8 +209,10 @@ def link(reply: Reply, relation: str) -> str | None:
 
 
 @asynccontextmanager
-async def twin(seed: int, **more: object) -> AsyncIterator[Twin]:
-    """A hospital in the first database, with a history; nothing in the second."""
+async def twin(
+    seed: int, besides: Sequence[Resource] = (), consent: str = "off", **more: object
+) -> AsyncIterator[Twin]:
+    """A hospital in the first database, with a history and what is `besides`; nothing in the second."""
     async with AsyncExitStack() as stack:
         dsn = stack.enter_context(postgres.database())
         other = stack.enter_context(postgres.database())
@@ -223,8 +227,12 @@ async def twin(seed: int, **more: object) -> AsyncIterator[Twin]:
         open_ = await stack.enter_async_context(opened(other, auth="off", **settings))
         async with opened(dsn, auth="off", **{**settings, "update_create": True}) as door:
             await _lived(door, Hospital(seed))
-        main = await stack.enter_async_context(opened(dsn, auth="smart", **settings))
-        made = Twin(main, open_, dsn, source, copy, await _tables(source, True), await _tables(source, False))
+            for one in besides:
+                reply = await door.json("PUT", f"/{one['resourceType']}/{one['id']}", one)
+                assert reply.status == 201, reply.body
+        main = await stack.enter_async_context(opened(dsn, auth="smart", consent=consent, **settings))
+        tables = await _tables(source, True), await _tables(source, False)
+        made = Twin(main, open_, dsn, source, copy, *tables, consent != "off")
         await made.refresh()
         yield made
 

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Final
 
 from fhirserver.fhir import json
+from fhirserver.interactions.operations.consent import CONSENT
 from fhirserver.interactions.operations.definition import OFFICIAL, Operation, Parameter
 from fhirserver.interactions.operations.identity import IDENTITY
 from fhirserver.interactions.operations.records import RECORDS
@@ -224,6 +225,7 @@ OPERATIONS: Final = (
     *RECORDS,
     *TERMINOLOGY,
     *IDENTITY,
+    *CONSENT,
 )
 
 

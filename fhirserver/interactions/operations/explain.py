@@ -17,7 +17,7 @@ from fhirserver.interactions.operations.inputs import Inputs, parameters
 from fhirserver.interactions.preparing import prepared
 from fhirserver.interactions.searching import asked, context_of
 from fhirserver.params.condition import Condition
-from fhirserver.policy.restriction import Permits
+from fhirserver.policy.restriction import Nothing, Permits
 from fhirserver.policy.roles import ADMINISTRATOR
 from fhirserver.search.advice import advice, counting, gathering, shown, strategy, way
 from fhirserver.search.compile import count_statement, statement
@@ -72,6 +72,8 @@ def _strategy(query: SearchQuery, choice: Choice | None, conditions: list[Condit
 def require_all_seen(call: Call) -> None:
     """Raise Forbidden unless nobody has to sign in, or an administrator asks who sees whatever is there."""
     restriction = call.restriction
+    if not isinstance(restriction, Nothing) and restriction.asking is not None:
+        raise Forbidden("how searches are answered is not shown where consents are enforced")
     if call.principal.is_open:
         return
     if not any(role.name == ADMINISTRATOR for role in call.principal.roles):

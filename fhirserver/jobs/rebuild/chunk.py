@@ -15,10 +15,11 @@ from fhirserver.db.queries import Queries
 from fhirserver.fhir.keys import Keys
 from fhirserver.jobs.rebuild.compare import Derived, Difference, Stored, compare, probes
 from fhirserver.jobs.rebuild.inside import StoredInner, paired
-from fhirserver.jobs.rebuild.rows import OTHER, Rows
+from fhirserver.jobs.rebuild.rows import OTHER, Rows, of_rule
 from fhirserver.params.entries import Entries, Term
 from fhirserver.params.index import Index
 from fhirserver.store.contained import inners
+from fhirserver.store.rules import SELECT as RULES
 from fhirserver.store.version import Version
 
 QUERIES = Queries(Path(__file__).with_name("queries.sql"))
@@ -123,6 +124,9 @@ async def _with_rows(connection: Connection, made: Sequence[tuple[Stored, Derive
     for name in ("str", "dat", "qty"):
         for record in await connection.fetch(QUERIES[name], list(by_rid)):
             by_rid[record["rid"]][name].append(tuple(record.values())[1:])
+    if any(stored.version.type == "Consent" for stored, _ in made):
+        for record in await connection.fetch(RULES, list(by_rid)):
+            by_rid[record["rid"]]["consent_rule"].append(of_rule(record))
     for record in await connection.fetch(QUERIES["words"], list(documents), list(documents.values())):
         rid = record["rid"]
         by_rid[rid]["words"].append((documents[rid] if record["equal"] else OTHER,))

@@ -11,7 +11,7 @@ from fhirserver.jobs.rebuild.chunk import QUERIES
 from fhirserver.jobs.rebuild.compare import Difference
 from fhirserver.jobs.rebuild.inside import Inside
 from fhirserver.jobs.rebuild.rows import TABLES, Change
-from fhirserver.store import index, terms
+from fhirserver.store import index, rules, terms
 from fhirserver.store.contained import record_of
 from fhirserver.store.write import new_rids, ord_of
 
@@ -37,7 +37,7 @@ async def mend(
     held = {record["rid"] for record in records}
     taken = [one for one in differences if one.rid in held]
     await terms.put(connection, [term for one in taken for term in one.terms])
-    await _apply(connection, [one.change for one in taken])
+    await _apply(connection, tenant, [one.change for one in taken])
     derived = [(one.rid, *one.columns) for one in taken if one.columns is not None]
     if derived:
         await connection.executemany(QUERIES.on("derive", resource_type), derived)
@@ -45,8 +45,11 @@ async def mend(
     return held
 
 
-async def _apply(connection: Connection, changes: Sequence[Change]) -> None:
+async def _apply(connection: Connection, tenant: int, changes: Sequence[Change]) -> None:
     for table in TABLES:
+        if table == "consent_rule":
+            await _rule(connection, tenant, changes)
+            continue
         removed = [(one.rid, *row) for one in changes for row in one.removed[table]]
         if removed:
             columns: list[list[Any]] = [list(column) for column in zip(*removed, strict=True)]
@@ -58,13 +61,22 @@ async def _apply(connection: Connection, changes: Sequence[Change]) -> None:
             await connection.copy_records_to_table(table, records=added)
 
 
+async def _rule(connection: Connection, tenant: int, changes: Sequence[Change]) -> None:
+    """Nodes are numbered: those that are there and not right go before the right ones come."""
+    removed = [(one.rid, row[0]) for one in changes for row in one.removed["consent_rule"]]
+    if removed:
+        await connection.executemany(QUERIES["remove_consent_rule"], removed)
+    added = [(one.rid, row) for one in changes for row in one.added["consent_rule"]]
+    await rules.put(connection, tenant, added)
+
+
 async def _contain(
     connection: Connection, tenant: int, resource_type: str, insides: Sequence[Inside]
 ) -> None:
     """Write what versions contain anew; it begins and ends with them, whatever happened to them meanwhile."""
     gone = [row for one in insides for row in one.removed]
     if gone:
-        await _apply(connection, [Change(row.rid, rows.no_rows(), row.rows) for row in gone])
+        await _apply(connection, tenant, [Change(row.rid, rows.no_rows(), row.rows) for row in gone])
         await connection.execute(QUERIES["remove_contained"], [row.rid for row in gone])
     added = [(inner, rid, one.around) for one in insides for inner, rid in one.added]
     if not added:

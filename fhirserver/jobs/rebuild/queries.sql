@@ -141,6 +141,9 @@ DELETE FROM qty WHERE ctid = ANY (ARRAY(
 -- name: remove_words
 DELETE FROM words WHERE rid = ANY ($1::bigint[]) AND cardinality($2::text[]) > 0
 
+-- name: remove_consent_rule
+DELETE FROM consent_rule WHERE rid = $1 AND node = $2
+
 -- name: remove_contained
 DELETE FROM contained WHERE rid = ANY ($1::bigint[])
 
@@ -236,3 +239,10 @@ WHERE NOT EXISTS (
     WHERE r.rid = t.rid AND r.method <> 'DELETE'
       AND (r.died IS NULL OR r.died >= coalesce((SELECT max(before) FROM tick WHERE swept), '0'::xid8)))
   AND NOT EXISTS (SELECT FROM contained r WHERE r.rid = t.rid)
+
+-- name: stray_consent_rule
+SELECT t.ctid AS place FROM consent_rule t
+WHERE NOT EXISTS (
+    SELECT FROM resource_consent r
+    WHERE r.rid = t.rid AND r.tenant = t.tenant AND r.method <> 'DELETE'
+      AND (r.died IS NULL OR r.died >= coalesce((SELECT max(before) FROM tick WHERE swept), '0'::xid8)))

@@ -10,10 +10,11 @@ from typing import Any, Final
 from fhirserver.params.entries import Entries
 from fhirserver.params.index import PATIENT_CODED
 
-TABLES: Final = ("tok", "str", "dat", "qty", "words")
+TABLES: Final = ("tok", "str", "dat", "qty", "words", "consent_rule")
 
 Row = tuple[Any, ...]
-"""A row of an index table without its `rid`: (key, ord), (key, val), (key, lo, hi), (document,)."""
+"""A row of an index table without its `rid`: (key, ord), (key, val), (key, lo, hi), (document,), and the
+columns of `Rule`."""
 
 Rows = dict[str, list[Row]]
 """By table. A stored document is given as the wanted one where the two are equal, and as OTHER elsewhere."""
@@ -55,7 +56,13 @@ def wanted(entries: Entries, ord_: int) -> Rows:
         "dat": list(entries.dat),
         "qty": list(entries.qty),
         "words": [] if entries.words is None else [(entries.words,)],
+        "consent_rule": [rule.row() for rule in entries.rules],
     }
+
+
+def of_rule(record: Sequence[Any]) -> Row:
+    """A row of `consent_rule` without its `rid`, which comes first, as `Rule.row` gives it."""
+    return tuple(tuple(value) if isinstance(value, list) else value for value in tuple(record)[1:])
 
 
 def change(rid: int, right: Mapping[str, Sequence[Row]], stored: Mapping[str, Sequence[Row]]) -> Change:

@@ -1,0 +1,162 @@
+"""Consents as SQL: whether those of the patients whose a row is, and the policies, let the caller have it.
+
+Evaluated in the snapshot that the rows are read in, so what was revoked before is in effect. What somebody
+writes in a transaction opens nothing to them within it. docs/explanation/consent.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, join, or_, sql
+from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.params import presence, reference, token
+from fhirserver.params.condition import Scope
+from fhirserver.params.registry import Registry
+from fhirserver.params.token import TokenValue
+from fhirserver.policy.consent import Asking
+from fhirserver.policy.consent.asking import DOES, MAY
+from fhirserver.policy.restriction import OWNED, is_about_patients
+
+_NOW: Final = sql("(SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)")
+_NOBODYS: Final = sorted(type_ for type_ in ENDPOINT_TYPES if not is_about_patients(type_))
+
+
+def consented(
+    registry: Registry, scope: Scope, asking: Asking | None, action: str, of_any_type: bool = False
+) -> Fragment:
+    """Whether consents let the caller do `action` on the row. `of_any_type`: the row says its type.
+
+    TRUE where consents are not enforced, and where they are about nothing of the type.
+    """
+    if asking is None:
+        return TRUE
+    if not of_any_type and not is_about_patients(scope.resource_type):
+        return TRUE
+    if not of_any_type and scope.resource_type == "Consent" and asking.administers:
+        return TRUE
+    return permission(registry, scope, asking, DOES[action], of_any_type)
+
+
+def permission(
+    registry: Registry, scope: Scope, asking: Asking, does: str, of_any_type: bool = False
+) -> Fragment:
+    """The same for an action of `consentaction`, of rows that can be a patient's."""
+    whens = [sql("WHEN {} THEN {}", *when) for when in _plain(registry, scope, asking, of_any_type)]
+    return sql("CASE {} ELSE {} END", join(" ", whens), _asked(scope, asking, does, of_any_type))
+
+
+def _plain(
+    registry: Registry, scope: Scope, asking: Asking, of_any_type: bool
+) -> Iterator[tuple[Fragment, Fragment]]:
+    """What needs no look at rules: conditions in turn, and what holds then."""
+    alias, patients = scope.alias, _patients(scope, of_any_type)
+    if of_any_type:
+        nobodys = [*_NOBODYS, "Consent"] if asking.administers else _NOBODYS
+        yield sql("{}.type = any({}::text[])", alias, nobodys), TRUE
+    if asking.own:
+        yield _own(scope, asking, of_any_type), TRUE
+    nobody = TRUE if asking.default else _names_nobody(registry, scope, of_any_type)
+    yield sql("{} = ARRAY[]::bigint[]", patients), nobody
+    yield _unspoken(scope, patients), TRUE if asking.default else FALSE
+
+
+def _own(scope: Scope, asking: Asking, of_any_type: bool) -> Fragment:
+    """Whether the row is of the caller's own record."""
+    alias, ids = scope.alias, list(asking.own)
+    itself = sql("{}.id = any({}::text[])", alias, ids)
+    within = sql("{}.ptk = any({}::bigint[])", alias, [scope.keys.target("Patient", id_) for id_ in ids])
+    if of_any_type:
+        return or_(within, and_(sql("{}.type = 'Patient'", alias), itself))
+    return itself if scope.resource_type == "Patient" else within
+
+
+def _asked(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fragment:
+    """What the rules say."""
+    return sql(
+        "consented({}, {}, {})",
+        *(scope.keys.tenant, asking.default, _arguments(scope, asking, does, of_any_type)),
+    )
+
+
+def decisions(scope: Scope, asking: Asking, does: str) -> Fragment:
+    """A table of what each consent says of the row: `version`, `whose`, `by_node` and `decided`."""
+    return sql("consent_decisions({}, {})", scope.keys.tenant, _arguments(scope, asking, does, False))
+
+
+def _arguments(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fragment:
+    alias = scope.alias
+    return sql(
+        "{}, {}::text[], {}, {}::text[], {}, {}, {}, {}.id, {}, {}.d_lo, {}.d_hi, {}.meta, {}.content",
+        *(does, list(MAY.get(does, ())), _actors(scope, asking), list(asking.purposes)),
+        *(asking.breaks_glass, _NOW),
+        sql("{}.type", alias) if of_any_type else sql("{}::text", scope.resource_type),
+        *(alias, _patients(scope, of_any_type), alias, alias, alias, alias),
+    )
+
+
+def _patients(scope: Scope, of_any_type: bool) -> Fragment:
+    """The keys of whoever's compartment the row is in; others than patients' are nobody's who consents."""
+    alias = scope.alias
+    own = sql("array_remove(ARRAY[{}.ptk], NULL)", alias)
+    if of_any_type:
+        owned = sql("{}.type = any({}::text[])", alias, sorted(OWNED))
+        return sql("(CASE WHEN {} THEN {} ELSE {}.compartments END)", owned, own, alias)
+    return own if scope.resource_type in OWNED else sql("{}.compartments", alias)
+
+
+def _unspoken(scope: Scope, patients: Fragment) -> Fragment:
+    """Whether no rule can be about the row: what most rows come to, and cheap."""
+    return sql(
+        "NOT (SELECT EXISTS (SELECT FROM consent_rule k WHERE k.tenant = {} AND k.patient IS NULL))"
+        " AND NOT EXISTS (SELECT FROM unnest({}) c(k) WHERE EXISTS ("
+        "SELECT FROM consent_rule k WHERE k.patient = c.k OFFSET 0))",
+        scope.keys.tenant,
+        patients,
+    )
+
+
+def _names_nobody(registry: Registry, scope: Scope, of_any_type: bool) -> Fragment:
+    """Whether a row in no compartment names no patient either: who is named by an identifier is somebody."""
+    param = None if of_any_type else registry.get(scope.resource_type, "patient")
+    return FALSE if param is None else presence.compile(scope, registry, param, True).filter
+
+
+def _actors(scope: Scope, asking: Asking) -> Fragment:
+    """The keys of who asks and of all that they belong to, made once for a statement, where it is needed."""
+    keys = scope.keys
+    user = [keys.target(*actor) for actor in asking.actors]
+    if not user and asking.app is None:
+        return sql("ARRAY[]::bigint[]")
+    params = [
+        *(reference.salt_of(keys, *param) for param in _REFERENCES),
+        keys.of("tok", "PractitionerRole", "active", "false"),
+        keys.param("PractitionerRole", "date"),
+        keys.of("tok", "CareTeam", "status", "active"),
+    ]
+    return sql(
+        "(SELECT consent_actors({}, {}::bigint[], {}::text[], {}::bigint, {}::bigint, {}::bigint[], {}))",
+        *(keys.tenant, user, ["/".join(actor) for actor in asking.actors]),
+        *(*_app(keys, asking), params, _NOW),
+    )
+
+
+_REFERENCES: Final = (
+    ("PractitionerRole", "practitioner"),
+    ("PractitionerRole", "organization"),
+    ("Organization", "partof"),
+    ("CareTeam", "participant"),
+    ("Group", "member"),
+)
+
+
+def _app(keys: Keys, asking: Asking) -> tuple[int | None, int | None]:
+    """The keys of the Device that is the app: by its identifier, and by this with its system."""
+    if asking.app is None:
+        return None, None
+    system, client = asking.app
+    values = TokenValue(None, client), TokenValue(system, client)
+    bare, full = (token.key_of(keys, token.EXACT_SPACE, "Device", "identifier", one) for one in values)
+    return bare, full

@@ -1,0 +1,1 @@
+"""Consents: SQL and a literal evaluator, compared."""
