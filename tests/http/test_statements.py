@@ -77,6 +77,7 @@ def observation(id_: str | None = None, **more: Any) -> dict[str, Any]:
         "status": "final",
         "code": {"coding": [{"system": "http://loinc.org", "code": "8480-6"}]},
         "subject": {"reference": "Patient/p"},
+        "effectiveDateTime": "2020-03-05",
         **more,
     }
 
@@ -123,7 +124,7 @@ async def test_a_record(world: World) -> None:
         "/Patient/p/$everything?_type=Patient": 2,
         "/Patient/p/$timeline": 2,
     }.items():
-        assert await world.count("GET", url) == first, world.sent
+        assert await world.count("GET", url) == first, (url, world.sent)
         page = (await world.http.get(url, headers=world.headers)).json()
         for link in (one["url"] for one in page["link"] if one["relation"] == "next"):
             assert await world.count("GET", link) == 1, world.sent
