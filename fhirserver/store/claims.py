@@ -108,8 +108,8 @@ async def require_current(connection: Connection, tenant: int, drafts: Sequence[
     """Raise Outdated where systems became unique, or ceased to be, before the drafts were written: from then
     on the transaction holds that up."""
     if any(draft.type in TYPES for draft in drafts):
-        version: Any = await connection.fetchval(QUERIES["version"], tenant)
-        if (version or 0) != known:
+        since: Any = await connection.fetchval(QUERIES["since"], tenant)
+        if (since or 0) > known:
             raise Outdated
 
 
@@ -133,13 +133,15 @@ async def change(
     """Put other systems in force, with the claims of all that is stored; by type the systems of whose
     identifiers several resources have the same already.
 
-    The caller holds the lock of definitions, and rolls back where there are any of these.
+    The caller holds the lock of definitions, has advanced their version, and rolls back where there are any
+    of these.
     """
     changed = [one for one in {*before.named.values(), *after.values()} if one not in before.named.values()]
     changed += [one for one in before.named.values() if one not in after.values()]
     types = sorted({one.type for one in changed if one.is_unique})
     for type_ in types:
         await hold(connection, type_)
+    await connection.execute(QUERIES["changed"], tenant)
     await connection.execute(QUERIES["forget_systems"], tenant)
     await connection.executemany(QUERIES["add_system"], [(tenant, *one) for one in after.values()])
     return {type_: found for type_ in types if (found := await rebuild(connection, tenant, type_))}

@@ -22,8 +22,8 @@ WHERE tenant = $1 AND type = $2 AND id IN (SELECT id FROM {p} WHERE rid = ANY ($
 -- name: release_all
 DELETE FROM identifier_claim WHERE tenant = $1 AND type = $2
 
--- name: version
-SELECT version FROM index_state WHERE tenant = $1
+-- name: since
+SELECT identifiers FROM index_state WHERE tenant = $1
 
 -- name: systems
 SELECT type, system, canonical, is_unique, "check" FROM identifier_system WHERE tenant = $1
@@ -32,6 +32,9 @@ SELECT type, system, canonical, is_unique, "check" FROM identifier_system WHERE 
 SELECT r.id, r.content::text FROM resource_namingsystem r
 WHERE r.tenant = $1 AND r.died IS NULL AND r.content @> '{"status": "active"}' AND r.content ? 'extension'
 ORDER BY r.id
+
+-- name: changed
+UPDATE index_state SET identifiers = version WHERE tenant = $1
 
 -- name: forget_systems
 DELETE FROM identifier_system WHERE tenant = $1

@@ -20,6 +20,9 @@ CREATE TABLE identifier_claim (
 );
 CREATE INDEX identifier_claim_id ON identifier_claim (tenant, type, id);
 
+-- The version of the definitions since which the systems are what they are.
+ALTER TABLE index_state ADD COLUMN identifiers int NOT NULL DEFAULT 0;
+
 -- As fhirserver/identity/unique.py makes keys.
 CREATE FUNCTION identifier_key(canonical text, value text) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
