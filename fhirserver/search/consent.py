@@ -44,14 +44,14 @@ def permission(
     registry: Registry, scope: Scope, asking: Asking, does: str, of_any_type: bool = False
 ) -> Fragment:
     """The same for an action of `consentaction`, of rows that can be a patient's."""
-    whens = [sql("WHEN {} THEN {}", *when) for when in _plain(registry, scope, asking, of_any_type)]
+    whens = [sql("WHEN {} THEN {}", *when) for when in _plain(registry, scope, asking, does, of_any_type)]
     return sql("CASE {} ELSE {} END", join(" ", whens), _asked(scope, asking, does, of_any_type))
 
 
 def _plain(
-    registry: Registry, scope: Scope, asking: Asking, of_any_type: bool
+    registry: Registry, scope: Scope, asking: Asking, does: str, of_any_type: bool
 ) -> Iterator[tuple[Fragment, Fragment]]:
-    """What needs no look at rules: conditions in turn, and what holds then."""
+    """What needs no look at what the row says: conditions in turn, and what holds then."""
     alias, patients = scope.alias, _patients(scope, of_any_type)
     if of_any_type:
         nobodys = [*_NOBODYS, "Consent"] if asking.administers else _NOBODYS
@@ -60,7 +60,7 @@ def _plain(
         yield _own(scope, asking, of_any_type), TRUE
     nobody = TRUE if asking.default else _names_nobody(registry, scope, of_any_type)
     yield sql("{} = ARRAY[]::bigint[]", patients), nobody
-    yield _unspoken(scope, patients), TRUE if asking.default else FALSE
+    yield _unspoken(scope, asking, does, of_any_type), TRUE if asking.default else FALSE
 
 
 def _own(scope: Scope, asking: Asking, of_any_type: bool) -> Fragment:
@@ -107,14 +107,27 @@ def _patients(scope: Scope, of_any_type: bool) -> Fragment:
     return own if scope.resource_type in OWNED else sql("{}.compartments", alias)
 
 
-def _unspoken(scope: Scope, patients: Fragment) -> Fragment:
-    """Whether no rule can be about the row: what most rows come to, and cheap."""
+def _unspoken(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fragment:
+    """Whether no rule can change what holds by default: what most rows come to, and cheap.
+
+    A denial takes a rule that denies, a permission one that permits; and one about who asks, and the type.
+    """
+    alias = scope.alias
+    decisive = and_(
+        sql("NOT k.permit") if asking.default else sql("k.permit"),
+        sql("k.starts <= {} AND {} < k.ends", _NOW, _NOW),
+        sql("{} = ANY (k.purposes)", asking.purposes[0]) if asking.breaks_glass and asking.default else TRUE,
+        sql(
+            "consent_asks(k, {}, {}::text[], {}, {}::text[]) IS NOT FALSE",
+            *(does, list(MAY.get(does, ())), _actors(scope, asking), list(asking.purposes)),
+        ),
+    )
+    of_type = TRUE if of_any_type else sql("consent_is_of(k, {})", scope.resource_type)
     return sql(
-        "NOT (SELECT EXISTS (SELECT FROM consent_rule k WHERE k.tenant = {} AND k.patient IS NULL))"
-        " AND NOT EXISTS (SELECT FROM unnest({}) c(k) WHERE EXISTS ("
-        "SELECT FROM consent_rule k WHERE k.patient = c.k OFFSET 0))",
-        scope.keys.tenant,
-        patients,
+        "NOT (SELECT EXISTS (SELECT FROM consent_rule k WHERE k.tenant = {} AND k.patient IS NULL AND {} AND {}))"
+        " AND NOT EXISTS (SELECT FROM consent_rule k WHERE k.patient = ANY ({}) AND {} AND {})",
+        *(scope.keys.tenant, decisive, of_type, _patients(scope, of_any_type), decisive),
+        sql("consent_is_of(k, {}.type)", alias) if of_any_type else of_type,
     )
 
 
