@@ -45,7 +45,7 @@ def main() -> int:
     size.add_argument(
         "--matching", type=int, nargs="?", const=matching.PATIENTS, help="only $match, among so many"
     )
-    parser.add_argument("--page", type=Path, help="where --scale writes its tables as Markdown")
+    parser.add_argument("--page", type=Path, help="where --scale and --consents write Markdown")
     parser.add_argument("--workers", type=int, default=1, help="server processes (1)")
     parser.add_argument("--seed", type=int, default=1, help="another number makes other data")
     parser.add_argument("--quick", action="store_true", help="about a minute, less exact")
@@ -74,6 +74,8 @@ def main() -> int:
     except (RuntimeError, OSError) as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 1
+    if arguments.consents and arguments.page is not None:
+        consents.write(arguments.page, results)
     results.show(console)
     results.save(arguments.json)
     console.print(f"\n{results.facts}\nwritten to {arguments.json}", highlight=False)

@@ -8,6 +8,7 @@ they deny nobody reads: what is asked for by its id is there on both servers.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -17,7 +18,7 @@ from rich.console import Console
 from benchmarks import database, searches
 from benchmarks.client import fetch, send
 from benchmarks.data import post
-from benchmarks.report import Results
+from benchmarks.report import Results, machine
 from benchmarks.tokens import fill, guarded, tokens, turns_of
 from benchmarks.turns import Case, compare, get, side, warm
 from fhirserver.fhir.json import dumps
@@ -31,11 +32,11 @@ PATIENTS = 100
 READS = 500
 _BATCH = 500
 _HL7 = "http://terminology.hl7.org/CodeSystem"
-BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
+_BEGIN, _END = "<!-- measured -->\n", "<!-- /measured -->"
 
 
 def consent(number: int, patient: str, house: str) -> dict[str, Any]:
-    """One of five kinds: closed to a stranger, to all but a house, to all; without some type, without a code."""
+    """One of five kinds: closed to a stranger, to all but a house, to all, or without a type, or a code."""
     recipient = {"role": _concept("v3-ParticipationType", "IRCP")}
     rule, provision = (
         (
@@ -76,7 +77,7 @@ def _concept(system: str, code: str) -> dict[str, Any]:
     return {"coding": [{"system": f"{_HL7}/{system}", "code": code}]}
 
 
-async def define(port: int, dsn: str) -> str:
+async def define(results: Results, port: int, dsn: str) -> str:
     """Store the consents of each tenth patient; the id of a practitioner who works in the house they name."""
     page = await fetch(port, "/fhir/PractitionerRole?_count=1")
     role = page["entry"][0]["resource"]
@@ -89,6 +90,7 @@ async def define(port: int, dsn: str) -> str:
     chosen = [record[0] for record in found][::EVERY]
     made = [consent(number, patient, house) for number, patient in enumerate(chosen)]
     await send(port, _bundles(made), 1)
+    results.facts |= {"patients": len(found), "consents": len(made)}
     return role["practitioner"]["reference"].split("/")[-1]
 
 
@@ -140,7 +142,7 @@ async def run(
 ) -> None:
     """All cases on data that is there already, on two servers beside the one whose the database is."""
     console.print("Consents")
-    practitioner = await define(port, dsn)
+    practitioner = await define(results, port, dsn)
     await database.analyze(dsn)
     token, _ = await tokens(dsn, [], practitioner)
     with (
@@ -162,3 +164,20 @@ async def alone(resources: int, seconds: float, workers: int, seed: int, console
         await fill(port, resources, seed)
         await run(results, console, process, port, dsn_of(folder), seconds, seed)
     return results
+
+
+def write(page: Path, results: Results) -> None:
+    """Put the figures between the marks of a page."""
+    where, facts = machine(), results.facts
+    lines = [
+        f"{where['date'][:10]}, {where['cores']} cores, Python {where['python']}, {facts['patients']:,} patients,"
+        f" {facts['consents']:,} consents:",
+        "",
+        "| | ratio | |",
+        "|---|---|---|",
+        *(f"| {row.name} | {row.value:.2f} | {row.note} |" for row in results.sections[SECTION]),
+    ]
+    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    text = "\n".join(lines)
+    page.write_text(f"{before}{_BEGIN}{text}\n{_END}{after}", encoding="utf-8")

@@ -34,7 +34,7 @@ def decided(call: Call) -> None:
         raise Unauthorized("the access token was given by another tenant")
     conditional = call.if_none_exist is not None
     actions = (
-        (operation_action(call.operation.affects_state),)
+        (call.operation.action or operation_action(call.operation.affects_state),)
         if call.operation is not None
         else required_actions(call.interaction, call.id is not None, conditional)
     )
@@ -55,7 +55,8 @@ def under_consent(call: Call, restriction: Restriction) -> Restriction:
     if call.principal.is_open and call.services.settings.sign_in:  # the server itself
         return restriction
     system = call.services.settings.auth_url("client")
-    return replace(restriction, asking=enforcement.asking(call.principal, *call.purpose, system))
+    asking = enforcement.asking(call.principal, call.purpose, system)
+    return replace(restriction, asking=replace(asking, glass=call.glass) if asking.breaks_glass else asking)
 
 
 def is_restricted(call: Call) -> bool:
