@@ -170,8 +170,8 @@ def write(page: Path, results: Results) -> None:
     """Put the figures between the marks of a page."""
     where, facts = machine(), results.facts
     lines = [
-        f"{where['date'][:10]}, {where['cores']} cores, Python {where['python']}, {facts['patients']:,} patients,"
-        f" {facts['consents']:,} consents:",
+        f"{where['date'][:10]}, {where['cores']} cores, Python {where['python']},"
+        f" {facts['patients']:,} patients, {facts['consents']:,} consents:",
         "",
         "| | ratio | |",
         "|---|---|---|",

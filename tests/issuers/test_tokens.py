@@ -81,8 +81,9 @@ async def test_the_purposes_of_a_token_are_all_that_it_serves(
     """Where consents are enforced; research is denied by default."""
     issuers = json.dumps([{"issuer": there.issuer, "name": "Elsewhere", "tokens": True, "fhir_user": True}])
     setting = json.dumps({"purposes": {"*": ["TREAT", "HRESCH"]}})
-    more = {"issuers": issuers, "outbound_networks": "127.0.0.0/8", "consent": setting}
-    async with world_on(database, **more) as enforcing:
+    async with world_on(
+        database, prepare=False, issuers=issuers, outbound_networks="127.0.0.0/8", consent=setting
+    ) as enforcing:
         for claims, header, status in CLAIMED:
             headers = {"Authorization": f"Bearer {there.token(**claims)}"}
             headers |= {"X-Purpose-Of-Use": header} if header else {}
