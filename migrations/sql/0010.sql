@@ -41,7 +41,7 @@ BEGIN
             perhaps := '{}';
         END IF;
         above := r.path[cardinality(r.path) - 1];
-        CONTINUE WHEN above <> ALL (perhaps);
+        CONTINUE WHEN above IS NOT NULL AND above <> ALL (perhaps);
         matches :=
             r.starts <= at AND at < r.ends
             AND CASE WHEN 'rule' = ANY (r.vague) THEN NULL ELSE true END

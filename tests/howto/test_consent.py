@@ -20,7 +20,7 @@ def test_the_page_is_right(database: str, tmp_path: Path) -> None:
     code = "\n".join(blocks(PAGE, "sh"))
     with process(environment=environment) as server:
         said = Reader(tmp_path, server, database).type(code)
-    statuses = re.findall(r"^(\d{3})$", said, re.MULTILINE)
+    statuses = re.findall(r"(?:^|})(\d{3})$", said, re.MULTILINE)
     assert statuses == re.findall(r"^status .*?# (\d{3})", code, re.MULTILINE)
     assert '"name":"anybody","valueString":"anybody else"' in said
     assert '"name":"hidden","valueInteger":1' in said

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 import pytest_asyncio
-from structlog.testing import capture_logs
+from structlog.testing import CapturingLogger
 
 from fhirserver.interactions.glass import LIFETIME
 from tests.support.callers import Granted, granted
@@ -50,7 +50,9 @@ class Glass:
         return await self.sql("SELECT * FROM broken_glass ORDER BY begun")
 
     async def pass_by(self, time: timedelta) -> None:
-        await self.sql("UPDATE broken_glass SET begun = begun - $1, ends = ends - $1", time)
+        await self.sql(
+            "UPDATE broken_glass SET begun = begun - $1::interval, ends = ends - $1::interval", time
+        )
 
     async def sql(self, statement: str, *args: Any) -> list[asyncpg.Record]:
         connection = await asyncpg.connect(self.world.dsn)
@@ -198,14 +200,16 @@ async def test_nothing_prolongs_it(world: World, glass: Glass) -> None:
     assert "bert" in await glass.seen(world.doctor)
 
 
-async def test_it_is_recorded_and_logged(world: World, glass: Glass) -> None:
-    with capture_logs() as logged:
-        await glass.broken(world.doctor, patient="Patient/bert")
+async def test_it_is_recorded_and_logged(world: World, glass: Glass, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = CapturingLogger()
+    monkeypatch.setattr("fhirserver.interactions.glass._logger", logger)
+    await glass.broken(world.doctor, patient="Patient/bert")
     [row] = await glass.rows()
     assert (row["patient"], row["reason"], row["purpose"]) == ("bert", REASON, "BTG")
     assert "Practitioner/d" in row["who"]
-    [line] = [one for one in logged if one["event"] == "glass_broken"]
-    assert (line["user"], line["everybody"]) == ("Practitioner/d", False)
+    [line] = logger.calls
+    assert line.args == ("glass_broken",)
+    assert (line.kwargs["user"], line.kwargs["everybody"]) == ("Practitioner/d", False)
     assert "bert" not in str(line), "neither whose record it is"
     assert REASON not in str(line), "nor the reason"
 
