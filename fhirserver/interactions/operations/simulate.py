@@ -201,7 +201,8 @@ def _of(context: Context, scope: Scope, patient: str) -> Fragment:
 def _change(actor: tuple[str, str] | None, number: int, before: Decisions, after: Decisions) -> Parts:
     """For whom, how many rows would be hidden and shown, by type, and which."""
     who = ("anybody", "string", _ANYBODY) if actor is None else ("actor", "Reference", _reference(actor))
-    moved = {one: after[one][number] for one in before if before[one][number] != after[one][number]}
+    both = before.keys() & after.keys()  # of rows that somebody deletes meanwhile nothing is told
+    moved = {one: after[one][number] for one in sorted(both) if before[one][number] != after[one][number]}
     parts: Parts = [who]
     for name, becomes in (("hidden", False), ("shown", True)):
         ones = [identity for identity, permits in moved.items() if permits is becomes]
