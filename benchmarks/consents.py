@@ -28,6 +28,11 @@ SETTING = "{}"
 EVERY = 10
 """One patient in so many has a consent."""
 READ_MAX, PATIENT_MAX, POPULATION_MAX = 1.2, 1.3, 2.0
+POPULATION = {
+    "HbA1c": "code=http://loinc.org|4548-4",
+    "HbA1c above 6.5 %": "code=http://loinc.org|4548-4&value-quantity=gt6.5",
+    "vital signs": "category=vital-signs",
+}
 PATIENTS = 100
 READS = 500
 _BATCH = 500
@@ -119,11 +124,14 @@ async def cases(port: int, enforcing: int, token: str, seed: int) -> list[Case]:
     for search in searches.SEARCHES[:4]:
         paths = [f"/fhir/{search.path(sample)}" for sample in seen]
         found.append(_case(f"about one patient: {search.name}", paths, token, PATIENT_MAX))
-    for search in searches.SEARCHES:
-        if search.name.startswith("population"):
-            found.append(_case(search.name, [f"/fhir/{search.path(seen[0])}"], token, POPULATION_MAX))
-    newest = ["/fhir/Observation?category=vital-signs&_sort=-date&_count=50"]
-    found.append(_case("population: newest vital signs", newest, token, POPULATION_MAX))
+    # A single page can be of patients who all have consents, or of none who has: these are of many days.
+    for name, what in POPULATION.items():
+        paths = [
+            f"/fhir/Observation?{what}&date=lt{year}-{month:02}-01&_sort=-date&_count=50"
+            for year in (2022, 2023, 2024)
+            for month in range(1, 13, 2)
+        ]
+        found.append(_case(f"population: {name} before a day, newest first", paths, token, POPULATION_MAX))
     return found
 
 
