@@ -9,7 +9,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from benchmarks import matching, scale, tokens
+from benchmarks import consents, matching, scale, tokens
 from benchmarks.page import markdown
 from benchmarks.run import Plan, run
 
@@ -40,11 +40,12 @@ def main() -> int:
     size.add_argument("--patients", type=int, help="how many patients to ingest")
     size.add_argument("--resources", type=int, help="how many resources to ingest, about")
     size.add_argument("--scale", type=int, nargs="*", help="searches alone, at these sizes (300000 3000000)")
-    size.add_argument("--tokens", action="store_true", help="only what a token costs")
+    parser.add_argument("--tokens", action="store_true", help="only what a token costs")
+    parser.add_argument("--consents", action="store_true", help="only what consents cost")
     size.add_argument(
         "--matching", type=int, nargs="?", const=matching.PATIENTS, help="only $match, among so many"
     )
-    parser.add_argument("--page", type=Path, help="where --scale writes its tables as Markdown")
+    parser.add_argument("--page", type=Path, help="where --scale and --consents write Markdown")
     parser.add_argument("--workers", type=int, default=1, help="server processes (1)")
     parser.add_argument("--seed", type=int, default=1, help="another number makes other data")
     parser.add_argument("--quick", action="store_true", help="about a minute, less exact")
@@ -65,13 +66,16 @@ def main() -> int:
         made = plan(arguments)
         if arguments.matching:
             results = uvloop.run(matching.alone(made, arguments.matching, console))
-        elif arguments.tokens:
-            results = uvloop.run(tokens.alone(made.resources, made.seconds, made.workers, made.seed, console))
+        elif arguments.tokens or arguments.consents:
+            alone = tokens.alone if arguments.tokens else consents.alone
+            results = uvloop.run(alone(made.resources, made.seconds, made.workers, made.seed, console))
         else:
             results = uvloop.run(run(made, console))
     except (RuntimeError, OSError) as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 1
+    if arguments.consents and arguments.page is not None:
+        consents.write(arguments.page, results)
     results.show(console)
     results.save(arguments.json)
     console.print(f"\n{results.facts}\nwritten to {arguments.json}", highlight=False)

@@ -76,6 +76,7 @@ _HEADERS: Final = (
     "If-None-Match",
     "Prefer",
     "X-Correlation-ID",
+    "X-Purpose-Of-Use",
     "X-Request-ID",
     "X-Security-Context",
 )

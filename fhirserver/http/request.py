@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope
 from fhirserver.errors import UriTooLong
 from fhirserver.http import content, negotiate
 from fhirserver.http.base import PATH, public_base
-from fhirserver.interactions.call import Call, Params, Purpose, Services, Source
+from fhirserver.interactions.call import Call, Params, Services, Source
 from fhirserver.interactions.query import decoded
 from fhirserver.interactions.table import Target
 from fhirserver.policy.principal import Principal
@@ -67,10 +67,6 @@ def _raw_path(scope: Scope) -> bytes:
     return raw.partition(b"?")[0]
 
 
-def _purpose(headers: Headers) -> Purpose:
-    return headers.get(b"x-purpose-of-use"), headers.get(b"x-purpose-reason")
-
-
 async def call_of(
     scope: Scope,
     receive: Receive,
@@ -120,7 +116,7 @@ async def call_of(
         if_modified_since=negotiate.http_date(headers.get(b"if-modified-since")),
         if_none_exist=headers.get(b"if-none-exist"),
         principal=principal,
-        purpose=_purpose(headers),
+        purpose=headers.get(b"x-purpose-of-use"),
         path=path_of(scope),
         operation=interaction.operation,
         source=source,

@@ -31,10 +31,6 @@ Params = tuple[tuple[str, str], ...]
 """Search parameters as they stand in the URL or form, decoded, in order."""
 
 
-Purpose = tuple[str | None, str | None]
-"""The purpose of use that the caller claims, and the reason that is given for it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Services:
     """What every interaction stands on; made once for each tenant by `fhirserver.tenants`."""
@@ -82,9 +78,9 @@ class Call:
     `patch_type`); `query` are the parameters of the URL and of a form body.
     `operation` is set when the interaction is `operation`; `resource` is what its body holds then, and
     `source` the body itself where the operation reads that.
-    `principal` asks, for `purpose`, under `restriction`, which `run` sets. `large` says that work on the
-    resource is long enough to be done in a thread. `alone`: it is no entry of a Bundle, so its answer may
-    come in pieces.
+    `principal` asks, for the `purpose` of use that is claimed, with the `glass` broken as `Asking` has it,
+    under `restriction`, which `run` sets. `large` says that work on the resource is long enough to be done in
+    a thread. `alone`: it is no entry of a Bundle, so its answer may come in pieces.
     """
 
     services: Services
@@ -106,7 +102,8 @@ class Call:
     if_none_exist: str | None = None
     principal: Principal = OPEN
     restriction: Restriction = EVERYTHING
-    purpose: Purpose = (None, None)
+    purpose: str | None = None
+    glass: tuple[str, ...] | None = ()
     path: str = ""
     operation: Operation | None = None
     source: Source | None = None

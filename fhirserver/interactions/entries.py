@@ -101,6 +101,7 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
         if_none_exist=request.get("ifNoneExist"),
         principal=call.principal,
         purpose=call.purpose,
+        glass=call.glass,
         path=path.strip("/"),
         operation=target.interaction.operation,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from fhirserver.db.pool import Connection
@@ -19,7 +20,9 @@ from fhirserver.interactions.headers import Return
 from fhirserver.interactions.own import require_others
 from fhirserver.interactions.searching import context_of
 from fhirserver.policy.access import decide, operation_action, required_actions
-from fhirserver.policy.restriction import EVERYTHING, Nothing, Permits, Restriction, is_narrow
+from fhirserver.policy.consent.enforcement import Enforcement
+from fhirserver.policy.principal import Principal
+from fhirserver.policy.restriction import EVERYTHING, Everything, Nothing, Permits, Restriction, is_narrow
 from fhirserver.search.restrict import permitted
 from fhirserver.store import read
 
@@ -34,7 +37,7 @@ def decided(call: Call) -> None:
         raise Unauthorized("the access token was given by another tenant")
     conditional = call.if_none_exist is not None
     actions = (
-        (operation_action(call.operation.affects_state),)
+        (call.operation.action or operation_action(call.operation.affects_state),)
         if call.operation is not None
         else required_actions(call.interaction, call.id is not None, conditional)
     )
@@ -55,7 +58,21 @@ def under_consent(call: Call, restriction: Restriction) -> Restriction:
     if call.principal.is_open and call.services.settings.sign_in:  # the server itself
         return restriction
     system = call.services.settings.auth_url("client")
-    return replace(restriction, asking=enforcement.asking(call.principal, *call.purpose, system))
+    return _asked(enforcement, restriction, call.principal, call.purpose, call.glass, system)
+
+
+@lru_cache(maxsize=4_096)
+def _asked(
+    enforcement: Enforcement,
+    restriction: Everything | Permits,
+    principal: Principal,
+    purpose: str | None,
+    glass: tuple[str, ...] | None,
+    system: str,
+) -> Restriction:
+    """Remembered, so that what is made of a restriction is found by its identity."""
+    asking = enforcement.asking(principal, purpose, system)
+    return replace(restriction, asking=replace(asking, glass=glass) if asking.breaks_glass else asking)
 
 
 def is_restricted(call: Call) -> bool:

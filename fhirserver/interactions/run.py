@@ -15,6 +15,7 @@ from fhirserver.interactions.capabilities import capabilities, capabilities_in_b
 from fhirserver.interactions.create import create, create_shared, is_plain
 from fhirserver.interactions.definitions import by_definitions
 from fhirserver.interactions.delete import delete, delete_conditional
+from fhirserver.interactions.glass import opened
 from fhirserver.interactions.history import history
 from fhirserver.interactions.identifiers import explained
 from fhirserver.interactions.operations.run import operate
@@ -57,6 +58,7 @@ async def run(connection: Connection, call: Call) -> Answer:
 async def run_alone(call: Call) -> Answer:
     """The same for a request of its own, which takes a connection only if it needs one to itself."""
     decided(call)
+    await opened(call)
     call.alone = True
     if call.interaction == "read" and is_of_now(call):
         return await _read_alone(call)

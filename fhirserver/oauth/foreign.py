@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 
 from fhirserver.db.pool import Connection
-from fhirserver.errors import Unauthorized
+from fhirserver.errors import Invalid, Unauthorized
 from fhirserver.fhir.reference import is_id
 from fhirserver.issuers import jose, known, signed
 from fhirserver.issuers.jose import Refused
@@ -26,6 +26,7 @@ from fhirserver.oauth import scopes as scoping
 from fhirserver.oauth.context import Server
 from fhirserver.oauth.errors import OAuthError
 from fhirserver.people import identity
+from fhirserver.policy.consent.enforcement import code_of
 from fhirserver.policy.principal import Principal
 from fhirserver.policy.token import Claims, principal_of
 
@@ -110,6 +111,7 @@ class Foreign:
             patient,
             who.own if who else (),
             who.roles if who else (),
+            _purposes(claims),
         )
 
     async def _grant(
@@ -169,6 +171,28 @@ async def _client(connection: Connection, server: Server, issuer: Issuer) -> Non
         issuer.issuer,
         orjson.dumps(metadata).decode(),
     )
+
+
+def _purposes(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    """The purposes of use of the token, as codes: of IHE's extension, of UDAP's, or of a claim of that name.
+
+    https://profiles.ihe.net/ITI/IUA/index.html#371421-jwt-access-token. Raises Refused for no purpose.
+    """
+    extensions = claims.get("extensions")
+    places = [extensions.get(name) for name in ("ihe_iua", "hl7-b2b")] if isinstance(extensions, dict) else []
+    for place in (*places, claims):
+        said = place.get("purpose_of_use") if isinstance(place, dict) else None
+        if said is not None:
+            return tuple(dict.fromkeys(_purpose(one) for one in (said if isinstance(said, list) else [said])))
+    return ()
+
+
+def _purpose(said: Any) -> str:
+    text = f"{said.get('system', '')}|{said.get('code', '')}" if isinstance(said, dict) else said
+    try:
+        return code_of(text.replace("#", "|").removeprefix("|") if isinstance(text, str) else "")
+    except Invalid as error:
+        raise Refused(f"purpose_of_use of the access token: {error}") from None
 
 
 def _scopes(server: Server, claims: Mapping[str, Any]) -> list[str]:

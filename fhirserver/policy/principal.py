@@ -24,7 +24,8 @@ class Principal:
     `scopes` were granted to the client; `patient` is the id in the launch context; `user` type and id of
     who is signed in; `own` the ids of the Patients whose record is the user's own; `roles` what the user
     may do at all. `grant` is the number of the grant whose revocation ends this, `tenant` where it holds.
-    `reads_self`: the user's own resource may be read, as the scope `fhirUser` says.
+    `reads_self`: the user's own resource may be read, as the scope `fhirUser` says. `purposes` of use are
+    the only ones that the token serves, if it names any.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Principal:
     grant: int | None = None
     tenant: int | None = None
     reads_self: bool = False
+    purposes: tuple[str, ...] = ()
     is_open: bool = False
 
     def __hash__(self) -> int:

@@ -28,7 +28,8 @@ _IDENTITY: Final = frozenset({"fhirUser", "profile"})
 
 class Claims(msgspec.Struct, frozen=True, array_like=True):
     """What a token carries. `expires` is in seconds since the epoch; `user` is type and id; `scopes` are all
-    that were granted; `roles` the names of those that the user has."""
+    that were granted; `roles` the names of those that the user has; `purposes` of use, if there are any, are
+    the only ones that the token serves."""
 
     grant: int
     tenant: int
@@ -39,6 +40,7 @@ class Claims(msgspec.Struct, frozen=True, array_like=True):
     patient: str | None = None
     own: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
 
 
 _decoder = msgspec.json.Decoder(Claims)
@@ -89,6 +91,7 @@ def principal_of(claims: Claims, roles: Mapping[str, Role]) -> Principal:
         grant=claims.grant,
         tenant=claims.tenant,
         reads_self=bool(_IDENTITY.intersection(claims.scopes)),
+        purposes=claims.purposes,
     )
 
 

@@ -20,7 +20,7 @@ from fhirserver.policy.consent import Asking
 from fhirserver.policy.consent.asking import DOES, MAY
 from fhirserver.policy.restriction import OWNED, is_about_patients
 
-_NOW: Final = sql("(SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)")
+_NOW: Final = sql("(extract(epoch FROM statement_timestamp()) * 1000000)::bigint")
 _NOBODYS: Final = sorted(type_ for type_ in ENDPOINT_TYPES if not is_about_patients(type_))
 
 
@@ -51,7 +51,7 @@ def permission(
 def _plain(
     registry: Registry, scope: Scope, asking: Asking, of_any_type: bool
 ) -> Iterator[tuple[Fragment, Fragment]]:
-    """What needs no look at rules: conditions in turn, and what holds then."""
+    """What needs no look at what the row says: conditions in turn, and what holds then."""
     alias, patients = scope.alias, _patients(scope, of_any_type)
     if of_any_type:
         nobodys = [*_NOBODYS, "Consent"] if asking.administers else _NOBODYS
@@ -60,7 +60,7 @@ def _plain(
         yield _own(scope, asking, of_any_type), TRUE
     nobody = TRUE if asking.default else _names_nobody(registry, scope, of_any_type)
     yield sql("{} = ARRAY[]::bigint[]", patients), nobody
-    yield _unspoken(scope, patients), TRUE if asking.default else FALSE
+    yield _unspoken(scope, patients, asking.default), TRUE if asking.default else FALSE
 
 
 def _own(scope: Scope, asking: Asking, of_any_type: bool) -> Fragment:
@@ -83,7 +83,7 @@ def _asked(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fragme
 
 def decisions(scope: Scope, asking: Asking, does: str) -> Fragment:
     """A table of what each consent says of the row: `version`, `whose`, `by_node` and `decided`."""
-    return sql("consent_decisions({}, {})", scope.keys.tenant, _arguments(scope, asking, does, False))
+    return sql("unnest(consent_said({}, {}))", scope.keys.tenant, _arguments(scope, asking, does, False))
 
 
 def _arguments(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fragment:
@@ -91,10 +91,18 @@ def _arguments(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fr
     return sql(
         "{}, {}::text[], {}, {}::text[], {}, {}, {}, {}.id, {}, {}.d_lo, {}.d_hi, {}.meta, {}.content",
         *(does, list(MAY.get(does, ())), _actors(scope, asking), list(asking.purposes)),
-        *(asking.breaks_glass, _NOW),
+        *(_breaks_glass(scope, asking, of_any_type), _NOW),
         sql("{}.type", alias) if of_any_type else sql("{}::text", scope.resource_type),
         *(alias, _patients(scope, of_any_type), alias, alias, alias, alias),
     )
+
+
+def _breaks_glass(scope: Scope, asking: Asking, of_any_type: bool) -> Fragment:
+    """Whether denials are lifted: where it is about everybody, or about all whose the row is."""
+    if not asking.breaks_glass or asking.glass is None:
+        return TRUE if asking.breaks_glass else FALSE
+    about = [scope.keys.target("Patient", id_) for id_ in asking.glass]
+    return sql("{} <@ {}::bigint[]", _patients(scope, of_any_type), about)
 
 
 def _patients(scope: Scope, of_any_type: bool) -> Fragment:
@@ -107,14 +115,15 @@ def _patients(scope: Scope, of_any_type: bool) -> Fragment:
     return own if scope.resource_type in OWNED else sql("{}.compartments", alias)
 
 
-def _unspoken(scope: Scope, patients: Fragment) -> Fragment:
-    """Whether no rule can be about the row: what most rows come to, and cheap."""
+def _unspoken(scope: Scope, patients: Fragment, default: bool) -> Fragment:
+    """Whether no rule can change the default, which takes one that says otherwise: what most rows come to,
+    by a look into an index."""
+    otherwise = not default
     return sql(
-        "NOT (SELECT EXISTS (SELECT FROM consent_rule k WHERE k.tenant = {} AND k.patient IS NULL))"
-        " AND NOT EXISTS (SELECT FROM unnest({}) c(k) WHERE EXISTS ("
-        "SELECT FROM consent_rule k WHERE k.patient = c.k OFFSET 0))",
-        scope.keys.tenant,
-        patients,
+        "NOT (SELECT EXISTS (SELECT FROM consent_rule k WHERE k.tenant = {} AND k.patient IS NULL"
+        " AND k.permit = {})) AND NOT EXISTS (SELECT FROM consent_rule k WHERE k.patient = ANY ({})"
+        " AND k.permit = {})",
+        *(scope.keys.tenant, otherwise, patients, otherwise),
     )
 
 

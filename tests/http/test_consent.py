@@ -106,19 +106,6 @@ async def test_purposes_have_to_be_ones_own(world: World) -> None:
     assert answer.status_code == 400
 
 
-async def test_breaking_the_glass(world: World) -> None:
-    deny = await world.agreed(consent("bert", "OPTOUT"))
-    glass = {"X-Purpose-Of-Use": "BTG"}
-    reason = {"X-Purpose-Reason": "unconscious in the emergency room"}
-    assert (await world.ask(world.doctor, "GET", "/Patient/bert", **glass)).status_code == 403
-    assert (await world.ask(world.admin, "GET", "/Patient/bert", **glass, **reason)).status_code == 403
-    assert (await world.ask(world.doctor, "GET", "/Patient/bert", **glass, **reason)).status_code == 200
-    strict = await world.agreed(consent("bert", "OPTIN", type="deny", purpose=purpose("BTG")))
-    assert (await world.ask(world.doctor, "GET", "/Patient/bert", **glass, **reason)).status_code == 404
-    await world.revoke(deny)
-    await world.revoke(strict)
-
-
 async def test_the_own_record_stays_ones_own(world: World) -> None:
     id_ = await world.agreed(consent("anna", "OPTOUT"))
     assert await world.ids(world.patient, "/Observation") == {"obs-anna"}

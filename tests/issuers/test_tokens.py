@@ -47,6 +47,50 @@ def person(id_: str, system: str, value: str, link: str) -> dict[str, Any]:
     }
 
 
+TERMS = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+
+
+def iua(*codes: str) -> dict[str, Any]:
+    return {"ihe_iua": {"purpose_of_use": [{"system": TERMS, "code": code} for code in codes]}}
+
+
+CLAIMED: list[tuple[dict[str, Any], str | None, int]] = [
+    ({}, None, 200),
+    ({}, "HRESCH", 404),
+    ({"extensions": iua("TREAT")}, None, 200),
+    ({"extensions": iua("HRESCH")}, None, 404),
+    ({"extensions": iua("HRESCH", "TREAT")}, None, 404),
+    ({"extensions": iua("HRESCH", "TREAT")}, "TREAT", 200),
+    ({"extensions": iua("HRESCH")}, "TREAT", 403),
+    ({"extensions": iua("HMARKT")}, None, 403),
+    ({"extensions": iua("FUN")}, None, 401),
+    (
+        {"extensions": {"hl7-b2b": {"purpose_of_use": ["urn:oid:2.16.840.1.113883.5.8#HRESCH"]}}},
+        None,
+        404,
+    ),
+    ({"purpose_of_use": "TREAT"}, None, 200),
+    ({"purpose_of_use": 7}, None, 401),
+]
+"""Claims of a token, the purpose of the header, and the status."""
+
+
+async def test_the_purposes_of_a_token_are_all_that_it_serves(
+    database: str, world: World, there: Forger
+) -> None:
+    """Where consents are enforced; research is denied by default."""
+    issuers = json.dumps([{"issuer": there.issuer, "name": "Elsewhere", "tokens": True, "fhir_user": True}])
+    setting = json.dumps({"purposes": {"*": ["TREAT", "HRESCH"]}})
+    async with world_on(
+        database, prepare=False, issuers=issuers, outbound_networks="127.0.0.0/8", consent=setting
+    ) as enforcing:
+        for claims, header, status in CLAIMED:
+            headers = {"Authorization": f"Bearer {there.token(**claims)}"}
+            headers |= {"X-Purpose-Of-Use": header} if header else {}
+            answer = await enforcing.http.get(f"{BASE}/Observation/vital-anna", headers=headers)
+            assert answer.status_code == status, (claims, header, answer.text)
+
+
 async def read(world: World, token: str, path: str = "/Observation/vital-anna") -> httpx.Response:
     return await world.fhir("GET", path, token)
 

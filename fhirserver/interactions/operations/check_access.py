@@ -47,11 +47,11 @@ class Said:
 async def check_access(connection: Connection, call: Call, inputs: Inputs) -> Answer:
     """200 with Parameters. Raises Forbidden, and NotFound for a resource that is not there."""
     asking, action = _asked(call, inputs)
-    resource = _identity(call, inputs.one("resource"))
+    resource = identity_of(call, inputs.one("resource"))
     if resource is not None:
         permitted, said = await _of_resource(connection, call, *resource, asking, action)
         return _answer(call, asking, permitted, said)
-    type_, patient = inputs.one("type"), _identity(call, inputs.one("patient"))
+    type_, patient = inputs.one("type"), identity_of(call, inputs.one("patient"))
     if type_ not in ENDPOINT_TYPES or patient is None or patient[0] != "Patient":
         raise Invalid("$check-access needs a resource, or a patient and the type of data")
     rows = sql(
@@ -81,7 +81,7 @@ def _asked(call: Call, inputs: Inputs) -> tuple[Asking, str]:
     own = None if isinstance(restriction, Nothing) else restriction.asking
     if own is None or not own.administers:
         raise Forbidden("what consents say to others is shown to who keeps consents")
-    actor = _identity(call, inputs.one("actor"))
+    actor = identity_of(call, inputs.one("actor"))
     if actor is None:
         raise Invalid("'actor' is a resource of this server: Practitioner/[id]")
     action = inputs.one("action") or "access"
@@ -90,7 +90,7 @@ def _asked(call: Call, inputs: Inputs) -> tuple[Asking, str]:
     purpose = code_of(inputs.one("purpose") or TREAT)
     default = default_of(purpose, enforcement.defaults)
     mine = (actor[1],) if actor[0] == "Patient" else ()
-    return Asking((actor,), None, mine, purpose, default), action
+    return Asking((actor,), None, mine, purpose, default, glass=None), action
 
 
 def enforced(call: Call) -> Enforcement:
@@ -100,7 +100,7 @@ def enforced(call: Call) -> Enforcement:
     return call.services.consent
 
 
-def _identity(call: Call, value: Any) -> tuple[str, str] | None:
+def identity_of(call: Call, value: Any) -> tuple[str, str] | None:
     text = value.get("reference") if isinstance(value, dict) else value
     found = None if text is None else parse(text, call.services.own_bases)
     if found is None or not found.is_local or found.type not in ENDPOINT_TYPES or found.id is None:
@@ -141,7 +141,7 @@ async def _said(
     context, zone = context_of(call), ZoneInfo(call.services.settings.time_zone)
     text, args = sql(
         "SELECT c.id, c.content::text AS content, d.by_node, d.decided FROM {} CROSS JOIN LATERAL {} d"
-        " JOIN {} c ON c.rid = d.version ORDER BY d.decided, c.id",
+        " JOIN {} c ON c.rid = d.version AND c.died IS NULL ORDER BY d.decided, c.id",
         *(rows, decisions(context.scope(type_), asking, action), table("Consent")),
     ).numbered()
     found: list[Said] = []

@@ -37,6 +37,22 @@ REVOKE: Final = Operation(
     affects_state=True,
 )
 
+BREAK_GLASS: Final = Operation(
+    id="break-glass",
+    code="break-glass",
+    title="Break the glass",
+    description="Lets the caller see, for at most 15 minutes, what consents deny, by requests for the purpose"
+    " of use BTG. For roles that may claim it.",
+    inputs=(
+        Parameter("reason", "string", 1, 1, "Why, in ten characters or more; it is recorded."),
+        Parameter("patient", "Reference", 0, 1, "About whom; without, about everybody.", _PATH),
+    ),
+    outputs=(Parameter("until", "instant", 1, 1, "When it ends; to ask again meanwhile prolongs nothing."),),
+    system=True,
+    affects_state=True,
+    action="r",
+)
+
 CHECK: Final = Operation(
     id="Consent-check-access",
     code="check-access",
@@ -80,6 +96,43 @@ EXPLAIN_ACCESS: Final = Operation(
     instance=True,
 )
 
+SIMULATE: Final = Operation(
+    id="Consent-simulate",
+    code="simulate",
+    title="What a consent would change",
+    description="Which resources of a patient's record would be hidden or shown, and to whom, if a Consent"
+    " were in force; of those that the caller may see. Changes nothing. For who keeps consents, and for whom"
+    " they are about.",
+    inputs=(
+        Parameter("consent", "Consent", 1, 1, "The Consent, as if active; with an id in place of that one."),
+        Parameter("patient", "Reference", 0, 1, "For a policy: whose record is looked at.", _PATH),
+        Parameter("actor", "Reference", 0, None, "For whom; else who the Consent names and others.", _PATH),
+        _ACTION,
+        _PURPOSE,
+    ),
+    outputs=(
+        Parameter("evaluatedAt", "instant", 1, 1, "By which clock."),
+        Parameter("warning", "string", 0, None, "What of the Consent would not be enforced."),
+        Parameter(
+            "change",
+            "part",
+            1,
+            None,
+            "What would change for somebody.",
+            parts=(
+                Parameter("actor", "Reference", 0, 1, "For whom."),
+                Parameter("anybody", "string", 0, 1, "In place of an actor: for anybody who is not named."),
+                Parameter("hidden", "integer", 1, 1, "How many resources would be hidden."),
+                Parameter("hiddenResource", "Reference", 0, None, "Which, a hundred at most."),
+                Parameter("shown", "integer", 1, 1, "How many would be shown."),
+                Parameter("shownResource", "Reference", 0, None, "Which, a hundred at most."),
+            ),
+        ),
+    ),
+    types=("Consent",),
+    type=True,
+)
+
 ACTIVE: Final = Operation(
     id="Patient-active-consents",
     code="active-consents",
@@ -101,4 +154,4 @@ EXPIRING: Final = Operation(
     type=True,
 )
 
-CONSENT: Final = (REVOKE, CHECK, EXPLAIN_ACCESS, ACTIVE, EXPIRING)
+CONSENT: Final = (REVOKE, BREAK_GLASS, CHECK, EXPLAIN_ACCESS, SIMULATE, ACTIVE, EXPIRING)

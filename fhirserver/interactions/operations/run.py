@@ -11,6 +11,7 @@ from typing import Final
 from fhirserver.db.pool import Connection
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.operations import consent, definitions, identity, records, terminology
+from fhirserver.interactions.operations.break_glass import break_glass
 from fhirserver.interactions.operations.check_access import check_access, explain_access
 from fhirserver.interactions.operations.consents_in_force import active_consents, expiring
 from fhirserver.interactions.operations.definition import Operation
@@ -24,6 +25,7 @@ from fhirserver.interactions.operations.install_package import install_package
 from fhirserver.interactions.operations.lookup import lookup
 from fhirserver.interactions.operations.match import match_patient
 from fhirserver.interactions.operations.revoke import revoke
+from fhirserver.interactions.operations.simulate import simulate
 from fhirserver.interactions.operations.status import status
 from fhirserver.interactions.operations.subsumes import subsumes
 from fhirserver.interactions.operations.timeline import timeline
@@ -54,8 +56,10 @@ HANDLERS: Final[dict[Operation, Handler]] = {
     definitions.FHIRPATH: fhirpath,
     definitions.INSTALL_PACKAGE: install_package,
     consent.REVOKE: revoke,
+    consent.BREAK_GLASS: break_glass,
     consent.CHECK: check_access,
     consent.EXPLAIN_ACCESS: explain_access,
+    consent.SIMULATE: simulate,
     consent.ACTIVE: active_consents,
     consent.EXPIRING: expiring,
 }

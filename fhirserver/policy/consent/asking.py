@@ -29,7 +29,8 @@ DEFAULTS: Final[Mapping[str, bool]] = {TREAT: True, BREAK_GLASS: True}
 class Asking:
     """`actors` are type and id of who asks, `app` is the identifier of the Device that is the app. `own` are
     the ids of the Patients whose record is the user's own. `administers`: the user keeps consents, and sees
-    all of them. `default`: what holds where no consent decides."""
+    all of them. `default`: what holds where no consent decides. `glass`: the ids of the patients about whom
+    the glass is broken, None: about all; of meaning where the purpose is to break it."""
 
     actors: tuple[tuple[str, str], ...] = ()
     app: tuple[str, str] | None = None
@@ -37,6 +38,7 @@ class Asking:
     purpose: str = TREAT
     default: bool = True
     administers: bool = False
+    glass: tuple[str, ...] | None = ()
 
     @property
     def purposes(self) -> tuple[str, ...]:

@@ -11,11 +11,10 @@ import msgspec
 
 from fhirserver.errors import Forbidden, Invalid
 from fhirserver.policy.consent.asking import DEFAULTS, Asking, default_of
-from fhirserver.policy.consent.vocabulary import ACT_REASON, BREAK_GLASS, PURPOSES, TREAT
+from fhirserver.policy.consent.vocabulary import ACT_REASON, PURPOSES, TREAT
 from fhirserver.policy.principal import Principal
 
 ANYBODY: Final = "*"
-REASON_LENGTH_MIN: Final = 10
 _OFF: Final = "off"
 _ROOT: Final = "PurposeOfUse"
 _OID: Final = "urn:oid:2.16.840.1.113883.5.8"
@@ -42,36 +41,38 @@ class Enforcement:
     administrators: frozenset[str]
     refuses: bool = False
 
-    def asking(self, principal: Principal, purpose: str | None, reason: str | None, system: str) -> Asking:
+    def asking(self, principal: Principal, purpose: str | None, system: str) -> Asking:
         """Who asks, for the purpose that is claimed. `system` is that of the Devices that are apps.
 
-        Raises Forbidden for a purpose that no role of the user's may claim, Invalid for one that is none.
+        Raises Forbidden for a purpose that neither token nor role lets the caller claim, Invalid for none.
         """
-        roles = [role.name for role in principal.roles]
-        allowed = list(self._purposes_of(principal.is_open, roles))
-        claimed = allowed[0] if purpose is None else code_of(purpose)
-        if claimed not in allowed and not principal.is_open:
-            raise Forbidden(
-                f"the purpose of use {claimed} is not one that you may claim: {', '.join(allowed)}"
-            )
-        if claimed == BREAK_GLASS and len((reason or "").strip()) < REASON_LENGTH_MIN:
-            raise Forbidden(
-                f"to break the glass needs a reason of {REASON_LENGTH_MIN} characters or more in"
-                " X-Purpose-Reason"
-            )
+        allowed = self._purposes_of(principal)
+        named = principal.purposes or allowed
+        claimed = named[0] if purpose is None else code_of(purpose)
+        if principal.purposes and claimed not in named:
+            raise Forbidden(f"the access token is for another purpose of use: {', '.join(named)}")
+        self.require_claimable(principal, claimed)
         return Asking(
             actors=() if principal.user is None else (principal.user,),
             app=None if principal.client is None else (system, principal.client),
             own=principal.own if principal.user is not None and principal.user[0] == "Patient" else (),
             purpose=claimed,
             default=default_of(claimed, self.defaults),
-            administers=principal.is_open or not self.administrators.isdisjoint(roles),
+            administers=principal.is_open
+            or any(role.name in self.administrators for role in principal.roles),
         )
 
-    def _purposes_of(self, is_open: bool, roles: list[str]) -> Mapping[str, None]:
-        named = [one for role in roles for one in self.purposes.get(role, ())]
-        found = dict.fromkeys(named or self.purposes.get(ANYBODY, (TREAT,)))
-        return found or {TREAT: None}
+    def require_claimable(self, principal: Principal, purpose: str) -> None:
+        """Raise Forbidden for a purpose that no role of the caller's may claim."""
+        allowed = self._purposes_of(principal)
+        if purpose not in allowed and not principal.is_open:
+            raise Forbidden(
+                f"the purpose of use {purpose} is not one that you may claim: {', '.join(allowed)}"
+            )
+
+    def _purposes_of(self, principal: Principal) -> tuple[str, ...]:
+        named = [one for role in principal.roles for one in self.purposes.get(role.name, ())]
+        return tuple(dict.fromkeys(named)) or self.purposes.get(ANYBODY) or (TREAT,)
 
 
 def code_of(purpose: str) -> str:

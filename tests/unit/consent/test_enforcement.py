@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fhirserver.db.sql import TRUE
@@ -17,13 +19,12 @@ from fhirserver.search.context import Context
 from fhirserver.search.restrict import permitted
 
 DOCTOR = Principal("d", user=("Practitioner", "d"), roles=(Role("practitioner", ()),), client="app")
-REASON = "unconscious, nobody to ask"
 
 
-def asking(setting: str, purpose: str | None = None, who: Principal = DOCTOR, reason: str | None = None):
+def asking(setting: str, purpose: str | None = None, who: Principal = DOCTOR):
     enforcement = enforcement_of(setting)
     assert enforcement is not None
-    return enforcement.asking(who, purpose, reason, "urn:clients")
+    return enforcement.asking(who, purpose, "urn:clients")
 
 
 def test_off_is_off() -> None:
@@ -50,7 +51,7 @@ def test_who_asks() -> None:
 def test_only_treatment_is_permitted_by_default(purpose: str) -> None:
     setting = f'{{"purposes": {{"practitioner": ["{purpose}"]}}}}'
     kinds = purposes_of(purpose)
-    assert asking(setting, reason=REASON).default == any(one.endswith("|TREAT") for one in kinds)
+    assert asking(setting).default == any(one.endswith("|TREAT") for one in kinds)
     assert kinds[-1].endswith("|PurposeOfUse")
     assert len(set(kinds)) == len(kinds)
 
@@ -65,7 +66,7 @@ def test_defaults_hold_for_kinds_and_tenants() -> None:
     assert asking(setting, "ETREAT").default
     other = enforcement_of(setting, 2)
     assert other is not None
-    assert not other.asking(DOCTOR, "ETREAT", None, "").default
+    assert not other.asking(DOCTOR, "ETREAT", "").default
 
 
 def test_purposes_are_of_roles() -> None:
@@ -74,11 +75,20 @@ def test_purposes_are_of_roles() -> None:
     with pytest.raises(Forbidden, match="ETREAT, BTG"):
         asking(setting, "TREAT")
     assert asking(setting, who=Principal("s", client="backend")).purpose == "HOPERAT"
-    with pytest.raises(Forbidden, match="reason"):
-        asking(setting, "BTG")
-    with pytest.raises(Forbidden, match="reason"):
-        asking(setting, "BTG", reason="   because ")
-    assert asking(setting, "BTG", reason=REASON).breaks_glass
+    broken = asking(setting, "BTG")
+    assert broken.breaks_glass
+    assert broken.glass == (), "nothing is open by claiming it"
+    assert asking("{}", "HRESCH", who=OPEN).purpose == "HRESCH"
+
+
+def test_purposes_of_a_token_are_all_that_it_serves() -> None:
+    setting = '{"purposes": {"practitioner": ["TREAT", "ETREAT"]}}'
+    token = replace(DOCTOR, purposes=("ETREAT", "HRESCH"))
+    assert asking(setting, who=token).purpose == "ETREAT"
+    with pytest.raises(Forbidden, match="another purpose of use: ETREAT, HRESCH"):
+        asking(setting, "TREAT", who=token)
+    with pytest.raises(Forbidden, match="not one that you may claim"):
+        asking(setting, "HRESCH", who=token)
 
 
 def test_a_purpose_as_it_is_written() -> None:
