@@ -1,0 +1,70 @@
+-- name: put
+INSERT INTO merge (tenant, id, kind, state, type, source, target, request, task, changed, versions, writers)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+ON CONFLICT (tenant, id) DO UPDATE SET state = excluded.state, changed = excluded.changed, request = excluded.request,
+                                       versions = excluded.versions, writers = excluded.writers
+
+-- name: in_force
+SELECT * FROM merge
+WHERE tenant = $1 AND type = $2 AND source = ANY ($3::text[]) AND kind = 'merge' AND state = 'done'
+
+-- name: under_way
+SELECT * FROM merge
+WHERE tenant = $1 AND type = $2 AND state = 'accepted' AND (source = ANY ($3::text[]) OR target = ANY ($3::text[]))
+LIMIT 1
+
+-- name: next_accepted
+SELECT * FROM merge WHERE tenant = $1 AND state = 'accepted' ORDER BY at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: unsettled
+SELECT * FROM merge WHERE tenant = $1 AND writers IS NOT NULL ORDER BY at, id
+
+-- name: hold
+SELECT * FROM merge WHERE tenant = $1 AND id = $2 FOR NO KEY UPDATE
+
+-- name: set_state
+UPDATE merge SET state = $3, changed = $4 WHERE tenant = $1 AND id = $2
+
+-- name: record
+INSERT INTO merge_move (tenant, merge, type, id, places, beside) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (tenant, merge, type, id) DO UPDATE SET places = excluded.places, beside = excluded.beside
+
+-- name: record_followed
+-- Also where the merge was undone while the writer was on its way: who undoes it waits for this one, and moves it
+-- back.
+INSERT INTO merge_move (tenant, merge, type, id, places, beside)
+SELECT $1, m.id, $4, $5, $6, $7 FROM (
+    SELECT id FROM merge
+    WHERE tenant = $1 AND type = $2 AND source = $3 AND kind = 'merge' AND state IN ('done', 'undone')
+    ORDER BY changed DESC LIMIT 1) m
+ON CONFLICT (tenant, merge, type, id) DO UPDATE SET places = excluded.places, beside = excluded.beside
+
+-- name: moved
+SELECT type, id, places, beside FROM merge_move WHERE tenant = $1 AND merge = $2 ORDER BY type, id
+
+-- name: forget_moved
+DELETE FROM merge_move m USING unnest($3::text[], $4::text[]) AS x(type, id)
+WHERE m.tenant = $1 AND m.merge = $2 AND m.type = x.type AND m.id = x.id
+
+-- name: since
+-- The merges that came into force, or ceased to be, after version $2 of the definitions; of a source in order.
+SELECT type, source, target, state FROM merge
+WHERE tenant = $1 AND changed > $2 AND kind = 'merge' AND state IN ('done', 'undone') ORDER BY changed
+
+-- name: set_writers
+UPDATE merge SET writers = $3 WHERE tenant = $1 AND id = $2
+
+-- name: types_by_key
+-- Of the types, those with one of their keys in `tok`.
+SELECT DISTINCT w.type FROM unnest($1::bigint[], $2::text[]) AS w(key, type)
+WHERE EXISTS (SELECT FROM tok t WHERE t.key = w.key OFFSET 0)
+
+-- name: types_of_patient
+SELECT DISTINCT type FROM resource WHERE tenant = $1 AND ptk = $2 AND died IS NULL
+
+-- name: referring
+SELECT r.id FROM tok t JOIN {p} r ON r.rid = t.rid
+WHERE t.key = ANY ($2::bigint[]) AND r.tenant = $1 AND r.died IS NULL
+UNION
+SELECT r.id FROM {p} r WHERE r.tenant = $1 AND r.ptk = $3 AND r.died IS NULL
+ORDER BY 1
