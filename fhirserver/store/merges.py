@@ -125,21 +125,23 @@ def _row(draft: Draft, move: Move) -> tuple[Any, ...]:
 
 async def moved(connection: Connection, tenant: int, merge: Merge) -> dict[Identity, Move]:
     """What a merge moved and has not been moved back, by where."""
-    rows = await connection.fetch(QUERIES["moved"], tenant, merge.id)
+    rows = await connection.fetch(QUERIES["moved"], tenant, merge.id, merge.target)
     return {
         (row["type"], row["id"]): Move(
             (merge.type, merge.source),
             tuple(Place(*pair) for pair in json.loads(row["places"].encode())),
-            tuple(row["beside"]),
+            tuple({*row["beside"], *row["others"]}),
         )
         for row in rows
     }
 
 
 async def forget_moved(connection: Connection, tenant: int, id_: str, where: Iterable[Identity]) -> None:
+    """Forget what was moved back."""
     identities = list(where)
     types, ids = [type_ for type_, _ in identities], [one for _, one in identities]
-    await connection.execute(QUERIES["forget_moved"], tenant, id_, types, ids)
+    for statement in ("no_longer_beside", "forget_moved"):
+        await connection.execute(QUERIES[statement], tenant, id_, types, ids)
 
 
 # -- what others go by

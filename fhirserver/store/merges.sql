@@ -40,7 +40,22 @@ SELECT $1, m.id, $4, $5, $6, $7 FROM (
 ON CONFLICT (tenant, merge, type, id) DO UPDATE SET places = excluded.places, beside = excluded.beside
 
 -- name: moved
-SELECT type, id, places, beside FROM merge_move WHERE tenant = $1 AND merge = $2 ORDER BY type, id
+-- `others` are the places that other merges into the same target moved in the same resource.
+SELECT m.type, m.id, m.places, m.beside, ARRAY(
+    SELECT place ->> 0
+    FROM merge_move o JOIN merge g ON g.tenant = o.tenant AND g.id = o.merge
+    CROSS JOIN LATERAL json_array_elements(o.places) AS place
+    WHERE o.tenant = m.tenant AND o.type = m.type AND o.id = m.id AND o.merge <> m.merge
+      AND g.state = 'done' AND g.target = $3) AS others
+FROM merge_move m WHERE m.tenant = $1 AND m.merge = $2 ORDER BY m.type, m.id
+
+-- name: no_longer_beside
+-- What is moved back does not refer to the target any more, for other merges into it.
+UPDATE merge_move o
+SET beside = ARRAY(SELECT unnest(o.beside) EXCEPT SELECT place ->> 0 FROM json_array_elements(m.places) AS place)
+FROM merge_move m JOIN unnest($3::text[], $4::text[]) AS x(type, id) ON m.type = x.type AND m.id = x.id
+WHERE m.tenant = $1 AND m.merge = $2
+  AND o.tenant = m.tenant AND o.type = m.type AND o.id = m.id AND o.merge <> m.merge
 
 -- name: forget_moved
 DELETE FROM merge_move m USING unnest($3::text[], $4::text[]) AS x(type, id)

@@ -34,6 +34,7 @@ CREATE TABLE merge_move (
     PRIMARY KEY (tenant, merge, type, id),
     FOREIGN KEY (tenant, merge) REFERENCES merge ON DELETE CASCADE
 );
+CREATE INDEX merge_move_id ON merge_move (tenant, type, id);
 
 DO $$
 BEGIN

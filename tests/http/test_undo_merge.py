@@ -164,6 +164,22 @@ async def test_conflicts_are_listed_and_refused_unless_told(http: Http, side: st
     assert links(target) == [] and values(target) == [("32", None)]
 
 
+async def test_two_merges_into_one_are_undone_in_any_order(http: Http) -> None:
+    await stored(
+        http, person("x7", "71"), person("y7", "72"), person("t7", "73"), group("g-7", "x7", "y7", "t7")
+    )
+    await merged(http, "x7", "t7")
+    await merged(http, "y7", "t7")
+    assert members(await read(http, "Group/g-7")) == ["Patient/t7"] * 3
+    await changed(http, "Group/g-7", "name", "edited")
+    await undone(http, "x7", "t7")
+    assert members(await read(http, "Group/g-7")) == ["Patient/x7", "Patient/t7", "Patient/t7"]
+    assert values(await read(http, "Patient/t7")) == [("73", None), ("72", "old")]
+    await undone(http, "y7", "t7")
+    assert bare(await read(http, "Group/g-7")) == group("g-7", "x7", "y7", "t7") | {"name": "edited"}
+    assert bare(await read(http, "Patient/t7")) == person("t7", "73")
+
+
 async def test_an_identifier_that_was_edited_since(http: Http) -> None:
     await stored(http, person("s4", "41", "42"), person("t4", "43"))
     await merged(http, "s4", "t4")
