@@ -65,11 +65,16 @@ class Model:
         return True
 
     def refer(self, one: int, patient: int) -> None:
-        """A write that says whose the resource is, followed from merge to merge."""
+        """A write that says whose the resource is, followed from merge to merge; where it turns out to be the
+        same again, nothing is written."""
+        followed: list[int] = []
         while patient in self.into:
-            self.moved[patient].add(one)
+            followed.append(patient)
             patient = self.into[patient]
-        self.subjects[one] = patient
+        if self.subjects.get(one) != patient:
+            self.subjects[one] = patient
+            for source in followed:
+                self.moved[source].add(one)
 
     def values(self, patient: int) -> set[str]:
         """Its identifiers: its own, and those of whom it stands for."""
