@@ -280,19 +280,25 @@ async def everything(http: Http, search: str) -> list[str]:
 
 
 async def test_a_transaction_that_began_before_is_waited_for(new_database: NewDatabase) -> None:
-    """It writes by the definitions of then, and the pass must come after it."""
+    """It writes by the definitions of then, and the pass must come after it. Types whose identifiers can be
+    unique are turned back instead."""
+    eye = search_parameter("eye", "token", of_extension("urn:eye", "Media"), "Media")
     with new_database() as dsn:
         async with serving(dsn) as http, stale_writer(dsn) as (connection, draft):
             transaction = connection.transaction()
             await transaction.start()
             writer = await write.begin(connection, 1)
-            id_ = await defined(http, EYE)
+            id_ = await defined(http, eye)
             await asyncio.sleep(1.5)
             assert (await standing(http, id_))["status"] == "pending"
-            await write.write_many(connection, 1, [draft("late", writer.known)], writer, {}, {})
+            with pytest.raises(write.Outdated):
+                async with connection.transaction():
+                    await write.write_many(connection, 1, [draft("late", writer.known)], writer, {}, {})
+            late = draft("late", writer.known, type_="Media")
+            await write.write_many(connection, 1, [late], writer, {}, {})
             await transaction.commit()
             await complete(http, id_)
-            assert await ids(http, "Patient?eye=blue") == ["late"]
+            assert await ids(http, "Media?eye=blue") == ["late"]
         await assert_exact(dsn)
 
 
@@ -325,12 +331,12 @@ async def stale_writer(dsn: str) -> AsyncIterator[tuple[asyncpg.Connection, Call
         made = MadeBy.of(settings)
         index = Definitions(pool, keys, made.registry, made.indexing(keys)).known.index
 
-        def draft(id_: str, known: int, version: int = 1) -> Draft:
+        def draft(id_: str, known: int, version: int = 1, type_: str = "Patient") -> Draft:
             content = '{"extension": [{"url": "urn:eye", "valueCode": "blue"}]}'
-            resource = {"resourceType": "Patient", "extension": [{"url": "urn:eye", "valueCode": "blue"}]}
-            entries = index("Patient", id_, resource)
-            idk = keys.target("Patient", id_)
-            return Draft("Patient", id_, version, "PUT", idk, None, content, None, entries, None, known)
+            resource = {"resourceType": type_, "extension": [{"url": "urn:eye", "valueCode": "blue"}]}
+            entries = index(type_, id_, resource)
+            idk = keys.target(type_, id_)
+            return Draft(type_, id_, version, "PUT", idk, None, content, None, entries, None, known)
 
         yield connection, draft
     await pool.close()
