@@ -69,11 +69,6 @@ async def in_force(connection: Connection, tenant: int, type_: str, ids: Sequenc
     return {row["source"]: Merge.of(row) for row in rows}
 
 
-async def of_task(connection: Connection, tenant: int, task: str) -> Merge | None:
-    row: Any = await connection.fetchrow(QUERIES["of_task"], tenant, task)
-    return Merge.of(row) if row else None
-
-
 async def under_way(connection: Connection, tenant: int, type_: str, ids: Sequence[str]) -> Merge | None:
     """One that was accepted, is not done and is about any of the resources."""
     row: Any = await connection.fetchrow(QUERIES["under_way"], tenant, type_, ids)
