@@ -31,6 +31,7 @@ from fhirserver.http.remembered import Remembered
 from fhirserver.http.tenants import TENANTS, Tenants, within
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.conformance import policy_of
+from fhirserver.interactions.merging import background
 from fhirserver.issuers.trust import Trust
 from fhirserver.jobs import janitor, rebuild
 from fhirserver.oauth import elsewhere
@@ -137,9 +138,10 @@ class Beside:
         self._tasks.append(asyncio.create_task(work))
 
     def keep_up(self, common: Common, services: Services) -> None:
-        """With a tenant's definitions of search parameters, and with what has to be rebuilt for them."""
+        """With a tenant's definitions of search parameters, what has to be rebuilt, and long merges."""
         self.add(services.definitions.watch())
         self.add(rebuild.run(common.pool, services.definitions, services.tenant))
+        self.add(background.run(services))
 
     async def stop(self) -> None:
         for task in self._tasks:

@@ -207,9 +207,11 @@ class Settings(BaseSettings):
     )
     count_default: int = Field(50, ge=1, description="Entries on a search page when `_count` is absent.")
     count_max: int = Field(1000, ge=1, description="Largest `_count`; larger ones are reduced to it.")
-
     consent: str = Field(
         "off", description="Whether consents decide who sees what: docs/explanation/consent.md."
+    )
+    merge_at_once_max: int = Field(
+        1_000, ge=0, description="Resources that `$merge` moves before it answers; with more it answers 202."
     )
 
     # -- limits, each answered with an OperationOutcome
@@ -266,9 +268,7 @@ class Settings(BaseSettings):
         2, gt=0, description="Wait for a free connection; then 503 with Retry-After."
     )
     index_retention_s: int = Field(
-        900,
-        ge=0,
-        description="How long index rows outlive their version, so that older page links keep working.",
+        900, ge=0, description="How long index rows outlive their version, so that older page links work."
     )
 
     # -- running it

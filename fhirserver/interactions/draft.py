@@ -1,20 +1,24 @@
 """From a resource in a request to the version that will be stored.
 
 What the server owns is taken away (id, versionId, lastUpdated), absolute references to this server
-become relative, and all index entries are made.
+become relative, those to merged resources lead to what they were merged into, and all index entries are made.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from fhirserver.errors import Issue, Unprocessable
 from fhirserver.fhir import json
 from fhirserver.fhir.links import localize
 from fhirserver.fhir.structure import Resource
+from fhirserver.identity.merging import is_merged
+from fhirserver.identity.moving import Move
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.consents import enforceable
 from fhirserver.interactions.terms import conform
@@ -55,19 +59,73 @@ def draft(
     The structure of the resource has been validated, and it belongs to the caller. Its meta keeps tags,
     profiles, security labels and source as they came (docs/adr/0004-meta-and-identical-updates.md).
     """
-    return _draft(services, resource, _localized(services, resource), id_, method, after)
+    resource, followed = _followed(services, resource, id_)
+    return _judged(services, resource, _localized(services, resource), id_, method, after, followed)
 
 
 def draft_of_change(services: Services, resource: Resource, method: str, current: Version) -> Draft | None:
     """`resource` as the version that follows `current`; None where it would be the same again and such
     versions are not made."""
+    resource, followed = _followed(services, resource, current.id)
     content = _localized(services, resource)
     if services.settings.no_op_update and identical(resource, current):
         return None
-    return _draft(services, resource, content, current.id, method, current)
+    return _judged(services, resource, content, current.id, method, current, followed)
 
 
-def _draft(
+def draft_of_move(services: Services, resource: Resource, current: Version) -> Draft:
+    """`resource`, in which references were moved, as the version that follows `current`: what nobody wrote
+    anew is not judged anew."""
+    return _made(services, resource, _content(resource), current.id, "PUT", current)
+
+
+def draft_of_ours(services: Services, resource: Resource, id_: str) -> Draft:
+    """The first version of a resource that the server itself makes: it is right, whatever is demanded."""
+    return _made(services, resource, _content(resource), id_, "POST", None)
+
+
+def _followed(services: Services, resource: Resource, id_: str) -> tuple[Resource, tuple[Move, ...]]:
+    """The resource, referring to those into which what it refers to was merged.
+
+    Raises Unprocessable for one that was merged itself and would no longer say so.
+    """
+    moves, type_ = services.definitions.known.moves, resource["resourceType"]
+    resource, followed = moves.followed(resource, id_, services.own_bases)
+    kept = moves.of((type_, id_))
+    if kept is not None and not is_merged(resource, kept, services.own_bases):
+        raise Unprocessable(
+            f"{type_}/{id_} was merged into {type_}/{kept}: it stays inactive and replaced by it until"
+            " the merge is undone",
+            f"{type_}.link",
+        )
+    return resource, tuple(followed)
+
+
+def _judged(
+    services: Services,
+    resource: Resource,
+    content: bytes,
+    id_: str,
+    method: str,
+    after: Predecessor | None,
+    followed: tuple[Move, ...],
+) -> Draft:
+    known = services.definitions.known
+    warnings = (*conform(services, resource, known.library), *enforceable(services, resource))
+    known.systems.require_valid(resource)
+    made = _made(services, resource, content, id_, method, after)
+    if not (warnings or followed):
+        return made
+    return replace(made, warnings=(*warnings, *map(_notice, followed)), followed=followed)
+
+
+def _notice(move: Move) -> Issue:
+    source = "/".join(move.source)
+    text = f"{source} was merged into another {move.source[0]}, to which the resource refers instead"
+    return Issue("warning", "informational", text)
+
+
+def _made(
     services: Services,
     resource: Resource,
     content: bytes,
@@ -79,8 +137,6 @@ def _draft(
     meta = {name: value for name, value in resource.get("meta", {}).items() if name not in _SERVER_META}
     text = content.decode()
     known = services.definitions.known
-    warnings = (*conform(services, resource, known.library), *enforceable(services, resource))
-    known.systems.require_valid(resource)
     # As it will be read back, so that entries that are made anew are the same.
     indexed = {**resource, "id": id_, "meta": meta}
     return Draft(
@@ -95,7 +151,6 @@ def _draft(
         entries=known.index(resource_type, id_, indexed),
         after=after.updated if after else None,
         known=known.version,
-        warnings=warnings,
         claims=known.systems.claims(resource),
         contained=inners(services.keys, known.index, resource_type, id_, resource)
         if "contained" in resource

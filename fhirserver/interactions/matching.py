@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import FhirError, Invalid, MultipleMatches
-from fhirserver.interactions.call import Call, Params
+from fhirserver.interactions.call import Call, Params, Services
 from fhirserver.interactions.definitions import require_current
 from fhirserver.interactions.meaning import understood
 from fhirserver.interactions.query import parameters
@@ -24,6 +25,9 @@ from fhirserver.search.snapshot import AS_OF
 from fhirserver.store import write as store
 from fhirserver.store.definitions import Known
 from fhirserver.store.version import COLUMNS, Version
+
+MERGED_MAX: Final = 20
+"""Matches that are left out because they were merged into another one, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +106,24 @@ async def matches(connection: Connection, call: Call, searched: Criteria, limit:
     """Up to `limit` resources that match. Raises Redefined where what they match is no longer defined so."""
     services, context = call.services, context_of(call)
     query = await understood(connection, services, context, searched.query)
-    text, args = versions_statement(query, context, COLUMNS, limit).numbered()
+    merged = bool(services.definitions.known.moves.targets)
+    text, args = versions_statement(query, context, COLUMNS, limit + (MERGED_MAX if merged else 0)).numbered()
     found = [Version.of(record) for record in await connection.fetch(text, *args)]
     await require_current(connection, services, searched.known)
-    return [
-        version
-        for version in found
-        if holds(query, services.registry, services.own_bases, version.resource())
-    ]
+    return _standing(
+        services,
+        [
+            version
+            for version in found
+            if holds(query, services.registry, services.own_bases, version.resource())
+        ],
+    )[:limit]
+
+
+def _standing(services: Services, found: list[Version]) -> list[Version]:
+    """Without those that were merged into another one that is found as well: it has their identifiers."""
+    moves, there = services.definitions.known.moves, {(version.type, version.id) for version in found}
+    return [version for version in found if (version.type, moves.of((version.type, version.id))) not in there]
 
 
 async def one_match(connection: Connection, call: Call, searched: Criteria) -> Version | None:

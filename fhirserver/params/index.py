@@ -53,7 +53,7 @@ from fhirserver.policy.consent import compile_consent
 Index = Callable[[str, str, dict[str, Any]], Entries]
 """(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """Of all that is written here, hot codes and clinical dates included. Whoever changes what is written for
 some resource raises it: a database whose entries have another format must be rebuilt before it is searched.
 """
@@ -130,6 +130,7 @@ def _plan(
     }
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
     own = resource_type in COMPARTMENTS
+    refer = referenced.movable(keys, resolve, resource_type)
     coded = PATIENT_CODED.get(resource_type)
     versioned = steps.keys() >= VERSIONED
     listed = listing.indexer(keys, resolve) if resource_type == "List" else None
@@ -149,8 +150,12 @@ def _plan(
                 entries.keys.append(key)
             if run is not None:
                 run(nodes, entries)
+        if resource_type == "Patient":
+            _keep_apart(resource, resolve, entries)
         if own:
             entries.compartments.append(keys.target(resource_type, id_))
+        if refer is not None:
+            refer(resource, entries)
         if versioned and found.keys() >= VERSIONED:
             uri.put_version(keys, resource_type, "url", found["url"], found["version"], entries)
         if listed is not None:
@@ -168,6 +173,14 @@ def _plan(
         return entries
 
     return plan
+
+
+def _keep_apart(patient: dict[str, Any], resolve: Resolve, entries: Entries) -> None:
+    """A Patient that was merged with another is not in its compartment, though its link is: who could see one
+    of them does not see the other because of it."""
+    links = [link for link in patient.get("link", ()) if link.get("type") in ("replaces", "replaced-by")]
+    merged = {resolve(link["other"]["reference"])[1] for link in links if "reference" in link["other"]}
+    entries.compartments = [target for target in entries.compartments if target not in merged]
 
 
 def patient_code_key(keys: Keys, resource_type: str, ptk: int, code: str) -> int:

@@ -31,6 +31,7 @@ DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
         *("user/AppointmentResponse.cruds", "user/Encounter.crus", "user/EpisodeOfCare.crus"),
         *("user/Schedule.rs", "user/Slot.crus", "user/Practitioner.rs", "user/PractitionerRole.rs"),
         *("user/Organization.rs", "user/Location.rs", "user/HealthcareService.rs", "user/Consent.crus"),
+        "user/Task.rs",
     ),
     "researcher": (
         *("user/ResearchStudy.crus", "user/ResearchSubject.crus", "user/Group.rs", "user/Measure.rs"),

@@ -28,12 +28,13 @@ from fhirserver.fhir import json
 from fhirserver.fhir.fhirpath import FHIRPathError, compile_expression
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.profile.library import R4, Library
+from fhirserver.identity.moving import Moves
 from fhirserver.identity.unique import Systems
 from fhirserver.observe import log
 from fhirserver.params.definition import restored
 from fhirserver.params.index import FORMAT, Index
 from fhirserver.params.registry import Registry, SearchParam, concrete_types
-from fhirserver.store import claims, packages
+from fhirserver.store import claims, merges, packages
 from fhirserver.store.packages import Announced
 from fhirserver.store.shapes import Shapes
 
@@ -52,7 +53,8 @@ _logger: Any = log.get("definitions")
 class Known:
     """The definitions of one version. `index` writes for all of them, `registry` has those that can be
     searched, `codes` are those that are not R4's. `library` has the profiles, `systems` are those of
-    identifiers that are unique or checked, `announced` is what is said of installed packages."""
+    identifiers that are unique or checked, `announced` is what is said of installed packages, `moves` are the
+    resources that were merged into others."""
 
     version: int
     registry: Registry
@@ -61,6 +63,7 @@ class Known:
     library: Library = R4
     systems: Systems = field(default_factory=Systems)
     announced: Announced = field(default_factory=Announced)
+    moves: Moves = field(default_factory=Moves)
 
     def concern(self, params: Iterable[tuple[str, str]]) -> bool:
         """Whether a search by these names and values may use more than R4's own parameters.
@@ -89,6 +92,8 @@ class Definitions:
         self.known = Known(0, base, index(base))
         self.rebuilding = asyncio.Event()
         """Set while something is to be rebuilt."""
+        self.merging = asyncio.Event()
+        """Set while a merge is under way."""
         self._looked_for = asyncio.Event()
 
     @classmethod
@@ -137,7 +142,8 @@ class Definitions:
             try:
                 async with self._pool.acquire() as connection:
                     row = await connection.fetchrow(QUERIES["version"], self._tenant)
-                    self._signal(row is not None and row["rebuilding"])
+                    if row is not None:
+                        self._signal(row)
                     if row is not None and row["version"] != self.known.version:
                         await self.refresh(connection)
             except (FhirError, asyncpg.PostgresError, *UNREACHABLE) as error:
@@ -145,27 +151,29 @@ class Definitions:
 
     async def _load(self, connection: Connection) -> bool:
         rows = await connection.fetch(QUERIES["load"], self._tenant)
-        announced, systems = self.known.announced, self.known.systems
+        announced, systems, moves = self.known.announced, self.known.systems, self.known.moves
         if rows and rows[0]["version"] != self.known.version:
             # Both may be newer than the rows before; then the next version, which is about to come, says so
             # again.
             await self._shapes.load(connection)
             announced = await packages.announced(connection, self._tenant)
             systems = await claims.systems(connection, self._tenant)
-        return self._take(rows, announced, systems)
+            moves = await merges.moves_since(connection, self._tenant, moves, self.known.version)
+        return self._take(rows, announced, systems, moves)
 
-    def _signal(self, rebuilding: bool) -> None:
-        if rebuilding:
-            self.rebuilding.set()
-        else:
-            self.rebuilding.clear()
+    def _signal(self, row: Any) -> None:
+        for event, wanted in ((self.rebuilding, row["rebuilding"]), (self.merging, row["merging"])):
+            if wanted:
+                event.set()
+            else:
+                event.clear()
 
-    def _take(self, rows: Sequence[Any], announced: Announced, systems: Systems) -> bool:
+    def _take(self, rows: Sequence[Any], announced: Announced, systems: Systems, moves: Moves) -> bool:
         """Make the rows of `load` what is known; False where that is the version there is."""
         if not rows:
             return False
         head = rows[0]
-        self._signal(head["rebuilding"])
+        self._signal(head)
         if head["writes"] != FORMAT:
             raise unavailable(
                 f"another release rebuilds the index in format {head['writes']}; this one writes {FORMAT}"
@@ -173,7 +181,7 @@ class Definitions:
         if head["version"] == self.known.version:
             return False
         made = self._made(head["version"], [row for row in rows if row["id"] is not None])
-        self.known = replace(made, announced=announced, systems=systems)
+        self.known = replace(made, announced=announced, systems=systems, moves=moves)
         _logger.info("definitions", version=self.known.version, own=len(self._active))
         return True
 

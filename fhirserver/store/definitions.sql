@@ -1,12 +1,14 @@
 -- name: load
 -- The state of the index, and with it the definitions that are in force, in one snapshot.
 SELECT s.version, s.writes, p.id, p.state, p.definition,
-       EXISTS (SELECT FROM rebuild b WHERE b.tenant = s.tenant AND b.wanted > b.built) AS rebuilding
+       EXISTS (SELECT FROM rebuild b WHERE b.tenant = s.tenant AND b.wanted > b.built) AS rebuilding,
+       EXISTS (SELECT FROM merge m WHERE m.tenant = s.tenant AND (m.state = 'accepted' OR m.writers IS NOT NULL)) AS merging
 FROM index_state s LEFT JOIN search_param p ON p.tenant = s.tenant AND p.state <> 'dropping'
 WHERE s.tenant = $1
 
 -- name: version
-SELECT s.version, EXISTS (SELECT FROM rebuild b WHERE b.tenant = s.tenant AND b.wanted > b.built) AS rebuilding
+SELECT s.version, EXISTS (SELECT FROM rebuild b WHERE b.tenant = s.tenant AND b.wanted > b.built) AS rebuilding,
+       EXISTS (SELECT FROM merge m WHERE m.tenant = s.tenant AND (m.state = 'accepted' OR m.writers IS NOT NULL)) AS merging
 FROM index_state s WHERE s.tenant = $1
 
 -- name: state

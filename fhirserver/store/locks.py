@@ -16,8 +16,9 @@ STRIPES: Final = 1_024
 CRITERIA_CLASS: Final = 0x46484952
 LINE_CLASS: Final = 0x46484C4E
 CLAIM_CLASS: Final = 0x4648434C
-"""Kinds of advisory locks. Whoever needs several takes those of the line first, then those of criteria, and
-those of identifiers when its rows are written."""
+MERGE_CLASS: Final = 0x46484D47
+"""Kinds of advisory locks. Whoever needs several takes those of the line, or of what is merged, first, then
+those of criteria, and those of identifiers when its rows are written."""
 
 
 @contextmanager

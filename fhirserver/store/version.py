@@ -16,6 +16,7 @@ from fhirserver.db.sql import sql
 from fhirserver.errors import Issue
 from fhirserver.fhir import json
 from fhirserver.fhir.structure import Resource
+from fhirserver.identity.moving import Move
 from fhirserver.identity.unique import Claim
 from fhirserver.params.entries import Entries
 from fhirserver.store.contained import Inner
@@ -102,7 +103,8 @@ class Draft:
 
     `ends_contained`: its predecessor may contain resources, which end with it.
     `known` is the version of the definitions by which `entries` were made. `warnings` are for the writer.
-    `claims` are identifiers that it alone may have, None where resources of its type have none.
+    `claims` are identifiers that it alone may have, None where resources of its type have none. `followed` is
+    what was moved in it because it referred to what had been merged into others.
     """
 
     type: str
@@ -120,6 +122,7 @@ class Draft:
     ends_contained: bool = True
     warnings: tuple[Issue, ...] = ()
     claims: tuple[Claim, ...] | None = None
+    followed: tuple[Move, ...] = ()
 
     def every_entries(self) -> Iterator[Entries]:
         """The draft's own and those of what it contains."""

@@ -20,8 +20,8 @@ from fhirserver.db.queries import Queries, partition
 from fhirserver.db.retry import Outdated
 from fhirserver.fhir.dates import micros
 from fhirserver.params.entries import Entries
-from fhirserver.store import claims, contained, index, rules, terms
-from fhirserver.store.locks import CRITERIA_CLASS, LINE_CLASS, STRIPES, waiting
+from fhirserver.store import claims, contained, index, merges, rules, terms
+from fhirserver.store.locks import CRITERIA_CLASS, LINE_CLASS, MERGE_CLASS, STRIPES, waiting
 from fhirserver.store.version import Draft, Version
 
 QUERIES = Queries(Path(__file__).with_name("queries.sql"))
@@ -91,8 +91,8 @@ async def replace(connection: Connection, tenant: int, draft: Draft) -> Version 
 
 
 async def _put(connection: Connection, statement: str, tenant: int, draft: Draft) -> Any:
-    """One statement, or a transaction for what contains others or did, what claims identifiers, and consents;
-    what the statement gives."""
+    """One statement, or a transaction for what contains others or did, what claims identifiers, consents, and
+    what referred to a merged resource; what the statement gives."""
     await terms.add(connection, (draft,))
     row = _row(tenant, draft)
     has_words = draft.entries.words is not None
@@ -101,7 +101,7 @@ async def _put(connection: Connection, statement: str, tenant: int, draft: Draft
         row = (*row, draft.entries.words)
     ends = statement == "replace" and draft.ends_contained
     claiming = claims.matters(draft)
-    if not (draft.contained or ends or claiming or draft.entries.rules):
+    if not (draft.contained or ends or claiming or draft.entries.rules or draft.followed):
         with waiting():
             return await connection.fetchrow(text, *row)
     async with connection.transaction():
@@ -116,6 +116,7 @@ async def _put(connection: Connection, statement: str, tenant: int, draft: Draft
         placed = await _put_contained(connection, tenant, (draft,), (record["rid"],), (record["updated"],))
         await index.copy(connection, placed)
         await rules.put(connection, tenant, [(record["rid"], rule.row()) for rule in draft.entries.rules])
+        await merges.record_followed(connection, tenant, (draft,))
         return record
 
 
@@ -151,6 +152,11 @@ async def lock_stripes(connection: Connection, alone: Iterable[int], shared: Ite
     """
     exclusive = {key % STRIPES for key in alone}
     await _lock(connection, CRITERIA_CLASS, exclusive, {key % STRIPES for key in shared} - exclusive)
+
+
+async def lock_merging(connection: Connection, keys: Iterable[int]) -> None:
+    """Wait for those who merge, or undo a merge of, any of the resources, until the transaction ends."""
+    await _lock(connection, MERGE_CLASS, {key % STRIPES for key in keys}, set())
 
 
 async def wait_in_line(connection: Connection, keys: Iterable[int]) -> None:
@@ -243,6 +249,7 @@ async def write_many(
     numbered += await _put_contained(connection, tenant, drafts, rids, instants)
     await index.copy(connection, numbered)
     await rules.put(connection, tenant, _rules_of(drafts, rids))
+    await merges.record_followed(connection, tenant, drafts)
     return [draft.stored(at) for draft, at in zip(drafts, instants, strict=True)]
 
 

@@ -23,6 +23,8 @@ PROBLEMS = ("http://loinc.org", "11450-4")
 NAMES = ("Meyer", "meyer-Lund", "Ostergaard", "Lund", "Abel", "Annan")
 DAYS = ("2019", "2020-01", "2020-02-29", "2020-02-29T12:00:00Z", "2021-06-01T08:30:00.5+02:00", "2023-11-14")
 FULL_DAYS = ("1950-05-05", "1990-01-31", "2012-12-12")
+LINKS = ("replaces", "seealso", "replaced-by", "refer")
+"""Of each patient, if it has one; two of them are not in the other's compartment because of it."""
 LABELS = ("N", "R", "V")
 _CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 
@@ -139,7 +141,7 @@ def patient(h: Hospital, number: int) -> Resource:
         "birthDate": h.pick.choice(FULL_DAYS),
         **h.maybe(0.5, generalPractitioner=[h.ref("Practitioner")]),
         **h.maybe(0.5, managingOrganization=h.ref("Organization")),
-        **h.maybe(0.15, link=[{"other": h.ref("Patient"), "type": "seealso"}]),
+        **h.maybe(0.15, link=[{"other": h.ref("Patient"), "type": LINKS[number]}]),
     }
 
 

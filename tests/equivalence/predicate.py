@@ -213,7 +213,14 @@ def patients_of(row: Row) -> set[str]:
         nodes = paths.values(row.resource, code)
         assert nodes is not None, (row.type, code)
         found |= {of[1] for node in nodes if (of := paths.target(node)) is not None and of[0] == "Patient"}
-    return found
+    return found - (_merged_with(row) - {row.id})
+
+
+def _merged_with(row: Row) -> set[str]:
+    """The patients that it replaces or is replaced by: neither is in the other's compartment."""
+    links = row.resource.get("link", ()) if row.type == "Patient" else ()
+    merged = [link["other"] for link in links if link["type"] in ("replaces", "replaced-by")]
+    return {of[1] for other in merged if (of := paths.target(other)) is not None}
 
 
 def teams_of(caller: Caller, rows: Iterable[Row]) -> set[str]:

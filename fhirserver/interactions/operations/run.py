@@ -24,6 +24,7 @@ from fhirserver.interactions.operations.inputs import Inputs, inputs_of
 from fhirserver.interactions.operations.install_package import install_package
 from fhirserver.interactions.operations.lookup import lookup
 from fhirserver.interactions.operations.match import match_patient
+from fhirserver.interactions.operations.merge import merge_patients, replace_references, undo_merge
 from fhirserver.interactions.operations.revoke import revoke
 from fhirserver.interactions.operations.simulate import simulate
 from fhirserver.interactions.operations.status import status
@@ -48,6 +49,9 @@ HANDLERS: Final[dict[Operation, Handler]] = {
     definitions.EXPLAIN: explain,
     definitions.VALIDATE: validate,
     identity.MATCH: match_patient,
+    identity.MERGE: merge_patients,
+    identity.UNDO_MERGE: undo_merge,
+    identity.REPLACE_REFERENCES: replace_references,
     terminology.EXPAND: expand,
     terminology.VALIDATE_IN_VALUE_SET: validate_code_in_value_set,
     terminology.LOOKUP: lookup,

@@ -20,7 +20,7 @@ from fhirserver.jobs.rebuild.chunk import QUERIES
 from fhirserver.jobs.rebuild.mend import mend
 from fhirserver.params.index import FORMAT
 from fhirserver.store import definitions as stored
-from fhirserver.store import rebuilds
+from fhirserver.store import rebuilds, writers
 from fhirserver.store.definitions import Definitions, Known
 
 VERSIONS_MAX: Final = 100
@@ -88,9 +88,8 @@ class Stepper:
         known = self.definitions.known
         await self._require(connection, known)
         if self.writers[0] != known.version:
-            records = await connection.fetch(QUERIES["writers"], APPLICATION_NAME)
-            self.writers = known.version, [record["transaction"] for record in records]
-        if await connection.fetchval(QUERIES["left"], self.writers[1]):
+            self.writers = known.version, await writers.running(connection)
+        if await writers.any_left(connection, self.writers[1]):
             return Done.WAITING
         await connection.execute(stored.QUERIES["lock"], stored.LOCK_CLASS, self.tenant)
         await self._require(connection, known)  # whoever changes them next finds the passes begun

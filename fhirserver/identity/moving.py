@@ -1,0 +1,184 @@
+"""References from one resource to another in its place, and back again: what is rewritten, and where.
+
+https://build.fhir.org/patient-operation-merge.html, docs/adr/0019-a-merge-is-one-transaction.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from fhirserver.fhir.links import holders
+from fhirserver.fhir.reference import Reference, parse
+from fhirserver.fhir.structure import Resource
+
+Identity = tuple[str, str]
+"""Type and id."""
+
+TYPES: Final = frozenset({"Location", "Organization", "Patient", "Practitioner"})
+"""Those whose references can be moved to another one."""
+STAYING: Final = frozenset({"AuditEvent", "Bundle", "Linkage"})
+"""Types whose references stay as they are: what was witnessed, what refers within itself (a document), and
+what is said of records as such."""
+_VERSIONED: Final = "Provenance"
+"""The type that speaks of versions: those that it names stay."""
+
+
+class Place(NamedTuple):
+    """A reference that was moved: the JSON pointer of its object, and what it said."""
+
+    pointer: str
+    said: str
+
+
+class Move(NamedTuple):
+    """What of a resource was moved from a source to a target. `beside` are the places that referred to the
+    target of themselves."""
+
+    source: Identity
+    places: tuple[Place, ...]
+    beside: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """The resources that others stand in for, each with the id of the other, which may be one of them."""
+
+    targets: Mapping[Identity, str] = field(default_factory=dict)
+
+    def of(self, identity: Identity) -> str | None:
+        """The id of the one that is kept in the end; None for one that stands for itself."""
+        found, type_ = self.targets.get(identity), identity[0]
+        while found is not None and (further := self.targets.get((type_, found))) is not None:
+            found = further
+        return found
+
+    def followed(
+        self, resource: Resource, id_: str, own_bases: tuple[str, ...]
+    ) -> tuple[Resource, list[Move]]:
+        """The resource with all that it refers to as it is now, a copy if anything is different, and what was
+        moved, in this order."""
+        moves: list[Move] = []
+        if not self.targets or resource["resourceType"] in STAYING:
+            return resource, moves
+        while True:
+            named = {local(holder["reference"], own_bases) for holder in holders(resource)}
+            sources = self.targets.keys() & named
+            moved = False
+            for source in sorted(sources):
+                made = redirected(resource, id_, source, self.targets[source], own_bases)
+                if made is not None:
+                    resource, move = made
+                    moves.append(move)
+                    moved = True
+            if not moved:
+                return resource, moves
+
+
+def located(value: Any, pointer: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object that has a text `reference`, with its JSON pointer, in order."""
+    if isinstance(value, dict):
+        if isinstance(value.get("reference"), str):
+            yield pointer, value
+        for name, child in value.items():
+            if isinstance(child, (dict, list)):
+                yield from located(child, f"{pointer}/{name}")
+    else:
+        for number, child in enumerate(value):
+            if isinstance(child, (dict, list)):
+                yield from located(child, f"{pointer}/{number}")
+
+
+def local(text: str, own_bases: tuple[str, ...]) -> Identity | None:
+    """What a reference names here, whatever the version."""
+    found = parse(text, own_bases)
+    if not found.is_local or found.fragment is not None or found.type is None or found.id is None:
+        return None
+    return found.type, found.id
+
+
+def redirected(
+    resource: Resource, id_: str, source: Identity, target_id: str, own_bases: tuple[str, ...]
+) -> tuple[Resource, Move] | None:
+    """A copy that refers to another one instead of `source`, and what was changed; None where nothing is.
+
+    `id_` is that of the resource, which does not come to refer to itself. A reference to a version of the
+    source becomes one to the other whatever its version, as that has other versions.
+    """
+    type_, target = resource["resourceType"], (source[0], target_id)
+    if type_ in STAYING or (type_, id_) == target:
+        return None
+    found = [
+        Place(pointer, holder["reference"])
+        for pointer, holder in located(resource)
+        if _moves(resource, pointer, parse(holder["reference"], own_bases), source)
+    ]
+    if not found:
+        return None
+    changed = deepcopy(resource)
+    for place in found:
+        at(changed, place.pointer)["reference"] = f"{source[0]}/{target_id}"
+    return changed, Move(source, tuple(found), tuple(_naming(resource, target, own_bases)))
+
+
+def _moves(resource: Resource, pointer: str, reference: Reference, source: Identity) -> bool:
+    if (reference.type, reference.id) != source or not reference.is_local or reference.fragment is not None:
+        return False
+    if reference.version is not None and resource["resourceType"] == _VERSIONED:
+        return False
+    if resource["resourceType"] == "Patient" and pointer.startswith("/link/"):
+        return at(resource, pointer.removesuffix("/other")).get("type") != "replaces"
+    return True
+
+
+def at(resource: Any, pointer: str) -> Any:
+    """What stands at a JSON pointer of `located`. Raises KeyError and IndexError."""
+    for step in pointer.split("/")[1:]:
+        resource = resource[int(step)] if isinstance(resource, list) else resource[step]
+    return resource
+
+
+# -- back again
+
+
+class Unclear(Exception):
+    """Which references were moved cannot be told any more."""
+
+
+def returned(
+    now: Resource, move: Move, target_id: str, own_bases: tuple[str, ...], back: bool | None
+) -> Resource | None:
+    """A copy of `now` in which what was moved refers to the source again, unless it was changed since; None
+    where there is nothing of it.
+
+    Where the two cannot be told apart from what refers to the target of itself, `back` says whether all go
+    back. Raises Unclear if it is None.
+    """
+    here = _naming(now, (move.source[0], target_id), own_bases)
+    said = {place.pointer: place.said for place in move.places}
+    if set(here) == {*said, *move.beside}:
+        chosen = [pointer for pointer in here if pointer in said]
+    elif not move.beside and len(here) <= len(said):
+        chosen = here
+    elif back is None:
+        raise Unclear
+    else:
+        chosen = here if back else []
+    if not chosen:
+        return None
+    changed, plain = deepcopy(now), "/".join(move.source)
+    for pointer in chosen:
+        at(changed, pointer)["reference"] = said.get(pointer, plain)
+    return changed
+
+
+def _naming(resource: Resource, target: Identity, own_bases: tuple[str, ...]) -> list[str]:
+    """Where a resource refers to the target as such, not to one of its versions."""
+    return [
+        pointer
+        for pointer, holder in located(resource)
+        if local(holder["reference"], own_bases) == target
+        and parse(holder["reference"], own_bases).version is None
+    ]

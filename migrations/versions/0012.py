@@ -1,0 +1,10 @@
+"""Merges of Patients."""
+
+from fhirserver.db.migrate import run
+
+revision = "0012"
+down_revision = "0010"
+
+
+def upgrade() -> None:
+    run(revision)
