@@ -24,6 +24,7 @@ from fhirserver.policy.restriction import EVERYTHING, Restriction
 from fhirserver.settings import Settings
 from fhirserver.store.coalesce import Creates, Reads
 from fhirserver.store.definitions import Definitions
+from fhirserver.store.trail import Trail
 from fhirserver.store.version import Version
 from fhirserver.terminology.cache import Cache
 
@@ -54,6 +55,7 @@ class Services:
     validation: Policy | None = None
     views: Views = field(default_factory=Views)
     consent: Enforcement | None = None
+    trail: Trail | None = None
 
     @property
     def tenant(self) -> int:
@@ -63,6 +65,14 @@ class Services:
     def registry(self) -> Registry:
         """The parameters that can be searched by right now; it changes between two awaits."""
         return self.definitions.known.registry
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from: the address of the caller, and the request's id."""
+
+    address: str
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,7 @@ class Call:
     `source` the body itself where the operation reads that.
     `principal` asks, for `purpose`, under `restriction`, which `run` sets. `large` says that work on the
     resource is long enough to be done in a thread. `alone`: it is no entry of a Bundle, so its answer may
-    come in pieces.
+    come in pieces. Without `origin` the server itself acts.
     """
 
     services: Services
@@ -111,6 +121,7 @@ class Call:
     operation: Operation | None = None
     source: Source | None = None
     alone: bool = False
+    origin: Origin | None = None
 
     @property
     def resource_type(self) -> str:
@@ -131,7 +142,7 @@ class Answer:
     `version` is set when the answer is about one version, so that a Bundle entry can repeat its
     location, ETag and instant. `is_empty`: no row was shown, for whatever reason. `gzip` is `body`
     compressed, where it is constant and was so beforehand. `more` are the pieces that follow `body`, which is
-    only the beginning then.
+    only the beginning then. `recorded`: the audit trail has it already, with what was written.
     """
 
     status: int
@@ -141,6 +152,7 @@ class Answer:
     gzip: bytes | None = None
     is_empty: bool = False
     more: AsyncIterator[bytes] | None = None
+    recorded: bool = False
 
     async def gathered(self) -> Answer:
         """The same in one piece."""

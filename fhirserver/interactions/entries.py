@@ -103,6 +103,7 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
         purpose=call.purpose,
         path=path.strip("/"),
         operation=target.interaction.operation,
+        origin=call.origin,
     )
 
 

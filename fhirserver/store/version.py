@@ -102,7 +102,8 @@ class Draft:
 
     `ends_contained`: its predecessor may contain resources, which end with it.
     `known` is the version of the definitions by which `entries` were made. `warnings` are for the writer.
-    `claims` are identifiers that it alone may have, None where resources of its type have none.
+    `claims` are identifiers that it alone may have, None where resources of its type have none. `along` are
+    versions that are written with it: what is recorded of it.
     """
 
     type: str
@@ -120,6 +121,7 @@ class Draft:
     ends_contained: bool = True
     warnings: tuple[Issue, ...] = ()
     claims: tuple[Claim, ...] | None = None
+    along: tuple[Draft, ...] = ()
 
     def every_entries(self) -> Iterator[Entries]:
         """The draft's own and those of what it contains."""
