@@ -9,7 +9,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from benchmarks import matching, scale, tokens
+from benchmarks import audit, matching, scale, tokens
 from benchmarks.page import markdown
 from benchmarks.run import Plan, run
 
@@ -41,6 +41,7 @@ def main() -> int:
     size.add_argument("--resources", type=int, help="how many resources to ingest, about")
     size.add_argument("--scale", type=int, nargs="*", help="searches alone, at these sizes (300000 3000000)")
     size.add_argument("--tokens", action="store_true", help="only what a token costs")
+    size.add_argument("--audit", action="store_true", help="only what the audit trail costs")
     size.add_argument(
         "--matching", type=int, nargs="?", const=matching.PATIENTS, help="only $match, among so many"
     )
@@ -65,6 +66,8 @@ def main() -> int:
         made = plan(arguments)
         if arguments.matching:
             results = uvloop.run(matching.alone(made, arguments.matching, console))
+        elif arguments.audit:
+            results = uvloop.run(audit.alone(made.resources, made.seconds, made.workers, made.seed, console))
         elif arguments.tokens:
             results = uvloop.run(tokens.alone(made.resources, made.seconds, made.workers, made.seed, console))
         else:

@@ -15,7 +15,7 @@ from time import perf_counter
 import psutil
 from rich.console import Console
 
-from benchmarks import data, database, processes, records, searches, terms, tokens, validation
+from benchmarks import audit, data, database, processes, records, searches, terms, tokens, validation
 from benchmarks.client import fetch, request, send, send_for
 from benchmarks.report import Results, Row, timed
 
@@ -75,6 +75,7 @@ async def run(plan: Plan, console: Console) -> Results:
         await reads(bench)
         await find(bench)
         await tokens.run(results, console, process, port, dsn, plan.seconds, plan.seed)
+        await audit.run(results, console, process, port, dsn, plan.seconds, plan.seed)
         await judge(bench)
         await terminology(bench)
         await whole_records(bench)

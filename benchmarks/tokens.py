@@ -92,12 +92,17 @@ def sides(bare: psutil.Process, port: int, guarded_: psutil.Process, guarded_por
 
 
 @contextmanager
-def guarded(dsn: str, workers: int) -> Iterator[tuple[psutil.Process, int]]:
-    """A second server on the database, on which requests need a token."""
+def beside(dsn: str, workers: int, auth: str, more: dict[str, str]) -> Iterator[tuple[psutil.Process, int]]:
+    """A second server on the database, with settings of its own."""
     port = processes.free_port()
     arguments = ["-m", "fhirserver", "serve", "--port", str(port), "--workers", str(workers)]
-    arguments += ["--auth", "smart"]
-    settings = {"DATABASE_URL": dsn, "FHIRSERVER_RATE_LIMITS": "off", "FHIRSERVER_DEVELOPMENT": "true"}
+    arguments += ["--auth", auth]
+    settings = {
+        "DATABASE_URL": dsn,
+        "FHIRSERVER_RATE_LIMITS": "off",
+        "FHIRSERVER_DEVELOPMENT": "true",
+        **more,
+    }
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
@@ -204,7 +209,7 @@ async def run(
     """All cases on data that is there already, on a server that was begun without tokens."""
     console.print("Tokens")
     await database.analyze(dsn)
-    with guarded(dsn, results.workers) as (process, other):
+    with beside(dsn, results.workers, "smart", {"FHIRSERVER_AUDIT": "off"}) as (process, other):
         made = await cases(port, dsn, seed)
         for warm, requests in ((port, made[0].bare), (other, made[0].signed)):
             await send(warm, requests, CLIENTS)  # opens the connections that are then counted

@@ -13,8 +13,6 @@ from starlette.types import Receive, Scope
 from fhirserver.errors import UriTooLong
 from fhirserver.http import content, negotiate
 from fhirserver.http.base import PATH, public_base
-from fhirserver.http.middleware import REQUEST_ID_KEY
-from fhirserver.http.throttle import PEER_KEY
 from fhirserver.interactions.call import Call, Origin, Params, Purpose, Services, Source
 from fhirserver.interactions.query import decoded
 from fhirserver.interactions.table import Target
@@ -73,12 +71,6 @@ def _purpose(headers: Headers) -> Purpose:
     return headers.get(b"x-purpose-of-use"), headers.get(b"x-purpose-reason")
 
 
-def origin_of(scope: Scope) -> Origin:
-    """Where the request came from, as the layers around the app have found out."""
-    state = scope.setdefault("state", {})
-    return Origin(state.get(PEER_KEY) or "unknown", state.get(REQUEST_ID_KEY) or "unknown")
-
-
 def unread(scope: Scope, services: Services, query: Params, target: Target, principal: Principal) -> Call:
     """The call of a request that is refused before its body is read: what can be said of it all the same."""
     return Call(
@@ -94,7 +86,7 @@ def unread(scope: Scope, services: Services, query: Params, target: Target, prin
         principal=principal,
         path=path_of(scope),
         operation=target.interaction.operation,
-        origin=origin_of(scope),
+        origin=Origin.of(scope.get("state", {})),
     )
 
 
@@ -151,5 +143,5 @@ async def call_of(
         path=path_of(scope),
         operation=interaction.operation,
         source=source,
-        origin=origin_of(scope),
+        origin=Origin.of(state),
     )

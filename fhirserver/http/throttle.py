@@ -21,7 +21,7 @@ from fhirserver.settings import Network
 ADDRESS_KEY: Final = "address"
 """Key of scope["state"]: who is counted, for doors that count more closely."""
 PEER_KEY: Final = "peer"
-"""Key of scope["state"]: the address that a request comes from."""
+"""Key of scope["state"]: the address that a request comes from, for `interactions.call.Origin`."""
 
 _EXEMPT: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _CLOSER: Final[dict[str, Kind]] = {

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -73,6 +73,11 @@ class Origin:
 
     address: str
     request_id: str
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Origin:
+        """As the layers around the app have found out: `scope["state"]`."""
+        return cls(state.get("peer") or "unknown", state.get("request_id") or "unknown")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,14 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from fhirserver.errors import Unprocessable
 from fhirserver.fhir import json
 from fhirserver.fhir.links import localize
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.consents import enforceable
 from fhirserver.interactions.terms import conform
+from fhirserver.policy.restriction import RECORDED
 from fhirserver.store.contained import inners
 from fhirserver.store.version import Draft, Version
 
@@ -41,6 +43,25 @@ def new_id() -> str:
     value = (value & ~(0xF << 76)) | (0x7 << 76)
     value = (value & ~(0x3 << 62)) | (0x2 << 62)
     return str(UUID(int=value))
+
+
+def own_draft(services: Services, resource: Resource) -> Draft:
+    """A resource of the server's own making as the first version of a new id: nobody has to look at it."""
+    known = services.definitions.known
+    type_, id_ = resource["resourceType"], new_id()
+    meta = resource.get("meta")
+    return Draft(
+        type=type_,
+        id=id_,
+        version=1,
+        method="POST",
+        idk=services.keys.target(type_, id_),
+        meta=None if meta is None else json.dumps(meta).decode(),
+        content=_content(resource).decode(),
+        written=None,
+        entries=known.index(type_, id_, {**resource, "id": id_}),
+        known=known.version,
+    )
 
 
 def draft(
@@ -81,6 +102,7 @@ def _draft(
     known = services.definitions.known
     warnings = (*conform(services, resource, known.library), *enforceable(services, resource))
     known.systems.require_valid(resource)
+    _require_foreign(services, resource)
     # As it will be read back, so that entries that are made anew are the same.
     indexed = {**resource, "id": id_, "meta": meta}
     return Draft(
@@ -102,6 +124,14 @@ def _draft(
         else (),
         ends_contained=isinstance(after, Version) and '"contained"' in (after.content or ""),
     )
+
+
+def _require_foreign(services: Services, resource: Resource) -> None:
+    """Raise Unprocessable for an AuditEvent that says that this server recorded it: only the server does."""
+    if resource["resourceType"] in RECORDED:
+        observer = resource["source"]["observer"]
+        if observer.get("display") in services.own_bases:
+            raise Unprocessable("this server records its events itself", "AuditEvent.source.observer")
 
 
 def _localized(services: Services, resource: Resource) -> bytes:

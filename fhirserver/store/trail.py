@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fhirserver.db.pool import Connection, Pool, TenantPool
-from fhirserver.db.retry import RETRIED, Outdated, retrying
+from fhirserver.db.pool import Connection, Pool, TenantPool, unavailable
+from fhirserver.db.retry import ATTEMPTS_MAX, RETRIED, Outdated, retrying
 from fhirserver.errors import FhirError
 from fhirserver.observe import log
 from fhirserver.settings import Settings
@@ -50,7 +50,7 @@ def trail_of(pool: TenantPool, settings: Settings, definitions: Definitions) -> 
 
 class Trail:
     """`asynchronous`: a commit does not wait for the disk. `required`: nobody is shown what could not be
-    recorded; without it the log says that it was not."""
+    recorded; without it the log says that it was not. `templates` are kept by who makes drafts."""
 
     def __init__(
         self, pool: TenantPool, tenant: int, definitions: Definitions, *, asynchronous: bool, required: bool
@@ -58,6 +58,7 @@ class Trail:
         self._pool = pool
         self._tenant = tenant
         self._definitions = definitions
+        self.templates: dict[Any, Any] = {}
         self._asynchronous = asynchronous
         self._required = required
         self._gatherer: Gatherer[Sequence[Draft], Exception | None] = Gatherer(
@@ -80,14 +81,16 @@ class Trail:
             _logger.error("shown_unrecorded", reason=str(error))
 
     async def put(self, connection: Connection, make: Make) -> None:
-        """The same on a connection, within its transaction if it is in one: then Again is raised where the
-        definitions have changed."""
-        if connection.is_in_transaction():
-            await along.put(connection, self._tenant, make())
-            return
-        await retrying(
-            lambda: along.put(connection, self._tenant, make(), asynchronous=self._asynchronous), self._renew
-        )
+        """The same on a connection, in its transaction if it is in one, whose commit waits for the disk."""
+        asynchronous = self._asynchronous and not connection.is_in_transaction()
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                await along.put(connection, self._tenant, make(), asynchronous=asynchronous)
+            except Outdated as error:  # nothing was written, and nothing else has failed
+                await self._renew(error)
+            else:
+                return
+        raise unavailable("the search parameters change too often at the moment; try again")
 
     async def _renew(self, error: BaseException) -> None:
         if isinstance(error, Outdated):

@@ -12,10 +12,12 @@ from tests.support.server import Process, process
 
 
 class Victim:
-    """`fhirserver serve` on a data folder, durability as it is by default; `start` after each end of it."""
+    """`fhirserver serve` on a data folder, durability as it is by default; `start` after each end of it.
+    `settings` are variables of its environment."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, settings: dict[str, str] | None = None) -> None:
         self._data_dir = data_dir
+        self._settings = {"FHIRSERVER_LOG_LEVEL": "error", **(settings or {})}
         self._stack = ExitStack()
         self._server: Process | None = None
 
@@ -50,7 +52,7 @@ class Victim:
     def start(self) -> None:
         """Start the server and wait until it is ready."""
         self._stack.close()
-        context = process("--data-dir", str(self._data_dir), environment={"FHIRSERVER_LOG_LEVEL": "error"})
+        context = process("--data-dir", str(self._data_dir), environment=self._settings)
         self._server = self._stack.enter_context(context)
 
     def kill_server(self) -> None:

@@ -13,6 +13,7 @@ from fhirserver.policy.audit import Action, Asker, Deed, Outcome, Site, codes
 from fhirserver.policy.consent.vocabulary import BREAK_GLASS
 from fhirserver.policy.restriction import Nothing
 from fhirserver.search.parse import CURSOR
+from fhirserver.settings import Settings
 
 _KINDS: Final[dict[str, tuple[Action, str]]] = {
     "read": ("R", "read"),
@@ -113,7 +114,11 @@ def _site(base: str, apps: str) -> Site:
 
 def site_of(call: Call) -> Site:
     """This server."""
-    settings = call.services.settings
+    return site(call.services.settings)
+
+
+def site(settings: Settings) -> Site:
+    """The server of these settings."""
     return _site(settings.fhir_base, settings.auth_url("client"))
 
 

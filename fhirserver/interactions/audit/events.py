@@ -12,7 +12,6 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, Protocol
 
-from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.audit.deeds import (
     asker_of,
     deed_of,
@@ -26,7 +25,7 @@ from fhirserver.interactions.audit.deeds import (
     site_of,
 )
 from fhirserver.interactions.call import Answer, Call
-from fhirserver.policy.audit import SUCCESS, Deed, Outcome, Subject, codes, event
+from fhirserver.policy.audit import SUCCESS, Deed, Happening, Outcome, Subject, codes
 from fhirserver.store.version import instant
 
 DATA_MAX: Final = 1_000
@@ -48,7 +47,7 @@ class Stored(Protocol):
     def content(self) -> str | None: ...
 
 
-def of_write(call: Call, made: Stored, before: Stored | None = None) -> list[Resource]:
+def of_write(call: Call, made: Stored, before: Stored | None = None) -> list[Happening]:
     """The events of a version that is written: of those whose record it belongs to now, or did before."""
     deed = deed_of(call)
     if before is None and deed.action == "U":
@@ -57,7 +56,7 @@ def of_write(call: Call, made: Stored, before: Stored | None = None) -> list[Res
     return _events(call, deed, SUCCESS, patients, _versioned(made, made.version))
 
 
-def of_deletion(call: Call, buried: Sequence[Stored]) -> list[Resource]:
+def of_deletion(call: Call, buried: Sequence[Stored]) -> list[Happening]:
     """The events of versions that are deleted."""
     found = [
         _events(call, deed_of(call), SUCCESS, _whose(one), _versioned(one, one.version + 1)) for one in buried
@@ -65,7 +64,7 @@ def of_deletion(call: Call, buried: Sequence[Stored]) -> list[Resource]:
     return [one for events in found for one in events]
 
 
-def of_answer(call: Call, answer: Answer) -> list[Resource]:
+def of_answer(call: Call, answer: Answer) -> list[Happening]:
     """The events of a request that changed nothing and is about to be answered."""
     deed = deed_of(call)
     shown = patients_in(answer.body)
@@ -77,7 +76,7 @@ def of_answer(call: Call, answer: Answer) -> list[Resource]:
     return _searched(call, deed, SUCCESS, patients)
 
 
-def of_refusal(call: Call, status: int) -> list[Resource]:
+def of_refusal(call: Call, status: int) -> list[Happening]:
     """The events of a request that is answered with an error."""
     deed, outcome = deed_of(call), outcome_of(status, _PHRASES.get(status, ""))
     if deed.action != "E":
@@ -85,7 +84,7 @@ def of_refusal(call: Call, status: int) -> list[Resource]:
     return _searched(call, deed, outcome, patients_asked(call))
 
 
-def withheld(call: Call, found: Stored, consents: Iterable[str]) -> list[Resource]:
+def withheld(call: Call, found: Stored, consents: Iterable[str]) -> list[Happening]:
     """The events of a refusal for which consents are the reason."""
     deed = Deed("E", (codes.BY_CONSENT,), codes.ALERT)
     outcome = Outcome("4", "denied by consent")
@@ -94,13 +93,13 @@ def withheld(call: Call, found: Stored, consents: Iterable[str]) -> list[Resourc
     )
     site, asker, at = site_of(call), asker_of(call), instant(call.now)
     subjects = [Subject(one, (f"{found.type}/{found.id}",), None, others) for one in _whose(found)]
-    return [event(site, asker, deed, outcome, one, at) for one in subjects]
+    return [Happening(site, asker, deed, outcome, one, at) for one in subjects]
 
 
 # -- of a transaction
 
 
-def of_transaction(call: Call, done: Sequence[tuple[Call, Stored, Sequence[Stored], int]]) -> list[Resource]:
+def of_transaction(call: Call, done: Sequence[tuple[Call, Stored, Sequence[Stored], int]]) -> list[Happening]:
     """The events of what a transaction wrote: one for each kind of interaction and patient, which names all
     the resources. `done`: the entry, a version, those before it, the number of the version that it made."""
     kinds: dict[tuple[Deed, str | None], list[str]] = {}
@@ -114,7 +113,7 @@ def of_transaction(call: Call, done: Sequence[tuple[Call, Stored, Sequence[Store
             kinds.setdefault((deed, patient), []).append(path)
     site, asker, at = site_of(call), asker_of(call), instant(call.now)
     return [
-        event(site, asker, deed, SUCCESS, Subject(patient, tuple(paths[start : start + DATA_MAX])), at)
+        Happening(site, asker, deed, SUCCESS, Subject(patient, tuple(paths[start : start + DATA_MAX])), at)
         for (deed, patient), paths in kinds.items()
         for start in range(0, len(paths), DATA_MAX)
     ]
@@ -131,17 +130,17 @@ def _whose(*versions: Stored) -> list[str]:
 
 def _events(
     call: Call, deed: Deed, outcome: Outcome, patients: Sequence[str], path: str | None
-) -> list[Resource]:
+) -> list[Happening]:
     data = () if path is None else (path,)
     site, asker, at = site_of(call), asker_of(call), instant(call.now)
-    return [event(site, asker, deed, outcome, Subject(one, data), at) for one in patients or [None]]
+    return [Happening(site, asker, deed, outcome, Subject(one, data), at) for one in patients or [None]]
 
 
-def _searched(call: Call, deed: Deed, outcome: Outcome, patients: Sequence[str]) -> list[Resource]:
+def _searched(call: Call, deed: Deed, outcome: Outcome, patients: Sequence[str]) -> list[Happening]:
     site, asker, at = site_of(call), asker_of(call), instant(call.now)
     if not patients or (len(patients) == 1 and is_plain(call)):
         patient = patients[0] if patients else None
-        return [event(site, asker, deed, outcome, Subject(patient, (), query_of(call)), at)]
+        return [Happening(site, asker, deed, outcome, Subject(patient, (), query_of(call)), at)]
     veiled = query_of(call, values=False)
     subjects = [Subject(None, (), query_of(call)), *(Subject(one, (), veiled) for one in patients)]
-    return [event(site, asker, deed, outcome, one, at) for one in subjects]
+    return [Happening(site, asker, deed, outcome, one, at) for one in subjects]

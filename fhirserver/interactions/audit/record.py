@@ -7,40 +7,24 @@ from dataclasses import replace
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import FhirError
-from fhirserver.fhir import json
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.audit import events
 from fhirserver.interactions.audit.deeds import UNRECORDED
 from fhirserver.interactions.audit.provenance import provenance_of
+from fhirserver.interactions.audit.template import event_draft
+from fhirserver.interactions.audit.withheld import by_consent
 from fhirserver.interactions.call import Answer, Call, Services
-from fhirserver.interactions.draft import new_id
+from fhirserver.interactions.draft import own_draft
 from fhirserver.interactions.failures import translated
+from fhirserver.policy.audit import Happening
 from fhirserver.store.version import Draft, Version
 
 
-def drafts(services: Services, resources: Iterable[Resource]) -> list[Draft]:
-    """Resources of the server's own making as the first versions of new ids, by the definitions in force."""
-    known = services.definitions.known
-    made: list[Draft] = []
-    for resource in resources:
-        type_, id_ = resource["resourceType"], new_id()
-        meta = resource.get("meta")
-        content = {name: value for name, value in resource.items() if name not in ("resourceType", "meta")}
-        made.append(
-            Draft(
-                type=type_,
-                id=id_,
-                version=1,
-                method="POST",
-                idk=services.keys.target(type_, id_),
-                meta=None if meta is None else json.dumps(meta).decode(),
-                content=json.dumps(content).decode(),
-                written=None,
-                entries=known.index(type_, id_, {**resource, "id": id_}),
-                known=known.version,
-            )
-        )
-    return made
+def drafts(services: Services, told: Iterable[Happening | Resource]) -> list[Draft]:
+    """What is told as the first versions of new ids, by the definitions in force."""
+    return [
+        event_draft(services, one) if isinstance(one, Happening) else own_draft(services, one) for one in told
+    ]
 
 
 def recorded(call: Call, made: Draft, before: Version | None = None) -> Draft:
@@ -48,7 +32,9 @@ def recorded(call: Call, made: Draft, before: Version | None = None) -> Draft:
     services = call.services
     if before is not None and before.deleted:
         before = None
-    along = [] if services.trail is None else events.of_write(call, made, before)
+    along: list[Happening | Resource] = []
+    if services.trail is not None:
+        along += events.of_write(call, made, before)
     if services.settings.provenance:
         along.append(provenance_of(call, [(made, before is not None)]))
     return replace(made, along=tuple(drafts(services, along))) if along else made
@@ -69,7 +55,7 @@ class Ledger:
 
     def __init__(self, call: Call) -> None:
         self._services = call.services
-        self._events: list[Resource] = []
+        self._events: list[Happening] = []
 
     @property
     def is_kept(self) -> bool:
@@ -85,8 +71,8 @@ class Ledger:
         if self.is_kept and call is not None and call.interaction not in UNRECORDED:
             self._events += events.of_refusal(call, status_of(error))
 
-    def add(self, found: Iterable[Resource]) -> None:
-        """Resources that are to be written as well."""
+    def add(self, found: Iterable[Happening]) -> None:
+        """Further events."""
         self._events += found
 
     async def close(self, connection: Connection) -> None:
@@ -110,7 +96,7 @@ async def record_refusal(call: Call, error: Exception) -> None:
     trail = call.services.trail
     if trail is None or call.interaction in UNRECORDED:
         return
-    found = events.of_refusal(call, status_of(error))
+    found = [*events.of_refusal(call, status_of(error)), *await by_consent(call, error)]
     await trail.record(lambda: drafts(call.services, found))
 
 

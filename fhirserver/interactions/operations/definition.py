@@ -52,7 +52,8 @@ class Operation:
     `id` is unique and the end of its canonical URL; `defined` that URL where others defined it. `types` are
     those at whose `type` or `instance` level it stands, none meaning all. `open`: other parameters are
     those of a search of the type. `raw`: the body is read by the operation itself, valid or not. `paged`:
-    its answer comes in pages, whose links carry a cursor.
+    its answer comes in pages, whose links carry a cursor. `rights`: it takes those on this type instead of
+    those on the one where it stands.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Operation:
     open: bool = False
     raw: bool = False
     paged: bool = False
+    rights: str | None = None
     defined: str | None = None
 
     @property

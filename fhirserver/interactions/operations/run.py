@@ -10,7 +10,15 @@ from typing import Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.interactions.call import Answer, Call
-from fhirserver.interactions.operations import consent, definitions, identity, records, terminology
+from fhirserver.interactions.operations import (
+    consent,
+    definitions,
+    disclosures,
+    identity,
+    records,
+    terminology,
+)
+from fhirserver.interactions.operations.accounting import accounting
 from fhirserver.interactions.operations.check_access import check_access, explain_access
 from fhirserver.interactions.operations.consents_in_force import active_consents, expiring
 from fhirserver.interactions.operations.definition import Operation
@@ -53,6 +61,7 @@ HANDLERS: Final[dict[Operation, Handler]] = {
     terminology.SUBSUMES: subsumes,
     definitions.FHIRPATH: fhirpath,
     definitions.INSTALL_PACKAGE: install_package,
+    disclosures.ACCOUNTING: accounting,
     consent.REVOKE: revoke,
     consent.CHECK: check_access,
     consent.EXPLAIN_ACCESS: explain_access,

@@ -50,13 +50,15 @@ class Site:
 @dataclass(frozen=True, slots=True)
 class Asker:
     """Who asks, from which address, in which request; None for the address where the server itself acts.
-    `purpose` is a code of v3-ActReason, `reason` what was said to break the glass."""
+    `purpose` is a code of v3-ActReason, `reason` what was said to break the glass, `login` the name by which
+    somebody tried to sign in."""
 
     principal: Principal
     address: str | None = None
     request_id: str | None = None
     purpose: str | None = None
     reason: str | None = None
+    login: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,37 +91,48 @@ class Subject:
     others: tuple[Resource, ...] = ()
 
 
-def event(
-    site: Site, asker: Asker, deed: Deed, outcome: Outcome, subject: Subject, recorded: str
-) -> Resource:
-    """The AuditEvent, without an id. `recorded` is an instant."""
-    made: Resource = {"resourceType": "AuditEvent"}
-    if (profile := _profile(deed, outcome, subject)) is not None:
-        made["meta"] = {"profile": [profile]}
-    made["type"] = deed.type.element()
-    made["subtype"] = [one.element() for one in deed.subtypes]
-    made["action"] = deed.action
-    made["recorded"] = recorded
-    made["outcome"] = outcome.code
-    said = "; ".join(text for text in (outcome.text, asker.reason) if text)
-    if said:
-        made["outcomeDesc"] = said
-    if asker.purpose is not None:
-        made["purposeOfEvent"] = [_purpose(asker.purpose)]
-    made["agent"] = agents(site, asker, deed)
-    made["source"] = {"observer": site.reference, "type": [codes.APPLICATION_SERVER.element()]}
-    if entities := _entities(asker, subject):
-        made["entity"] = entities
-    return made
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What one AuditEvent tells. `recorded` is an instant."""
 
+    site: Site
+    asker: Asker
+    deed: Deed
+    outcome: Outcome
+    subject: Subject
+    recorded: str
 
-def _profile(deed: Deed, outcome: Outcome, subject: Subject) -> str | None:
-    """BALP's for a success with one resource or one search; it has none for anything else."""
-    if deed.type != codes.REST or outcome.code != "0":
-        return None
-    if (len(subject.data) != 1) if deed.action != "E" else subject.query is None:
-        return None
-    return f"{PROFILE}{'Patient' if subject.patient else ''}{_PROFILED[deed.action]}"
+    @property
+    def profile(self) -> str | None:
+        """BALP's for a success with one resource or one search; it has none for anything else."""
+        deed, subject = self.deed, self.subject
+        if deed.type != codes.REST or self.outcome.code != "0":
+            return None
+        if (len(subject.data) != 1) if deed.action != "E" else subject.query is None:
+            return None
+        return f"{PROFILE}{'Patient' if subject.patient else ''}{_PROFILED[deed.action]}"
+
+    def resource(self) -> Resource:
+        """The AuditEvent, without an id."""
+        made: Resource = {"resourceType": "AuditEvent"}
+        if self.profile is not None:
+            made["meta"] = {"profile": [self.profile]}
+        asker, deed = self.asker, self.deed
+        made["type"] = deed.type.element()
+        made["subtype"] = [one.element() for one in deed.subtypes]
+        made["action"] = deed.action
+        made["recorded"] = self.recorded
+        made["outcome"] = self.outcome.code
+        said = "; ".join(text for text in (self.outcome.text, asker.reason) if text)
+        if said:
+            made["outcomeDesc"] = said
+        if asker.purpose is not None:
+            made["purposeOfEvent"] = [_purpose(asker.purpose)]
+        made["agent"] = agents(self.site, asker, deed)
+        made["source"] = {"observer": self.site.reference, "type": [codes.APPLICATION_SERVER.element()]}
+        if entities := _entities(asker, self.subject):
+            made["entity"] = entities
+        return made
 
 
 def _purpose(code: str) -> dict[str, Any]:
@@ -140,6 +153,9 @@ def agents(site: Site, asker: Asker, deed: Deed) -> list[dict[str, Any]]:
                 **({"purposeOfUse": [_purpose(asker.purpose)]} if asker.purpose is not None else {}),
             }
         )
+    elif asker.login is not None:
+        unknown = {"display": "not known"}
+        found.append({"type": _concept(user), "who": unknown, "altId": asker.login, "requestor": True})
     who, network = _app(site, asker)
     found.append({"type": _concept(app), "who": who, "requestor": not found, "network": network})
     found.append({"type": _concept(server), "who": site.reference, "requestor": False, "network": _HERE})
