@@ -14,6 +14,7 @@ from fhirserver.db.pool import Connection, Pool, TenantPool, unavailable
 from fhirserver.db.retry import ATTEMPTS_MAX, RETRIED, Outdated, retrying
 from fhirserver.errors import FhirError
 from fhirserver.observe import log
+from fhirserver.policy.audit import Site
 from fhirserver.settings import Settings
 from fhirserver.store import along
 from fhirserver.store.coalesce import Gatherer
@@ -43,6 +44,7 @@ def trail_of(pool: TenantPool, settings: Settings, definitions: Definitions) -> 
         pool,
         settings.tenant,
         definitions,
+        Site(settings.fhir_base, settings.auth_url("client")),
         asynchronous=settings.audit_asynchronous,
         required=settings.audit_required,
     )
@@ -50,15 +52,24 @@ def trail_of(pool: TenantPool, settings: Settings, definitions: Definitions) -> 
 
 class Trail:
     """`asynchronous`: a commit does not wait for the disk. `required`: nobody is shown what could not be
-    recorded; without it the log says that it was not. `templates` are kept by who makes drafts."""
+    recorded; without it the log says that it was not. `site` is how the server names itself, `templates` are
+    kept by who makes drafts."""
 
     def __init__(
-        self, pool: TenantPool, tenant: int, definitions: Definitions, *, asynchronous: bool, required: bool
+        self,
+        pool: TenantPool,
+        tenant: int,
+        definitions: Definitions,
+        site: Site,
+        *,
+        asynchronous: bool,
+        required: bool,
     ) -> None:
         self._pool = pool
         self._tenant = tenant
         self._definitions = definitions
         self.templates: dict[Any, Any] = {}
+        self.site = site
         self._asynchronous = asynchronous
         self._required = required
         self._gatherer: Gatherer[Sequence[Draft], Exception | None] = Gatherer(

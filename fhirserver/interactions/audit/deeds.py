@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.call import Answer, Call, Services
 from fhirserver.policy.audit import Action, Asker, Deed, Outcome, Site, codes
 from fhirserver.policy.consent.vocabulary import BREAK_GLASS
 from fhirserver.policy.restriction import Nothing
@@ -92,7 +92,6 @@ def asker_of(call: Call) -> Asker:
     return Asker(
         call.principal,
         None if origin is None else origin.address,
-        None if origin is None else origin.request_id,
         purpose,
         reason,
     )
@@ -107,19 +106,15 @@ def _purpose(call: Call) -> str | None:
     return found[1] if found else None
 
 
-@lru_cache(maxsize=64)
-def _site(base: str, apps: str) -> Site:
-    return Site(base, apps)
-
-
-def site_of(call: Call) -> Site:
+def site_of(services: Services) -> Site:
     """This server."""
-    return site(call.services.settings)
+    trail = services.trail
+    return site(services.settings) if trail is None else trail.site
 
 
 def site(settings: Settings) -> Site:
     """The server of these settings."""
-    return _site(settings.fhir_base, settings.auth_url("client"))
+    return Site(settings.fhir_base, settings.auth_url("client"))
 
 
 # -- whose record

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fhirserver.db.pool import Connection
-from fhirserver.interactions.audit.deeds import site
+from fhirserver.interactions.audit.deeds import site_of
 from fhirserver.interactions.audit.record import drafts
 from fhirserver.interactions.call import Origin, Services
 from fhirserver.policy.audit import Asker, Deed, Happening, Outcome, Subject, codes
 from fhirserver.policy.principal import Principal
-from fhirserver.store.version import instant
 
 LOGIN = Deed("E", (codes.LOGIN,), codes.AUTHENTICATION)
 LOGOUT = Deed("E", (codes.LOGOUT,), codes.AUTHENTICATION)
@@ -51,7 +50,7 @@ async def record_entrance(
     if trail is None:
         return
     principal = Principal(who.login or "", client=who.client, user=who.user)
-    asker = Asker(principal, origin.address, origin.request_id, login=who.login)
+    asker = Asker(principal, origin.address, login=who.login)
     outcome = Outcome() if failure is None else Outcome("4", failure)
     granted = {
         "what": {"display": "grant"},
@@ -61,5 +60,6 @@ async def record_entrance(
     }
     patient = None if who.patient is None else f"Patient/{who.patient}"
     subject = Subject(patient, others=(granted,) if scopes else ())
-    made = Happening(site(services.settings), asker, deed, outcome, subject, instant(datetime.now(UTC)))
+    at = datetime.now(UTC)
+    made = Happening(site_of(services), asker, deed, outcome, subject, at, origin.request_id)
     await trail.put(connection, lambda: drafts(services, [made]))

@@ -7,7 +7,7 @@ have none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -26,7 +26,6 @@ from fhirserver.interactions.audit.deeds import (
 )
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.policy.audit import SUCCESS, Deed, Happening, Outcome, Subject, codes
-from fhirserver.store.version import instant
 
 DATA_MAX: Final = 1_000
 """Resources that one event names at most; more go into further ones."""
@@ -91,9 +90,9 @@ def withheld(call: Call, found: Stored, consents: Iterable[str]) -> list[Happeni
     others = tuple(
         {"what": {"reference": path}, "type": codes.CONSENT.element()} for path in dict.fromkeys(consents)
     )
-    site, asker, at = site_of(call), asker_of(call), instant(call.now)
+    tell = _teller(call)
     subjects = [Subject(one, (f"{found.type}/{found.id}",), None, others) for one in _whose(found)]
-    return [Happening(site, asker, deed, outcome, one, at) for one in subjects]
+    return [tell(deed, outcome, one) for one in subjects]
 
 
 # -- of a transaction
@@ -111,9 +110,9 @@ def of_transaction(call: Call, done: Sequence[tuple[Call, Stored, Sequence[Store
         path = _versioned(stored, number)
         for patient in _whose(stored, *before) or [None]:
             kinds.setdefault((deed, patient), []).append(path)
-    site, asker, at = site_of(call), asker_of(call), instant(call.now)
+    tell = _teller(call)
     return [
-        Happening(site, asker, deed, SUCCESS, Subject(patient, tuple(paths[start : start + DATA_MAX])), at)
+        tell(deed, SUCCESS, Subject(patient, tuple(paths[start : start + DATA_MAX])))
         for (deed, patient), paths in kinds.items()
         for start in range(0, len(paths), DATA_MAX)
     ]
@@ -132,15 +131,26 @@ def _events(
     call: Call, deed: Deed, outcome: Outcome, patients: Sequence[str], path: str | None
 ) -> list[Happening]:
     data = () if path is None else (path,)
-    site, asker, at = site_of(call), asker_of(call), instant(call.now)
-    return [Happening(site, asker, deed, outcome, Subject(one, data), at) for one in patients or [None]]
+    tell = _teller(call)
+    return [tell(deed, outcome, Subject(one, data)) for one in patients or [None]]
 
 
 def _searched(call: Call, deed: Deed, outcome: Outcome, patients: Sequence[str]) -> list[Happening]:
-    site, asker, at = site_of(call), asker_of(call), instant(call.now)
+    tell = _teller(call)
     if not patients or (len(patients) == 1 and is_plain(call)):
         patient = patients[0] if patients else None
-        return [Happening(site, asker, deed, outcome, Subject(patient, (), query_of(call)), at)]
+        return [tell(deed, outcome, Subject(patient, (), query_of(call)))]
     veiled = query_of(call, values=False)
     subjects = [Subject(None, (), query_of(call)), *(Subject(one, (), veiled) for one in patients)]
-    return [Happening(site, asker, deed, outcome, one, at) for one in subjects]
+    return [tell(deed, outcome, one) for one in subjects]
+
+
+def _teller(call: Call) -> Callable[[Deed, Outcome, Subject], Happening]:
+    """Makes events of what is about the call as a whole."""
+    site, asker, at = site_of(call.services), asker_of(call), call.now
+    request = None if call.origin is None else call.origin.request_id
+
+    def tell(deed: Deed, outcome: Outcome, subject: Subject) -> Happening:
+        return Happening(site, asker, deed, outcome, subject, at, request)
+
+    return tell

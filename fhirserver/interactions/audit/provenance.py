@@ -22,7 +22,7 @@ _PART: Final = "http://terminology.hl7.org/CodeSystem/provenance-participant-typ
 
 def provenance_of(call: Call, made: Sequence[tuple[Stored, bool]]) -> Resource:
     """The Provenance of versions that are written together; each with whether it follows another."""
-    asker, site = asker_of(call), site_of(call)
+    asker, site = asker_of(call), site_of(call.services)
     changes = {follows for _, follows in made}
     activity = "OPERATE" if len(changes) > 1 else "UPDATE" if True in changes else "CREATE"
     return {

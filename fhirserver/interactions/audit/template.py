@@ -2,7 +2,7 @@
 
 What they have in common is made once, as text and as index entries, and kept. What differs (the resource,
 the patient, the request, the words of a search, the instant) is put in, and its entries are made by the
-indexers of the parameters that look there. Whether that is all that differs is found out before a template is
+rules of the parameters that look there. Whether that is all that differs is found out before a template is
 used: two events that differ in all of it must come out as they do when they are indexed as a whole.
 """
 
@@ -10,24 +10,25 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from fhirserver.fhir import json
-from fhirserver.fhir.dates import bounds
-from fhirserver.fhir.fhirpath import Node
+from fhirserver.fhir.dates import micros
 from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.draft import new_id, own_draft
-from fhirserver.params import reference
-from fhirserver.params.entries import Entries, Indexer
-from fhirserver.params.registry import Registry
+from fhirserver.params import reference, token
+from fhirserver.params.entries import Entries
 from fhirserver.policy.audit import Happening, Subject
 from fhirserver.store.version import Draft
 
 TEMPLATES_MAX: Final = 4_096
 _TYPE: Final = "AuditEvent"
+_REQUEST: Final = reference.identifier_code("entity")
 _MARKS: Final = ("@@/data@@", "@@patient@@", "@@request@@", "@@query@@", "@@recorded@@")
 _MARK: Final = re.compile("|".join(_MARKS))
 _SAFE: Final = re.compile(r"[A-Za-z0-9._/+=:-]*")
@@ -42,6 +43,7 @@ class _Varying:
     patient: str | None
     request: str | None
     query: str | None
+    at: datetime
     recorded: str
 
     @classmethod
@@ -50,8 +52,9 @@ class _Varying:
         return cls(
             subject.data[0] if subject.data else None,
             subject.patient,
-            told.asker.request_id,
+            told.request,
             None if query is None else b64encode(query.encode()).decode(),
+            told.at,
             told.recorded,
         )
 
@@ -60,27 +63,31 @@ class _Varying:
         values = (self.data, self.patient, self.request, self.query, self.recorded)
         return {mark: value or "" for mark, value in zip(_MARKS, values, strict=True)}
 
-    def entries(self, finders: _Finders) -> Entries:
-        """What they alone give to the index."""
+    def entries(self, keys: Keys) -> Entries:
+        """What they alone give to the index: as `params.reference` makes it of `entity` and `patient`."""
         found = Entries()
-        whats: list[Any] = [{"reference": one} for one in (self.data, self.patient) if one and "/" in one]
-        finders.patient(
-            [Node(what, "Reference") for what in whats if what["reference"].startswith("Patient/")], found
-        )
+        for path in (self.data, self.patient):
+            parts = path.split("/") if path else ()
+            if len(parts) > 1:
+                _refer(keys, "entity", parts, found)
+                if parts[0] == "Patient":
+                    found.compartments.append(_refer(keys, "patient", parts, found))
         if self.request is not None:
-            whats.append({"identifier": {"value": self.request}})
-        finders.entity([Node(what, "Reference") for what in whats], found)
-        found.ord = found.d_lo = bounds(self.recorded)[0]
-        found.d_hi = bounds(self.recorded)[1]
+            token.put_exact(keys, _TYPE, _REQUEST, [(None, self.request)], found)
+        found.ord = found.d_lo = micros(self.at)
+        found.d_hi = found.d_lo + 1
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Finders:
-    """The indexers of the parameters that look where events differ."""
-
-    entity: Indexer
-    patient: Indexer
+def _refer(keys: Keys, code: str, parts: Sequence[str], found: Entries) -> int:
+    """Adds the keys of a reference, Type/id or with /_history/version; that of its target."""
+    target = keys.target(parts[0], parts[1])
+    key = reference.salt_of(keys, _TYPE, code) ^ target
+    found.keys.append(key)
+    found.tok.append(key)
+    if len(parts) > 2:
+        found.keys.append(reference.version_key(keys, _TYPE, code, parts[0], parts[1], parts[3]))
+    return target
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +97,13 @@ class Template:
     pieces: tuple[str, ...]
     meta: str | None
     entries: Entries
-    finders: _Finders
 
     def text(self, varying: _Varying) -> str:
         texts = varying.texts()
         return "".join(texts.get(piece, piece) for piece in self.pieces)
 
-    def indexed(self, varying: _Varying) -> Entries:
-        return _joined(self.entries, varying.entries(self.finders))
+    def indexed(self, varying: _Varying, keys: Keys) -> Entries:
+        return _joined(self.entries, varying.entries(keys))
 
 
 def event_draft(services: Services, told: Happening) -> Draft:
@@ -116,7 +122,7 @@ def event_draft(services: Services, told: Happening) -> Draft:
         meta=template.meta,
         content=template.text(varying),
         written=None,
-        entries=template.indexed(varying),
+        entries=template.indexed(varying, services.keys),
         known=services.definitions.known.version,
     )
 
@@ -131,9 +137,9 @@ def _template(services: Services, told: Happening) -> Template | None:
     if subject.data and shape is None:
         return None
     key = (
-        *(services.definitions.known.version, told.site, replace(told.asker, request_id=None)),
+        *(services.definitions.known.version, told.site, told.asker),
         *(told.deed, told.outcome, shape and (shape[1], shape[2] is None, shape[3] is None)),
-        *(subject.patient is None, subject.query is None, told.asker.request_id is None),
+        *(subject.patient is None, subject.query is None, told.request is None),
     )
     if key not in kept:
         if len(kept) >= TEMPLATES_MAX:
@@ -142,34 +148,17 @@ def _template(services: Services, told: Happening) -> Template | None:
     return kept[key]
 
 
-@lru_cache(maxsize=16)
-def _finders(registry: Registry, keys: Keys, own_bases: tuple[str, ...]) -> _Finders:
-    resolve = reference.resolver(keys, own_bases)
-    found: list[Indexer] = []
-    for code in ("entity", "patient"):
-        param = registry.get(_TYPE, code)
-        assert param is not None, code
-        found.append(reference.indexer(keys, param, _TYPE, resolve))
-    return _Finders(found[0], found[1])
-
-
 def _made(services: Services, told: Happening, shape: re.Match[str] | None) -> Template | None:
     """A template that gives the same as indexing as a whole does, for two that differ in everything."""
-    finders = _finders(services.definitions.known.registry, services.keys, services.own_bases)
-    bare = [_without(services, _like(told, shape, mark), finders) for mark in ("one", "two")]
+    bare = [_without(services, _like(told, shape, mark)) for mark in ("one", "two")]
     if bare[0] is None or bare[0] != bare[1]:
         return None
-    resource = _marked(told).resource()
-    for entity in resource.get("entity", ()):
-        if "query" in entity:
-            entity["query"] = _MARKS[3]
+    resource = _marked(told)
     meta = resource.pop("meta", None)
     del resource["resourceType"]
     text = json.dumps(resource).decode()
     pieces = [piece for piece in re.split(f"({_MARK.pattern})", text) if piece]
-    return Template(
-        tuple(pieces), None if meta is None else json.dumps(meta).decode(), bare[0].entries(), finders
-    )
+    return Template(tuple(pieces), None if meta is None else json.dumps(meta).decode(), bare[0].entries())
 
 
 def _like(told: Happening, shape: re.Match[str] | None, mark: str) -> Happening:
@@ -181,21 +170,21 @@ def _like(told: Happening, shape: re.Match[str] | None, mark: str) -> Happening:
     subject = told.subject
     patient = None if subject.patient is None else f"Patient/whose-{mark}"
     query = None if subject.query is None else f"Patient?_id={mark}"
-    asker = told.asker
-    if asker.request_id is not None:
-        asker = replace(asker, request_id=f"request-{mark}")
-    recorded = "2026-01-01T00:00:00.000001Z" if mark == "one" else "2027-02-03T04:05:06.700000Z"
-    return replace(told, subject=Subject(patient, data, query), asker=asker, recorded=recorded)
+    request = None if told.request is None else f"request-{mark}"
+    at = datetime(2026, 1, 1, 0, 0, 0, 1 if mark == "one" else 700_000, tzinfo=UTC)
+    return replace(told, subject=Subject(patient, data, query), request=request, at=at)
 
 
-def _marked(told: Happening) -> Happening:
-    subject, asker = told.subject, told.asker
+def _marked(told: Happening) -> Resource:
+    """The event with marks where others of its kind have something else."""
+    subject = told.subject
     data = subject.data and ((_MARKS[0],) if "/" in subject.data[0] else subject.data)
-    patient = subject.patient and _MARKS[1]
-    if asker.request_id is not None:
-        asker = replace(asker, request_id=_MARKS[2])
-    marked = Subject(patient, data, subject.query)
-    return replace(told, subject=marked, asker=asker, recorded=_MARKS[4])
+    marked = Subject(subject.patient and _MARKS[1], data, subject.query)
+    made = replace(told, subject=marked, request=told.request and _MARKS[2]).resource()
+    for entity in made.get("entity", ()):
+        if "query" in entity:
+            entity["query"] = _MARKS[3]
+    return {**made, "recorded": _MARKS[4]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +210,11 @@ class _Common:
         )
 
 
-def _without(services: Services, told: Happening, finders: _Finders) -> _Common | None:
+def _without(services: Services, told: Happening) -> _Common | None:
     """The entries of the event without those of what differs; None where these are not among them."""
     resource = told.resource()
     whole = services.definitions.known.index(_TYPE, "an-event", {**resource, "id": "an-event"})
-    own = _Varying.of(told).entries(finders)
+    own = _Varying.of(told).entries(services.keys)
     dated = (whole.ord, whole.d_lo, whole.d_hi) == (own.ord, own.d_lo, own.d_hi)
     known = all(term.known for term in whole.terms) and whole.words is None and whole.ptk is None
     among = set(own.keys) <= set(whole.keys) and set(own.tok) <= set(whole.tok)

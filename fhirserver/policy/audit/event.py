@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from fhirserver.fhir.structure import Resource
@@ -49,13 +50,12 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, from which address, in which request; None for the address where the server itself acts.
+    """Who asks, from which address; None where the server itself acts.
     `purpose` is a code of v3-ActReason, `reason` what was said to break the glass, `login` the name by which
     somebody tried to sign in."""
 
     principal: Principal
     address: str | None = None
-    request_id: str | None = None
     purpose: str | None = None
     reason: str | None = None
     login: str | None = None
@@ -93,14 +93,20 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """What one AuditEvent tells. `recorded` is an instant."""
+    """What one AuditEvent tells; `at` is in UTC, `request` the id of the request that it is about."""
 
     site: Site
     asker: Asker
     deed: Deed
     outcome: Outcome
     subject: Subject
-    recorded: str
+    at: datetime
+    request: str | None = None
+
+    @property
+    def recorded(self) -> str:
+        """The instant, with the microseconds."""
+        return f"{self.at.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
     @property
     def profile(self) -> str | None:
@@ -130,7 +136,7 @@ class Happening:
             made["purposeOfEvent"] = [_purpose(asker.purpose)]
         made["agent"] = agents(self.site, asker, deed)
         made["source"] = {"observer": self.site.reference, "type": [codes.APPLICATION_SERVER.element()]}
-        if entities := _entities(asker, self.subject):
+        if entities := _entities(self.request, self.subject):
             made["entity"] = entities
         return made
 
@@ -181,11 +187,11 @@ def _role(name: str) -> dict[str, Any]:
     return {"coding": [{"code": name}]}
 
 
-def _entities(asker: Asker, subject: Subject) -> list[dict[str, Any]]:
+def _entities(request: str | None, subject: Subject) -> list[dict[str, Any]]:
     """The request, the resources, the search and the patient: a slice each in BALP."""
     found: list[dict[str, Any]] = []
-    if asker.request_id is not None:
-        found.append({"what": {"identifier": {"value": asker.request_id}}, "type": codes.REQUEST.element()})
+    if request is not None:
+        found.append({"what": {"identifier": {"value": request}}, "type": codes.REQUEST.element()})
     found += [_entity(_what(one), codes.OBJECT, codes.DOMAIN_RESOURCE) for one in subject.data]
     if subject.query is not None:
         query = b64encode(subject.query.encode()).decode()
