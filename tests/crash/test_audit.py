@@ -26,8 +26,7 @@ async def test_no_answer_without_its_event(data_dir: Path) -> None:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-        if not victim.running:
-            victim.start()
+        victim.start()
         with psycopg.connect(victim.dsn) as connection:
             rows = connection.execute(
                 "SELECT e #>> '{what,identifier,value}' FROM resource_auditevent,"
