@@ -61,7 +61,7 @@ async def stored(
 async def store(
     http: httpx.AsyncClient, examples: Examples, media_type: str, write: Callable[[Resource], bytes]
 ) -> dict[str, str]:
-    """PUT to its id, POST what has or keeps none. Three ids stand in several files, which become versions."""
+    """PUT to its id, POST what keeps none. Three ids stand in several files, which become versions."""
     paths: dict[str, str] = {}
     same: dict[str, list[str]] = defaultdict(list)
     for name, resource in examples.items():
