@@ -132,7 +132,7 @@ Place = tuple[str, ...] | str | None
 
 
 def _is_named(type_: str, action: str) -> bool:
-    """Whether no `*` is about it: writing what the server goes by, and anything with what says who did what."""
+    """Whether no `*` is about it: writing what the server goes by, anything with who did what."""
     return type_ == "AuditEvent" or (type_ in NAMED and action in "cud")
 
 
