@@ -9,7 +9,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from benchmarks import consents, matching, scale, tokens
+from benchmarks import audit, consents, matching, scale, tokens
 from benchmarks.page import markdown
 from benchmarks.run import Plan, run
 
@@ -40,8 +40,9 @@ def main() -> int:
     size.add_argument("--patients", type=int, help="how many patients to ingest")
     size.add_argument("--resources", type=int, help="how many resources to ingest, about")
     size.add_argument("--scale", type=int, nargs="*", help="searches alone, at these sizes (300000 3000000)")
-    parser.add_argument("--tokens", action="store_true", help="only what a token costs")
-    parser.add_argument("--consents", action="store_true", help="only what consents cost")
+    size.add_argument("--tokens", action="store_true", help="only what a token costs")
+    size.add_argument("--consents", action="store_true", help="only what consents cost")
+    size.add_argument("--audit", action="store_true", help="only what the audit trail costs")
     size.add_argument(
         "--matching", type=int, nargs="?", const=matching.PATIENTS, help="only $match, among so many"
     )
@@ -66,8 +67,8 @@ def main() -> int:
         made = plan(arguments)
         if arguments.matching:
             results = uvloop.run(matching.alone(made, arguments.matching, console))
-        elif arguments.tokens or arguments.consents:
-            alone = tokens.alone if arguments.tokens else consents.alone
+        elif arguments.tokens or arguments.consents or arguments.audit:
+            alone = (tokens if arguments.tokens else consents if arguments.consents else audit).alone
             results = uvloop.run(alone(made.resources, made.seconds, made.workers, made.seed, console))
         else:
             results = uvloop.run(run(made, console))

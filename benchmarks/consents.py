@@ -19,12 +19,13 @@ from benchmarks import database, searches
 from benchmarks.client import fetch, send
 from benchmarks.data import post
 from benchmarks.report import Results, machine
-from benchmarks.tokens import fill, guarded, tokens, turns_of
+from benchmarks.tokens import beside, fill, tokens, turns_of
 from benchmarks.turns import Case, compare, get, side, warm
 from fhirserver.fhir.json import dumps
 
 SECTION = "Consents enforced, against not"
 SETTING = "{}"
+OFF = {"FHIRSERVER_AUDIT": "off"}
 EVERY = 10
 """One patient in so many has a consent."""
 READ_MAX, PATIENT_MAX, POPULATION_MAX = 1.2, 1.3, 2.0
@@ -154,8 +155,8 @@ async def run(
     await database.analyze(dsn)
     token, _ = await tokens(dsn, [], practitioner)
     with (
-        guarded(dsn, results.workers) as (bare, without),
-        guarded(dsn, results.workers, SETTING) as (enforcing, within),
+        beside(dsn, results.workers, "smart", OFF) as (bare, without),
+        beside(dsn, results.workers, "smart", {**OFF, "FHIRSERVER_CONSENT": SETTING}) as (enforcing, within),
     ):
         made = await cases(port, within, token, seed)
         await warm(made[0], without, within)

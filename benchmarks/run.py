@@ -15,7 +15,18 @@ from time import perf_counter
 import psutil
 from rich.console import Console
 
-from benchmarks import consents, data, database, processes, records, searches, terms, tokens, validation
+from benchmarks import (
+    audit,
+    consents,
+    data,
+    database,
+    processes,
+    records,
+    searches,
+    terms,
+    tokens,
+    validation,
+)
 from benchmarks.client import fetch, request, send, send_for
 from benchmarks.report import Results, Row, timed
 
@@ -76,6 +87,7 @@ async def run(plan: Plan, console: Console) -> Results:
         await find(bench)
         await tokens.run(results, console, process, port, dsn, plan.seconds, plan.seed)
         await consents.run(results, console, process, port, dsn, plan.seconds, plan.seed)
+        await audit.run(results, console, process, port, dsn, plan.seconds, plan.seed)
         await judge(bench)
         await terminology(bench)
         await whole_records(bench)

@@ -27,16 +27,16 @@ PATIENTS = 50
 
 
 @contextmanager
-def guarded(dsn: str, workers: int, consent: str = "off") -> Iterator[tuple[psutil.Process, int]]:
-    """A further server on the database, on which requests need a token."""
+def beside(dsn: str, workers: int, auth: str, more: dict[str, str]) -> Iterator[tuple[psutil.Process, int]]:
+    """A second server on the database, with settings of its own."""
     port = processes.free_port()
     arguments = ["-m", "fhirserver", "serve", "--port", str(port), "--workers", str(workers)]
-    arguments += ["--auth", "smart"]
+    arguments += ["--auth", auth]
     settings = {
         "DATABASE_URL": dsn,
         "FHIRSERVER_RATE_LIMITS": "off",
         "FHIRSERVER_DEVELOPMENT": "true",
-        "FHIRSERVER_CONSENT": consent,
+        **more,
     }
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
@@ -105,7 +105,7 @@ async def run(
     """All cases on data that is there already, on a server that was begun without tokens."""
     console.print("Tokens")
     await database.analyze(dsn)
-    with guarded(dsn, results.workers) as (process, other):
+    with beside(dsn, results.workers, "smart", {"FHIRSERVER_AUDIT": "off"}) as (process, other):
         made = await cases(port, dsn, seed)
         await warm(made[0], port, other)
         pair = side(bare, port, bare), side(process, other, bare)

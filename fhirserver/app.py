@@ -54,6 +54,7 @@ from fhirserver.store.coalesce import Creates, Reads
 from fhirserver.store.definitions import Definitions
 from fhirserver.store.index_state import MadeBy, WrongFormat, require_format
 from fhirserver.store.tenants import number_of
+from fhirserver.store.trail import prepare_months, trail_of
 
 
 def create_app() -> ASGIApp:
@@ -114,6 +115,7 @@ class Application:
         beside = Beside()
         try:
             services = await services_of(common, self._settings)
+            await prepare_months(common.pool)
             beside.add(janitor.run(common.pool, self._settings.index_retention_s))
             beside.keep_up(common, services)
             app.router.routes.extend(probes.routes(services))
@@ -253,12 +255,13 @@ async def services_of(common: Common, settings: Settings) -> Services:
     made, own_bases = MadeBy.of(settings), settings.fhir_bases
     async with pool.acquire() as connection:
         await require_format(connection, settings)
+    definitions = await Definitions.open(pool, keys, made.registry, made.indexing(keys))
     return Services(
         settings=settings,
         pool=pool,
         reads=Reads(pool, settings.tenant),
         creates=Creates(pool, settings.tenant),
-        definitions=await Definitions.open(pool, keys, made.registry, made.indexing(keys)),
+        definitions=definitions,
         keys=keys,
         link_secret=_own(common.secrets["link_secret"], settings.tenant),
         token_secret=common.secrets["token_secret"],
@@ -267,6 +270,7 @@ async def services_of(common: Common, settings: Settings) -> Services:
         rates=common.rates,
         validation=policy_of(settings.validation),
         consent=enforcement_of(settings.consent, settings.tenant),
+        trail=trail_of(pool, settings, definitions),
     )
 
 

@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-PREFIX = "FHIRSERVER_"
+from fhirserver.variables import PREFIX, absolute, split, tenant_prefix, text_of, variables
+
 PACKAGE = Path(__file__).resolve().parent
 
 _ANY = ("0.0.0.0", "::")
@@ -47,15 +48,8 @@ def version() -> str:
         return tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]["version"]
 
 
-def _split(value: object) -> object:
-    """Read `a, b` as ("a", "b"); anything but text is passed on for validation."""
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)]
 
 
 class Settings(BaseSettings):
@@ -214,6 +208,23 @@ class Settings(BaseSettings):
         1_000, ge=0, description="Resources that `$merge` moves before it answers; with more it answers 202."
     )
 
+    # -- what is recorded
+    audit: Literal["on", "off", "auto"] = Field(
+        "auto",
+        description="Record who did what in AuditEvents: docs/how-to/audit.md. `auto`: where people sign in.",
+    )
+    audit_required: bool = Field(
+        True,
+        description="Answer 503 to reads that cannot be recorded, instead of leaving that to the log. "
+        "Writes are never done without.",
+    )
+    audit_asynchronous: bool = Field(
+        False,
+        description="Reads do not wait until their events are on disk: a crash may lose the last 0.6 seconds "
+        "of them.",
+    )
+    provenance: bool = Field(False, description="Write a Provenance with each write and each transaction.")
+
     # -- limits, each answered with an OperationOutcome
     body_bytes_max: int = Field(50 * 1024 * 1024, ge=1024, description="Request body, after decompression.")
     entries_max: int = Field(5000, ge=1, description="Entries in a batch or transaction.")
@@ -307,17 +318,17 @@ class Settings(BaseSettings):
     @field_validator("base_url")
     @classmethod
     def _public_base(cls, url: str | None) -> str | None:
-        return None if url is None else _absolute(url)
+        return None if url is None else absolute(url)
 
     @field_validator("base_url_aliases")
     @classmethod
     def _alias_bases(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_absolute(url) for url in urls)
+        return tuple(absolute(url) for url in urls)
 
     @field_validator("package_registries")
     @classmethod
     def _registries(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        return urls if urls == _OFF else tuple(_absolute(url) for url in urls)
+        return urls if urls == _OFF else tuple(absolute(url) for url in urls)
 
     @field_validator("time_zone")
     @classmethod
@@ -389,6 +400,11 @@ class Settings(BaseSettings):
         )
 
     @property
+    def audited(self) -> bool:
+        """Whether AuditEvents record who did what."""
+        return self.audit == "on" or (self.audit == "auto" and self.sign_in)
+
+    @property
     def is_of_path(self) -> bool:
         """Whether this is a tenant at a path of its own, beside that of the settings."""
         return bool(self._prefix)
@@ -422,29 +438,3 @@ class Settings(BaseSettings):
         """The variables that make `Settings.load()` in a worker process give this value again."""
         values = {name: getattr(self, name) for name in self.model_fields_set}
         return {variables(name)[0]: text_of(value) for name, value in values.items() if value is not None}
-
-
-def tenant_prefix(name: str) -> str:
-    """What stands before the paths of a tenant other than the one of the setting `tenant`."""
-    return f"/t/{name}"
-
-
-def _absolute(url: str) -> str:
-    """Check that `url` can be a FHIR base and drop the trailing slash. Raises ValueError."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-        raise ValueError(f"{url} is not an absolute http(s) address without query")
-    return url.rstrip("/")
-
-
-def text_of(value: object) -> str:
-    """A value as a variable of the environment carries it."""
-    if isinstance(value, tuple):
-        return ",".join(str(part) for part in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def variables(name: str) -> tuple[str, ...]:
-    """Environment variables that set the field `name`, the preferred one first."""
-    upper = f"{PREFIX}{name.upper()}"
-    return ("DATABASE_URL", upper) if name == "database_url" else (upper,)

@@ -15,6 +15,7 @@ GROUPS = {
     "database_url": "Where things are",
     "auth": "Who may come in",
     "time_zone": "How FHIR is spoken",
+    "audit": "What is recorded",
     "body_bytes_max": "Limits",
     "statement_timeout_s": "The database",
     "log_level": "Running it",

@@ -11,18 +11,19 @@ from typing import Final
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fhirserver.errors import FhirError
+from fhirserver.errors import FhirError, TooMany
 from fhirserver.http.attended import Attended
 from fhirserver.http.authenticate import Authenticate
 from fhirserver.http.render import Response, is_as_stored, refuse, respond
-from fhirserver.http.request import Headers, call_of, path_of, query_of
+from fhirserver.http.request import Headers, call_of, path_of, query_of, unread
 from fhirserver.http.wanted import verify, wanted_of
-from fhirserver.interactions.call import Services
+from fhirserver.interactions.audit.record import record_refusal
+from fhirserver.interactions.call import Params, Services
 from fhirserver.interactions.failures import translated
 from fhirserver.interactions.patch import PATCHES
 from fhirserver.interactions.run import run_alone
-from fhirserver.interactions.table import offers, resolve
-from fhirserver.policy.principal import OPEN
+from fhirserver.interactions.table import Target, offers, resolve
+from fhirserver.policy.principal import OPEN, Principal
 
 _THREAD_BYTES: Final = 512 * 1024
 """Larger answers are rendered in a thread, so that other requests go on."""
@@ -46,6 +47,7 @@ class Pipeline:
         headers, method = Headers.of(scope), scope["method"]
         accept = headers.get(b"accept")
         wanted = wanted_of(accept, (), method)
+        query, target, principal, call = (), None, OPEN, None
         try:
             query = query_of(scope, self._services)
             if query:
@@ -54,7 +56,6 @@ class Pipeline:
                 return _options(path_of(scope))
             target = resolve(method, path_of(scope))
             verify(wanted, query, target)
-            principal = OPEN
             if target.interaction.name != "capabilities":
                 principal = await self._authenticate(headers.get(b"authorization"))
                 if not principal.is_open:
@@ -71,12 +72,27 @@ class Pipeline:
                 return await asyncio.to_thread(respond, call, answer, wanted)
             return respond(call, answer, wanted)
         except FhirError as error:
+            if call is None and target is not None:
+                error = await self._unheard(scope, query, target, principal, error)
             return refuse(error, wanted)
         except Exception as error:
             known = translated(error)
             if known is None:
                 raise
             return refuse(known, wanted)
+
+    async def _unheard(
+        self, scope: Scope, query: Params, target: Target, principal: Principal, error: FhirError
+    ) -> FhirError:
+        """The error, once it is recorded that somebody was refused before there was a call; or why that
+        cannot be. Who asks too often is refused without, or could fill the disk."""
+        if isinstance(error, TooMany):
+            return error
+        try:
+            await record_refusal(unread(scope, self._services, query, target, principal), error)
+        except FhirError as unrecorded:
+            return unrecorded
+        return error
 
 
 def _options(path: str) -> Response:

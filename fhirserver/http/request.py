@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope
 from fhirserver.errors import UriTooLong
 from fhirserver.http import content, negotiate
 from fhirserver.http.base import PATH, public_base
-from fhirserver.interactions.call import Call, Params, Services, Source
+from fhirserver.interactions.call import Call, Origin, Params, Services, Source
 from fhirserver.interactions.query import decoded
 from fhirserver.interactions.table import Target
 from fhirserver.policy.principal import Principal
@@ -65,6 +65,25 @@ def path_of(scope: Scope) -> str:
 def _raw_path(scope: Scope) -> bytes:
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     return raw.partition(b"?")[0]
+
+
+def unread(scope: Scope, services: Services, query: Params, target: Target, principal: Principal) -> Call:
+    """The call of a request that is refused before its body is read: what can be said of it all the same."""
+    return Call(
+        services=services,
+        interaction=target.interaction.name,
+        base=public_base(scope, services.settings),
+        now=datetime.now(UTC),
+        type=target.type,
+        id=target.id,
+        version=target.version,
+        compartment=target.compartment,
+        query=query,
+        principal=principal,
+        path=path_of(scope),
+        operation=target.interaction.operation,
+        origin=Origin.of(scope.get("state", {})),
+    )
 
 
 async def call_of(
@@ -120,4 +139,5 @@ async def call_of(
         path=path_of(scope),
         operation=interaction.operation,
         source=source,
+        origin=Origin.of(state),
     )

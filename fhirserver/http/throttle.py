@@ -20,6 +20,8 @@ from fhirserver.settings import Network
 
 ADDRESS_KEY: Final = "address"
 """Key of scope["state"]: who is counted, for doors that count more closely."""
+PEER_KEY: Final = "peer"
+"""Key of scope["state"]: the address that a request comes from, for `interactions.call.Origin`."""
 
 _EXEMPT: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _CLOSER: Final[dict[str, Kind]] = {
@@ -45,7 +47,9 @@ class Throttle:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in _EXEMPT:
-            who = scope.setdefault("state", {})[ADDRESS_KEY] = address(scope, self.trusted)
+            state = scope.setdefault("state", {})
+            peer = state[PEER_KEY] = peer_of(scope, self.trusted)
+            who = state[ADDRESS_KEY] = _counted(peer)
             try:
                 self.rates.take("address", who)
                 if scope["method"] == "POST" and (kind := _CLOSER.get(local(scope["path"]))):
@@ -57,7 +61,12 @@ class Throttle:
 
 
 def address(scope: Scope, trusted: Sequence[Network]) -> str:
-    """Who is counted for the request: the nearest address that is not a trusted proxy's.
+    """Who is counted for the request."""
+    return _counted(peer_of(scope, trusted))
+
+
+def peer_of(scope: Scope, trusted: Sequence[Network]) -> str:
+    """Where the request comes from: the nearest address that is not a trusted proxy's.
 
     Further to the left in X-Forwarded-For stands what anybody can write.
     """
@@ -69,7 +78,7 @@ def address(scope: Scope, trusted: Sequence[Network]) -> str:
             peer = hop
             if not is_trusted(hop, trusted):
                 break
-    return _counted(peer)
+    return peer[:64]
 
 
 @lru_cache(maxsize=4096)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
@@ -12,7 +11,7 @@ from fhirserver.errors import Issue
 from fhirserver.fhir import json
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Return
-from fhirserver.store.version import Version
+from fhirserver.store.version import Draft, Version
 
 _PLACE = "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-"
 """With `line` and `col`: where an issue stands, in the words of HL7's own validator."""
@@ -59,9 +58,9 @@ def _text(echoing: str) -> str:
     return _FORBIDDEN.sub("\ufffd", echoing)
 
 
-def written(call: Call, version: Version, status: int, done: str, warnings: Sequence[Issue] = ()) -> Answer:
+def written(call: Call, version: Version, status: int, done: str, made: Draft | None = None) -> Answer:
     """After a write: 201 with Location or 200, and by Prefer nothing, the resource or an outcome, which also
-    has the warnings."""
+    has the warnings. `made` is what was written, None where nothing had to be."""
     headers = version_headers(version)
     location = f"{call.base}/{version.versioned_path}"
     headers["Location" if status == 201 else "Content-Location"] = location
@@ -70,7 +69,8 @@ def written(call: Call, version: Version, status: int, done: str, warnings: Sequ
             body = None
         case Return.OPERATION_OUTCOME:
             said = Issue("information", "informational", f"{version.versioned_path} {done}")
-            body = outcome(said, *warnings)
+            body = outcome(said, *(made.warnings if made is not None else ()))
         case _:
             body = version.json()
-    return Answer(status, body, headers, version)
+    along = made.along if made is not None else ()
+    return Answer(status, body, headers, version, recorded=any(one.type == "AuditEvent" for one in along))

@@ -9,6 +9,7 @@ from fhirserver.errors import FhirError, Invalid
 from fhirserver.fhir.links import holders, path_of
 from fhirserver.fhir.validate import validate
 from fhirserver.interactions.answer import outcome
+from fhirserver.interactions.audit.record import Ledger
 from fhirserver.interactions.bundle import Entry, bundle
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.entries import entries_of, entry_call, failed_entry, located, response_entry
@@ -43,9 +44,12 @@ async def batch(connection: Connection, call: Call) -> Answer:
     entries = entries_of(call, call.resource)
     created = {entry["fullUrl"] for entry in entries if "fullUrl" in entry and _method(entry) == "POST"}
     answers: dict[int, Entry] = {}
+    ledger = Ledger(call)
     for index in sorted(range(len(entries)), key=lambda index: _ORDER.get(_method(entries[index]), 0)):
-        answers[index] = await _entry(connection, call, index, entries[index], created)
-    return Answer(200, bundle("batch-response", [answers[index] for index in range(len(entries))]))
+        answers[index] = await _entry(connection, call, index, entries[index], created, ledger)
+    await ledger.close(connection)
+    body = bundle("batch-response", [answers[index] for index in range(len(entries))])
+    return Answer(200, body, recorded=ledger.is_kept)
 
 
 def _method(entry: dict[str, Any]) -> str:
@@ -53,11 +57,17 @@ def _method(entry: dict[str, Any]) -> str:
 
 
 async def _entry(
-    connection: Connection, call: Call, index: int, entry: dict[str, Any], created: set[str]
+    connection: Connection,
+    call: Call,
+    index: int,
+    entry: dict[str, Any],
+    created: set[str],
+    ledger: Ledger,
 ) -> Entry:
     # Imported here: the runner knows `process`, and a batch runs entries by the runner.
     from fhirserver.interactions.run import run
 
+    made = None
     try:
         with located(index, entry):
             made = entry_call(call, entry)
@@ -71,7 +81,9 @@ async def _entry(
             except Exception as error:
                 raise _known(error) from error
     except FhirError as error:
+        ledger.refused(made, error)
         return failed_entry(error, outcome(*error.issues))
+    ledger.answered(made, answer)
     return response_entry(made, entry["request"]["method"], answer)
 
 

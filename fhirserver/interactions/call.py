@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ from fhirserver.policy.restriction import EVERYTHING, Restriction
 from fhirserver.settings import Settings
 from fhirserver.store.coalesce import Creates, Reads
 from fhirserver.store.definitions import Definitions
+from fhirserver.store.trail import Trail
 from fhirserver.store.version import Version
 from fhirserver.terminology.cache import Cache
 
@@ -50,6 +51,7 @@ class Services:
     validation: Policy | None = None
     views: Views = field(default_factory=Views)
     consent: Enforcement | None = None
+    trail: Trail | None = None
 
     @property
     def tenant(self) -> int:
@@ -59,6 +61,19 @@ class Services:
     def registry(self) -> Registry:
         """The parameters that can be searched by right now; it changes between two awaits."""
         return self.definitions.known.registry
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from: the address of the caller, and the request's id."""
+
+    address: str
+    request_id: str
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Origin:
+        """As the layers around the app have found out: `scope["state"]`."""
+        return cls(state.get("peer") or "unknown", state.get("request_id") or "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +95,8 @@ class Call:
     `source` the body itself where the operation reads that.
     `principal` asks, for the `purpose` of use that is claimed, with the `glass` broken as `Asking` has it,
     under `restriction`, which `run` sets. `large` says that work on the resource is long enough to be done in
-    a thread. `alone`: it is no entry of a Bundle, so its answer may come in pieces.
+    a thread. `alone`: it is no entry of a Bundle, so its answer may come in pieces. Without `origin` the
+    server itself acts.
     """
 
     services: Services
@@ -108,6 +124,7 @@ class Call:
     operation: Operation | None = None
     source: Source | None = None
     alone: bool = False
+    origin: Origin | None = None
 
     @property
     def resource_type(self) -> str:
@@ -128,7 +145,7 @@ class Answer:
     `version` is set when the answer is about one version, so that a Bundle entry can repeat its
     location, ETag and instant. `is_empty`: no row was shown, for whatever reason. `gzip` is `body`
     compressed, where it is constant and was so beforehand. `more` are the pieces that follow `body`, which is
-    only the beginning then.
+    only the beginning then. `recorded`: the audit trail has it already, with what was written.
     """
 
     status: int
@@ -138,6 +155,7 @@ class Answer:
     gzip: bytes | None = None
     is_empty: bool = False
     more: AsyncIterator[bytes] | None = None
+    recorded: bool = False
 
     async def gathered(self) -> Answer:
         """The same in one piece."""

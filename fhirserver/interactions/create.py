@@ -5,6 +5,7 @@ from __future__ import annotations
 from fhirserver.db.pool import Connection
 from fhirserver.db.retry import retrying
 from fhirserver.interactions.answer import version_headers, written
+from fhirserver.interactions.audit.record import recorded
 from fhirserver.interactions.body import checked, worked
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.definitions import define, is_definition, renewed
@@ -32,7 +33,8 @@ async def create_shared(call: Call) -> Answer:
     async def once() -> Answer:
         made = await worked(call, lambda: draft(call.services, resource, id_, "POST"))
         require_resolved(call, made)
-        return written(call, await call.services.creates.insert(made), 201, "created", made.warnings)
+        made = recorded(call, made)
+        return written(call, await call.services.creates.insert(made), 201, "created", made)
 
     return await retrying(once, lambda error: renewed(None, call, error))
 
@@ -45,9 +47,10 @@ async def create(connection: Connection, call: Call) -> Answer:
     async def once() -> Answer:
         made = await worked(call, lambda: draft(call.services, resource, id_, "POST"))
         require_resolved(call, made)
+        made = recorded(call, made)
         if is_plain(call):
             version = await store.insert(connection, call.services.tenant, made)
-            return written(call, version, 201, "created", made.warnings)
+            return written(call, version, 201, "created", made)
         async with connection.transaction():
             if call.if_none_exist is not None:
                 searched = criteria(call, call.resource_type, call.if_none_exist)
@@ -59,7 +62,7 @@ async def create(connection: Connection, call: Call) -> Answer:
             version = await store.insert(connection, call.services.tenant, made)
             await require_permitted(connection, call, [(made.type, made.id)], "c")
             await define(connection, call, [made])
-        return written(call, version, 201, "created", made.warnings)
+        return written(call, version, 201, "created", made)
 
     return await retrying(once, lambda error: renewed(connection, call, error))
 

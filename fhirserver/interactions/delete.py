@@ -6,6 +6,7 @@ from fhirserver.db.pool import Connection
 from fhirserver.db.retry import Again
 from fhirserver.errors import Issue, MultipleMatches
 from fhirserver.interactions.answer import outcome
+from fhirserver.interactions.audit.record import record_deletion
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.definitions import undefine
@@ -79,6 +80,7 @@ async def _bury(connection: Connection, call: Call, found: list[Version]) -> Ans
     await verify_unreferenced(connection, call, identities)
     await undefine(connection, call, identities)
     answer = gone(call, len(found))
+    answer.recorded = await record_deletion(connection, call, found)
     if len(found) == 1:
         answer.headers["ETag"] = f'W/"{found[0].version + 1}"'
     return answer

@@ -22,6 +22,7 @@ from fhirserver.identity.moving import Move
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.consents import enforceable
 from fhirserver.interactions.terms import conform
+from fhirserver.policy.restriction import RECORDED
 from fhirserver.store.contained import inners
 from fhirserver.store.version import Draft, Version
 
@@ -45,6 +46,25 @@ def new_id() -> str:
     value = (value & ~(0xF << 76)) | (0x7 << 76)
     value = (value & ~(0x3 << 62)) | (0x2 << 62)
     return str(UUID(int=value))
+
+
+def own_draft(services: Services, resource: Resource) -> Draft:
+    """A resource of the server's own making as the first version of a new id: nobody has to look at it."""
+    known = services.definitions.known
+    type_, id_ = resource["resourceType"], new_id()
+    meta = resource.get("meta")
+    return Draft(
+        type=type_,
+        id=id_,
+        version=1,
+        method="POST",
+        idk=services.keys.target(type_, id_),
+        meta=None if meta is None else json.dumps(meta).decode(),
+        content=_content(resource).decode(),
+        written=None,
+        entries=known.index(type_, id_, {**resource, "id": id_}),
+        known=known.version,
+    )
 
 
 def draft(
@@ -113,6 +133,7 @@ def _judged(
     known = services.definitions.known
     warnings = (*conform(services, resource, known.library), *enforceable(services, resource))
     known.systems.require_valid(resource)
+    _require_foreign(services, resource)
     made = _made(services, resource, content, id_, method, after)
     if not (warnings or followed):
         return made
@@ -157,6 +178,14 @@ def _made(
         else (),
         ends_contained=isinstance(after, Version) and '"contained"' in (after.content or ""),
     )
+
+
+def _require_foreign(services: Services, resource: Resource) -> None:
+    """Raise Unprocessable for an AuditEvent that says that this server recorded it: only the server does."""
+    if resource["resourceType"] in RECORDED:
+        observer = resource["source"]["observer"]
+        if observer.get("display") in services.own_bases:
+            raise Unprocessable("this server records its events itself", "AuditEvent.source.observer")
 
 
 def _localized(services: Services, resource: Resource) -> bytes:

@@ -104,6 +104,7 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
         glass=call.glass,
         path=path.strip("/"),
         operation=target.interaction.operation,
+        origin=call.origin,
     )
 
 

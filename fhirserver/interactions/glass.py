@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import Forbidden
+from fhirserver.interactions.audit.record import record_broken_glass
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.permission import decided
 from fhirserver.observe import log
@@ -81,7 +82,7 @@ async def broken(
 
 async def recorded(connection: Connection, call: Call, glass: Broken) -> None:
     """The one place that every breaking of the glass passes, in its transaction. The reason and the patient
-    are in the table: a log is no place for them."""
+    are in the table and the audit trail: a log is no place for them."""
     user = call.principal.user
     _logger.warning(
         "glass_broken",
@@ -91,3 +92,4 @@ async def recorded(connection: Connection, call: Call, glass: Broken) -> None:
         until=glass.until.isoformat(),
         everybody=glass.patient is None,
     )
+    await record_broken_glass(connection, call, glass.patient, glass.reason)

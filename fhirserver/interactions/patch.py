@@ -14,6 +14,7 @@ from fhirserver.fhir.structure import Resource
 from fhirserver.fhir.validate import validate
 from fhirserver.interactions.answer import written
 from fhirserver.interactions.app_state import require_same, require_small
+from fhirserver.interactions.audit.record import recorded
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.definitions import define
@@ -82,12 +83,13 @@ async def _write(connection: Connection, call: Call, current: Version | None) ->
     if made is None:
         return written(call, current, 200, "is unchanged")
     await verify_targets(connection, call, [made])
+    made = recorded(call, made, current)
     version = await store.replace(connection, call.services.tenant, made)
     if version is None:
         raise Again
     await require_permitted(connection, call, [(made.type, made.id)], "u")
     await define(connection, call, [made])
-    return written(call, version, 200, "patched", made.warnings)
+    return written(call, version, 200, "patched", made)
 
 
 def asks(call: Call) -> bool:

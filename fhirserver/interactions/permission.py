@@ -41,9 +41,10 @@ def decided(call: Call) -> None:
         if call.operation is not None
         else required_actions(call.interaction, call.id is not None, conditional)
     )
-    call.restriction = decide(principal, call.type, None)
+    rights = call.type if call.operation is None else call.operation.rights or call.type
+    call.restriction = decide(principal, rights, None)
     for action in actions:
-        call.restriction = decide(principal, call.type, action)
+        call.restriction = decide(principal, rights, action)
     call.restriction = under_consent(call, call.restriction)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import FhirError
+from fhirserver.interactions.audit.record import record_answer, record_refusal
 from fhirserver.interactions.batch import process
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.capabilities import capabilities, capabilities_in_bundle
@@ -56,7 +57,18 @@ async def run(connection: Connection, call: Call) -> Answer:
 
 
 async def run_alone(call: Call) -> Answer:
-    """The same for a request of its own, which takes a connection only if it needs one to itself."""
+    """The same for a request of its own, which takes a connection only if it needs one to itself. What is
+    answered, be it a refusal, is recorded before."""
+    try:
+        answer = await _run_alone(call)
+    except Exception as error:
+        await record_refusal(call, error)
+        raise
+    await record_answer(call, answer)
+    return answer
+
+
+async def _run_alone(call: Call) -> Answer:
     decided(call)
     await opened(call)
     call.alone = True

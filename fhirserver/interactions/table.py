@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 from urllib.parse import unquote
 
 from fhirserver.errors import MethodNotAllowed, NotFound
@@ -16,6 +17,12 @@ from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.fhir.suggest import nearest
 from fhirserver.interactions.operations.definition import Operation
 from fhirserver.interactions.operations.definitions import OPERATIONS
+from fhirserver.policy.restriction import RECORDED
+
+_CHANGES: Final = frozenset(
+    {"update", "update_conditional", "patch", "patch_conditional", "delete", "delete_conditional"}
+)
+"""What nobody does to a type of `RECORDED`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,8 @@ class Interaction:
     def is_of(self, resource_type: str | None) -> bool:
         """Whether a type (None: the system) has this row, compartments aside."""
         if self.shape.startswith(":type") != (resource_type is not None):
+            return False
+        if resource_type in RECORDED and self.name in _CHANGES:
             return False
         return self.operation is None or not self.operation.types or resource_type in self.operation.types
 
@@ -122,7 +131,7 @@ def _methods(path: str) -> tuple[list[str], dict[str, Interaction]]:
     segments = [unquote(segment) for segment in path.strip("/").split("/")] if path.strip("/") else []
     shape = "/".join(_shape(segments, index) for index in range(len(segments)))
     named = segments[0] if shape.startswith(":type") else None
-    methods = {row.method: row for row in _SHAPES.get(shape, ()) if row.operation is None or row.is_of(named)}
+    methods = {row.method: row for row in _SHAPES.get(shape, ()) if row.is_of(named)}
     if not methods:
         raise _no_operation(segments) if "$" in shape else NotFound(f"no such path: {shortened(path)}")
     return segments, methods

@@ -8,6 +8,7 @@ from fhirserver.errors import Conflict, Invalid, MethodNotAllowed
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.answer import written
 from fhirserver.interactions.app_state import require_same
+from fhirserver.interactions.audit.record import recorded
 from fhirserver.interactions.body import checked, checked_with_id, worked
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conditions import require_match
@@ -100,19 +101,21 @@ async def _put(
         if made is None:
             return written(call, current, 200, "is unchanged")
         await verify_targets(connection, call, [made])
+        made = recorded(call, made, current)
         version = await store.replace(connection, services.tenant, made)
         if version is None:
             raise Again
         await require_permitted(connection, call, [(made.type, made.id)], "u")
         await define(connection, call, [made])
-        return written(call, version, 200, "updated", made.warnings)
+        return written(call, version, 200, "updated", made)
     require_free_choice(call, resource, current)
     made = await worked(call, lambda: draft(services, resource, id_, "PUT", current))
     await verify_targets(connection, call, [made])
+    made = recorded(call, made, current)
     version = await store.insert(connection, services.tenant, made)
     await require_permitted(connection, call, [(made.type, made.id)], "c")
     await define(connection, call, [made])
-    return written(call, version, 201, "created", made.warnings)
+    return written(call, version, 201, "created", made)
 
 
 def require_free_choice(call: Call, resource: Resource, current: object | None) -> None:

@@ -45,6 +45,7 @@ async def sweep(connection: Connection, retention_s: float) -> int:
             await connection.execute(QUERIES["swept"], due["at"])
             await connection.execute(QUERIES["forget"], due["at"])
         await connection.execute(QUERIES["tick"])
+        await connection.execute(QUERIES["months"])
         await connection.execute(QUERIES["forget_grants"])
         await connection.execute(QUERIES["forget_pending"])
         await connection.execute(QUERIES["forget_signing_in"])

@@ -1,6 +1,10 @@
 -- name: tick
 INSERT INTO tick DEFAULT VALUES
 
+-- name: months
+-- The partitions of AuditEvents that are to come.
+SELECT audit_months()
+
 -- name: due
 -- The newest tick that is older than the retention ($1, seconds) and not swept, and where the sweep
 -- before it ended.

@@ -12,6 +12,8 @@ from starlette.responses import Response
 
 from fhirserver import pages
 from fhirserver.db.pool import Connection
+from fhirserver.interactions.audit.entrance import REVOKED, Entrant, record_entrance
+from fhirserver.interactions.call import Origin
 from fhirserver.oauth import grants, reach, wording
 from fhirserver.oauth.context import Server
 from fhirserver.people import identity, resources, sessions
@@ -27,7 +29,9 @@ async def apps(request: Request, server: Server) -> Response:
             query = urlencode({"next": pages.path(server.services, "apps")})
             return pages.redirect(f"{pages.path(server.services, 'sign-in')}?{query}")
         if form is not None:
-            await grants.revoke_of(connection, server, form.get("client", ""), session.account)
+            client = form.get("client", "")
+            await grants.revoke_of(connection, server, client, session.account)
+            await _recorded(request, connection, server, session, client)
             return pages.redirect(pages.path(server.services, "apps"))
         who = await identity.of_person(connection, server.services, session.person)
         return pages.render(
@@ -36,6 +40,15 @@ async def apps(request: Request, server: Server) -> Response:
             who=who.name if who else session.login,
             apps=await _listed(connection, server, session),
         )
+
+
+async def _recorded(
+    request: Request, connection: Connection, server: Server, session: Session, client: str
+) -> None:
+    who = await identity.of_person(connection, server.services, session.person)
+    entrant = Entrant(user=who.user if who else None, login=None if who else session.login, client=client)
+    origin = Origin.of(request.scope["state"])
+    await record_entrance(connection, server.services, origin, REVOKED, entrant)
 
 
 async def _listed(connection: Connection, server: Server, session: Session) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from starlette.responses import Response
 from fhirserver import pages
 from fhirserver.db.pool import Connection
 from fhirserver.fhir.structure import Resource
+from fhirserver.interactions.audit.entrance import GRANTED, Entrant, record_entrance
+from fhirserver.interactions.call import Origin
 from fhirserver.oauth import authorize, grants, launches, pending, reach, record, visit, wording
 from fhirserver.oauth.context import ACCESS_S, CODE_S, OFFLINE_S, Server, now
 from fhirserver.oauth.errors import OAuthError
@@ -64,7 +66,7 @@ async def _answered(
     if not given:
         raise _denied(found)
     context = _context(found, patient, encounters, form.get("encounter", ""))
-    code = await _grant(connection, found, given, context)
+    code = await _grant(connection, found, given, context, Origin.of(request.scope["state"]))
     asked = found.asked
     return pages.redirect(pending.answer(found.server, asked.redirect_uri, code=code, state=asked.state))
 
@@ -130,8 +132,10 @@ def _context(
     return {name: value for name, value in context.items() if value is not None}
 
 
-async def _grant(connection: Connection, found: Visit, scopes: Sequence[str], context: dict[str, Any]) -> str:
-    """The code. The grant, the Consent that records it and the end of the launch are one transaction."""
+async def _grant(
+    connection: Connection, found: Visit, scopes: Sequence[str], context: dict[str, Any], origin: Origin
+) -> str:
+    """The code. The grant, what records it and the end of the launch are one transaction."""
     server, asked = found.server, found.asked
     online = "online_access" in scopes and "offline_access" not in scopes
     lifetime_s = _lifetime_s(server, scopes)
@@ -158,6 +162,8 @@ async def _grant(connection: Connection, found: Visit, scopes: Sequence[str], co
             context=context,
             consent=consent_id,
         )
+        who = Entrant(user=found.who.user, client=found.client.id, patient=patient)
+        await record_entrance(connection, server.services, origin, GRANTED, who, scopes=scopes)
         return await grants.code_for(connection, number, asked.redirect_uri, asked.challenge)
 
 

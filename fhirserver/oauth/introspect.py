@@ -10,6 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import Unauthorized
+from fhirserver.interactions.audit.entrance import REVOKED, Entrant, record_entrance
+from fhirserver.interactions.call import Origin
 from fhirserver.oauth import clients, grants
 from fhirserver.oauth.clients import Client
 from fhirserver.oauth.context import Server
@@ -76,6 +78,9 @@ async def revoke(request: Request, server: Server) -> Response:
         grant = await _own(connection, server, client, _token(form))
         if grant is not None:
             await grants.revoke(connection, server, grant.id)
+            who = Entrant(client=client.id, patient=grant.context.get("patient"))
+            origin = Origin.of(request.scope["state"])
+            await record_entrance(connection, server.services, origin, REVOKED, who, scopes=grant.scopes)
     return Response(status_code=200, headers=NO_STORE)
 
 

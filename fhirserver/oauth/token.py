@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from fhirserver.db.pool import Connection
+from fhirserver.interactions.audit.entrance import GRANTED, REFRESHED, TOKEN, Entrant, record_entrance
+from fhirserver.interactions.call import Origin
 from fhirserver.oauth import clients, grants, keys
 from fhirserver.oauth import scopes as scoping
 from fhirserver.oauth.clients import Client
@@ -20,7 +22,7 @@ from fhirserver.oauth.form import form_of
 from fhirserver.oauth.grants import Grant
 from fhirserver.people import identity
 from fhirserver.people.identity import Identity
-from fhirserver.policy.token import Claims, seal
+from fhirserver.policy.token import Claims, seal, unseal
 
 REFRESHING: Final = frozenset({"offline_access", "online_access"})
 """Either of these scopes gives a refresh token."""
@@ -35,25 +37,46 @@ _SHOWN: Final = (
 async def token(request: Request, server: Server) -> JSONResponse:
     """POST of a form: an access token, or an error of RFC 6749 section 5.2."""
     form = await form_of(request)
+    origin = Origin.of(request.scope["state"])
     async with server.services.pool.acquire() as connection:
-        client = await _client(connection, server, request.headers.get("authorization"), form)
-        kind = form.get("grant_type")
-        if kind is None:
-            raise OAuthError("invalid_request", "grant_type is missing")
-        if kind not in GRANT_TYPES:
-            raise OAuthError("unsupported_grant_type", f"grant_type is one of {', '.join(GRANT_TYPES)}")
-        # A refresh token is only ever given by a grant of the first kind.
-        needed = "authorization_code" if kind == "refresh_token" else kind
-        if needed not in client.grant_types:
-            raise OAuthError("unauthorized_client", f"the client is not registered for {kind}")
-        match kind:
-            case "authorization_code":
-                body = await _by_code(connection, server, client, form)
-            case "refresh_token":
-                body = await _by_refresh(connection, server, client, form)
-            case _:
-                body = await _by_credentials(connection, server, client, form)
+        try:
+            body = await _given(connection, server, request.headers.get("authorization"), form, origin)
+        except OAuthError as error:
+            who = Entrant(client=form.get("client_id"))
+            await record_entrance(connection, server.services, origin, TOKEN, who, failure=error.error)
+            raise
     return JSONResponse(body, headers=NO_STORE)
+
+
+async def _given(
+    connection: Connection,
+    server: Server,
+    authorization: str | None,
+    form: Mapping[str, str],
+    origin: Origin,
+) -> dict[str, Any]:
+    """The answer to who proves what the form says. Raises OAuthError."""
+    client = await _client(connection, server, authorization, form)
+    kind = form.get("grant_type")
+    if kind is None:
+        raise OAuthError("invalid_request", "grant_type is missing")
+    if kind not in GRANT_TYPES:
+        raise OAuthError("unsupported_grant_type", f"grant_type is one of {', '.join(GRANT_TYPES)}")
+    # A refresh token is only ever given by a grant of the first kind.
+    needed = "authorization_code" if kind == "refresh_token" else kind
+    if needed not in client.grant_types:
+        raise OAuthError("unauthorized_client", f"the client is not registered for {kind}")
+    match kind:
+        case "authorization_code":
+            deed, body = TOKEN, await _by_code(connection, server, client, form)
+        case "refresh_token":
+            deed, body = REFRESHED, await _by_refresh(connection, server, client, form)
+        case _:
+            deed, body = GRANTED, await _by_credentials(connection, server, client, form)
+    claims = unseal(body["access_token"], server.services.token_secret)
+    who = Entrant(user=claims.user, client=client.id, patient=claims.patient)
+    await record_entrance(connection, server.services, origin, deed, who, scopes=claims.scopes)
+    return body
 
 
 async def _client(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _ANY_TYPE: Final[dict[str, frozenset[str]]] = {
     "status": frozenset(
@@ -55,8 +55,19 @@ _BY_TYPE: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("Organization", "type"): frozenset({"prov"}),
     ("Provenance", "agent-type"): frozenset({"author", "transmitter"}),
     ("AuditEvent", "action"): frozenset({"c", "r", "u", "d", "e"}),
-    ("AuditEvent", "type"): frozenset({"rest"}),
+    ("AuditEvent", "type"): frozenset({"rest", "110114"}),
+    ("AuditEvent", "outcome"): frozenset({"4", "8"}),
+    ("AuditEvent", "subtype"): frozenset(
+        {
+            *("read", "vread", "create", "update", "patch", "delete", "transaction", "operation"),
+            *("search-type", "search-system", "history-instance", "history-type"),
+        }
+    ),
+    ("AuditEvent", "entity-type"): frozenset({"1", "2", "xrequestid"}),
+    ("AuditEvent", "entity-role"): frozenset({"1", "4", "13", "24"}),
 }
+
+_BALP: Final = "https://profiles.ihe.net/ITI/BALP"
 
 _SYSTEMS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("Observation", "code"): frozenset({"http://loinc.org"}),
@@ -71,6 +82,8 @@ _SYSTEMS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("Immunization", "vaccine-code"): frozenset({"http://hl7.org/fhir/sid/cvx"}),
     ("MedicationRequest", "code"): frozenset({"http://www.nlm.nih.gov/research/umls/rxnorm"}),
     ("Medication", "code"): frozenset({"http://www.nlm.nih.gov/research/umls/rxnorm"}),
+    ("AuditEvent", "type"): frozenset({"http://dicom.nema.org/resources/ontology/DCM"}),
+    ("AuditEvent", "entity-type"): frozenset({f"{_BALP}/CodeSystem/BasicAuditEntityType"}),
 }
 """The terminologies in which nearly all codes of a parameter are."""
 
@@ -95,6 +108,11 @@ _PROFILES: Final = frozenset(
             )
         ),
         "http://hl7.org/fhir/StructureDefinition/vitalsigns",
+        *(
+            f"{_BALP}/StructureDefinition/IHE.BasicAudit.{patient}{kind}"
+            for patient in ("", "Patient")
+            for kind in ("Create", "Read", "Update", "Delete", "Query")
+        ),
     }
 )
 

@@ -49,6 +49,7 @@ from fhirserver.params.reference import Resolve
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.params.token import TokenValue
 from fhirserver.policy.consent import compile_consent
+from fhirserver.policy.restriction import RECORDED
 
 Index = Callable[[str, str, dict[str, Any]], Entries]
 """(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
@@ -85,7 +86,7 @@ def indexer(
             within = inline.writer(registry, keys, resource_type, index_within)
             plan = plans[resource_type] = _plan(stored, keys, resolve, zone, resource_type, within)
         entries = plan(id_, resource)
-        if full_text != "none":
+        if full_text != "none" and resource_type not in RECORDED:
             entries.words = fulltext.document(keys.tenant, resource_type, resource, full_text)
         if resource_type == "Consent":
             entries.rules = compile_consent(resource, keys.target, zone, own_bases).rules

@@ -16,6 +16,7 @@ from fhirserver.policy.principal import Principal, Role
 from fhirserver.policy.restriction import (
     DEFINING,
     EVERYTHING,
+    RECORDED,
     CareTeams,
     Compartment,
     Permit,
@@ -40,6 +41,8 @@ ACTION: Final = {
     "delete_conditional": "d",
 }
 """Interaction -> the letter that a scope must have for it."""
+
+_ORDINARY: Final = ENDPOINT_TYPES - DEFINING - RECORDED
 
 FREE: Final = frozenset({"capabilities", "bundle"})
 """Open to all; the entries of a Bundle are decided one by one."""
@@ -140,14 +143,15 @@ def _within(principal: Principal, role: Role, permit: Permit) -> list[Permit]:
 def _reach(scope: Scope) -> list[tuple[frozenset[str], frozenset[str]]]:
     """Types of a scope of a role, or of a service, and what it lets do with them.
 
-    `*` is no word about writing what the server itself goes by: such types have to be named.
+    `*` is no word about writing what the server itself goes by, nor about what says who did what: such types
+    have to be named.
     """
     if scope.type != "*":
         return [(frozenset({scope.type}), scope.actions)]
     reading = scope.actions & frozenset("rs")
     if reading == scope.actions:
-        return [(ENDPOINT_TYPES, scope.actions)]
-    return [(ENDPOINT_TYPES - DEFINING, scope.actions), (DEFINING, reading)]
+        return [(_ORDINARY | DEFINING, scope.actions)]
+    return [(_ORDINARY, scope.actions), (DEFINING, reading)]
 
 
 def _placed(

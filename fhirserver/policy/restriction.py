@@ -132,6 +132,11 @@ DEFINING = frozenset(
 """Types by which the server itself goes: who writes them changes what everybody's requests mean and find, or
 who may sign in as whom and with which roles."""
 
+RECORDED = frozenset({"AuditEvent"})
+"""Types that say who did what: https://hl7.org/fhir/R4/auditevent.html. No `*` is about them, not even for
+reading: who may see them is named. They are added to and never changed, and consents do not hide them: who
+forbids an access must not take it out of the auditor's sight."""
+
 OWNED = frozenset({"Device"})
 """Types outside the Patient compartment of R4 that name the patient whose they are, if they are anybody's.
 
@@ -155,6 +160,8 @@ def in_compartment(compartment: str, resource_type: str) -> bool:
 
 def is_about_patients(resource_type: str) -> bool:
     """Whether rows of a type can be somebody's, whose consents then decide about them."""
+    if resource_type in RECORDED:
+        return False
     return resource_type in OWNED or resource_type in COMPARTMENTS["Patient"] or resource_type == "Patient"
 
 

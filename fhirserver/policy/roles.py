@@ -15,6 +15,7 @@ from fhirserver.policy.restriction import DEFINING
 from fhirserver.policy.scopes import parse
 
 ADMINISTRATOR: Final = "administrator"
+AUDITOR: Final = "auditor"
 CARE_TEAM: Final = "care-team"
 """Among the scopes of a role: its `patient/` scopes are about the patients of its holder's care teams."""
 
@@ -38,15 +39,23 @@ DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
         *("user/MeasureReport.crs", "user/Library.rs", "user/Questionnaire.rs", "user/ValueSet.rs"),
         *("user/CodeSystem.rs", "user/ConceptMap.rs", "user/StructureDefinition.rs"),
     ),
+    AUDITOR: ("user/AuditEvent.rs", "user/Provenance.rs"),
     "patient": (
-        *("patient/*.rs", "patient/QuestionnaireResponse.cu", "patient/Observation.c", "patient/Consent.cu"),
+        *(
+            "patient/*.rs",
+            "patient/AuditEvent.rs",
+            "patient/QuestionnaireResponse.cu",
+            "patient/Observation.c",
+            "patient/Consent.cu",
+        ),
         *("patient/Appointment.cu", "patient/Communication.c", "patient/DocumentReference.c"),
         "patient/Basic.cud",
     ),
     "related-person": ("patient/*.rs",),
 }
 """Where the settings name no other. A researcher sees no patient unless a grant of another role says so. `*`
-does not allow to write what the server itself goes by (`restriction.DEFINING`): a role names such types."""
+does not allow to write what the server itself goes by (`restriction.DEFINING`), nor anything with AuditEvents
+(`restriction.RECORDED`): a role names such types."""
 
 
 _decoder = msgspec.json.Decoder(dict[str, tuple[str, ...]])

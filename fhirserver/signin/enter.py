@@ -14,12 +14,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fhirserver.db.pool import Connection
-from fhirserver.interactions.call import Services
+from fhirserver.interactions.audit.entrance import LOGIN, LOGOUT, Entrant, record_entrance
+from fhirserver.interactions.call import Origin, Services
 from fhirserver.pages import Trouble, csrf, path, redirect, render, services_of
-from fhirserver.people import accounts, attempts, mail, passwords, sessions, totp
+from fhirserver.people import accounts, attempts, identity, mail, passwords, sessions, totp
 from fhirserver.people.accounts import Account
 from fhirserver.people.places import onward
 from fhirserver.people.sealed import seal, unseal
+from fhirserver.people.sessions import Session
+from fhirserver.policy.audit import Deed
 from fhirserver.signin.chosen import chosen
 from fhirserver.signin.doors import doors
 
@@ -76,12 +79,34 @@ async def sign_in(request: Request) -> Response:
     try:
         account = await accounts.verify(services, login[:400], form.get("password", ""))
     except attempts.TooMany as many:
+        await _failed(request, services, Entrant(login=login[:400]), "too many attempts")
         response = _form(request, wanted, 429, login=login, error=_TOO_MANY)
         response.headers["Retry-After"] = str(many.wait_s)
         return response
     if account is None:
+        await _failed(request, services, Entrant(login=login[:400]), "wrong name or password")
         return _form(request, wanted, 403, login=login, error=_WRONG)
     return await proceed(request, services, account, wanted, proved=not account.totp)
+
+
+async def _failed(request: Request, services: Services, who: Entrant, why: str) -> None:
+    async with services.pool.acquire() as connection:
+        await record(request, connection, services, LOGIN, who, failure=why)
+
+
+async def record(
+    request: Request, connection: Connection, services: Services, deed: Deed, who: Entrant, **more: Any
+) -> None:
+    """Record what a request did about signing in. Raises Unavailable."""
+    await record_entrance(connection, services, Origin.of(request.scope["state"]), deed, who, **more)
+
+
+async def entrant(connection: Connection, services: Services, session: Session) -> Entrant:
+    """Who a session is of, in the words of the audit trail, where there is one."""
+    if services.trail is None:
+        return Entrant()
+    who = await identity.of_person(connection, services, session.person)
+    return Entrant(login=session.login) if who is None else Entrant(user=who.user)
 
 
 async def proceed(
@@ -121,9 +146,10 @@ async def begin(
     """Start a session in place of the browser's, and go where it wanted to."""
     before = await sessions.current(request, connection, services)
     try:
-        value, _ = await sessions.begin(connection, services, account, before)
+        value, session = await sessions.begin(connection, services, account, before)
     except LookupError:
         raise Trouble(403, "This account may not sign in", "Ask who looks after this server.") from None
+    await record(request, connection, services, LOGIN, await entrant(connection, services, session))
     response = redirect(wanted or path(services, "account"))
     sessions.give_cookie(services, response, value)
     return response
@@ -151,6 +177,8 @@ async def enter_code(request: Request) -> Response:
             response.headers["Retry-After"] = str(many.wait_s)
             return response
         if not await totp.use(connection, services, account.id, form.get("code", ""), time()):
+            tried = Entrant(login=account.login)
+            await record(request, connection, services, LOGIN, tried, failure="wrong code")
             return _code(request, form, 403, _WRONG_CODE)
         await attempts.forget(connection, services, "code", str(account.id))
     return await proceed(request, services, account, ticket["next"], proved=True)
@@ -190,6 +218,7 @@ async def sign_out(request: Request) -> Response:
         session = await sessions.current(request, connection, services)
         if session is not None:
             await sessions.end(connection, session)
+            await record(request, connection, services, LOGOUT, await entrant(connection, services, session))
     response = redirect(path(services, "sign-in"))
     sessions.give_cookie(services, response, "")
     return response

@@ -45,11 +45,16 @@ class Gatherer(Generic[Asked, Given]):
     """
 
     def __init__(
-        self, serve: Callable[[Sequence[Asked]], Awaitable[Sequence[Given]]], most: int, timeout_s: float
+        self,
+        serve: Callable[[Sequence[Asked]], Awaitable[Sequence[Given]]],
+        most: int,
+        timeout_s: float,
+        under_way: int = UNDER_WAY_MAX,
     ) -> None:
         self._serve = serve
         self._most = most
         self._timeout_s = timeout_s
+        self._under_way = under_way
         self._waiting: deque[tuple[Asked, asyncio.Future[Given]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -62,7 +67,7 @@ class Gatherer(Generic[Asked, Given]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Given] = loop.create_future()
         self._waiting.append((asked, future))
-        if len(self._tasks) < UNDER_WAY_MAX:
+        if len(self._tasks) < self._under_way:
             task = asyncio.create_task(self._work())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

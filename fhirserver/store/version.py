@@ -104,7 +104,8 @@ class Draft:
     `ends_contained`: its predecessor may contain resources, which end with it.
     `known` is the version of the definitions by which `entries` were made. `warnings` are for the writer.
     `claims` are identifiers that it alone may have, None where resources of its type have none. `followed` is
-    what was moved in it because it referred to what had been merged into others.
+    what was moved in it because it referred to what had been merged into others. `along` are versions that
+    are written with it: what is recorded of it.
     """
 
     type: str
@@ -123,6 +124,7 @@ class Draft:
     warnings: tuple[Issue, ...] = ()
     claims: tuple[Claim, ...] | None = None
     followed: tuple[Move, ...] = ()
+    along: tuple[Draft, ...] = ()
 
     def every_entries(self) -> Iterator[Entries]:
         """The draft's own and those of what it contains."""

@@ -20,7 +20,7 @@ from fhirserver.db.queries import Queries, partition
 from fhirserver.db.retry import Outdated
 from fhirserver.fhir.dates import micros
 from fhirserver.params.entries import Entries
-from fhirserver.store import claims, contained, index, merges, rules, terms
+from fhirserver.store import along, claims, contained, index, merges, rules, terms
 from fhirserver.store.locks import CRITERIA_CLASS, LINE_CLASS, MERGE_CLASS, STRIPES, waiting
 from fhirserver.store.version import Draft, Version
 
@@ -92,7 +92,7 @@ async def replace(connection: Connection, tenant: int, draft: Draft) -> Version 
 
 async def _put(connection: Connection, statement: str, tenant: int, draft: Draft) -> Any:
     """One statement, or a transaction for what contains others or did, what claims identifiers, consents, and
-    what referred to a merged resource; what the statement gives."""
+    what referred to a merged resource, and what others are written along with; what the statement gives."""
     await terms.add(connection, (draft,))
     row = _row(tenant, draft)
     has_words = draft.entries.words is not None
@@ -101,7 +101,7 @@ async def _put(connection: Connection, statement: str, tenant: int, draft: Draft
         row = (*row, draft.entries.words)
     ends = statement == "replace" and draft.ends_contained
     claiming = claims.matters(draft)
-    if not (draft.contained or ends or claiming or draft.entries.rules or draft.followed):
+    if not (draft.contained or ends or claiming or draft.entries.rules or draft.followed or draft.along):
         with waiting():
             return await connection.fetchrow(text, *row)
     async with connection.transaction():
@@ -117,6 +117,7 @@ async def _put(connection: Connection, statement: str, tenant: int, draft: Draft
         await index.copy(connection, placed)
         await rules.put(connection, tenant, [(record["rid"], rule.row()) for rule in draft.entries.rules])
         await merges.record_followed(connection, tenant, (draft,))
+        await along.put(connection, tenant, draft.along)
         return record
 
 
@@ -226,7 +227,8 @@ async def write_many(
     another resource.
     """
     updated = writer.updated
-    if any(draft.known != writer.known for draft in drafts):
+    beside = [one for draft in drafts for one in draft.along]
+    if any(draft.known != writer.known for draft in (*drafts, *beside)):
         raise Outdated
     for resource_type in sorted(ended.keys() | buried.keys()):
         replaced, deleted = ended.get(resource_type, []), buried.get(resource_type, [])
@@ -250,6 +252,7 @@ async def write_many(
     await index.copy(connection, numbered)
     await rules.put(connection, tenant, _rules_of(drafts, rids))
     await merges.record_followed(connection, tenant, drafts)
+    await along.put(connection, tenant, beside)
     return [draft.stored(at) for draft, at in zip(drafts, instants, strict=True)]
 
 

@@ -12,7 +12,8 @@ from tests.support.server import Process, process
 
 
 class Victim:
-    """`fhirserver serve` on a data folder, durability as it is by default; `start` after each end of it."""
+    """`fhirserver serve` on a data folder, durability as it is by default; `start` after each end of it.
+    `settings` are variables of its environment."""
 
     def __init__(self, data_dir: Path, settings: dict[str, str] | None = None) -> None:
         self._data_dir = data_dir

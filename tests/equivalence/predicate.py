@@ -131,6 +131,11 @@ Place = tuple[str, ...] | str | None
 """Ids of patients, "team", or None for everywhere."""
 
 
+def _is_named(type_: str, action: str) -> bool:
+    """Whether no `*` is about it: writing what the server goes by, anything with who did what."""
+    return type_ == "AuditEvent" or (type_ in NAMED and action in "cud")
+
+
 def _ways(
     caller: Caller, type_: str, action: str
 ) -> Iterable[tuple[tuple[Place, ...], tuple[tuple[str, str], ...]]]:
@@ -139,7 +144,7 @@ def _ways(
         if one.type not in ("*", type_) or action not in one.actions:
             continue
         if one.context == "system":
-            starred = one.type == "*" and type_ in NAMED and action in "cud"
+            starred = one.type == "*" and _is_named(type_, action)
             if caller.user is None and not starred and _open(type_, action, None):
                 yield (), one.params
             continue
@@ -153,7 +158,7 @@ def _ways(
             for allowed in (grant(text) for text in texts if text != "care-team"):
                 if allowed.type not in ("*", type_) or action not in allowed.actions:
                     continue
-                if allowed.type == "*" and type_ in NAMED and action in "cud":
+                if allowed.type == "*" and _is_named(type_, action):
                     continue
                 own: Place = None
                 if allowed.context == "patient":

@@ -15,6 +15,7 @@ import pytest
 from fhirserver.fhir import json
 from fhirserver.fhir.links import holders
 from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.policy.restriction import RECORDED
 from tests.support.server import process
 
 Resource = dict[str, Any]
@@ -53,7 +54,10 @@ def entries(folders: list[Path]) -> list[Resource]:
     for file in sorted(file for folder in folders for file in folder.glob("*.json")):
         resource = json.loads(file.read_bytes())
         url = f"{resource['resourceType']}/{resource.get('id')}"
-        alone = [{"resource": resource, "request": {"method": "PUT", "url": url}}]
+        method = "PUT"
+        if resource["resourceType"] in RECORDED:
+            method, url = "POST", resource["resourceType"]
+        alone = [{"resource": resource, "request": {"method": method, "url": url}}]
         found += resource["entry"] if resource["resourceType"] == "Bundle" else alone
     return found
 

@@ -46,9 +46,10 @@ def settings_for(dsn: str, **settings: Any) -> Settings:
     """The settings that tests share, and those of one test.
 
     How often somebody may ask is counted by the clock, and tests ask as often as their machine can: none of
-    them is refused for it unless it says so.
+    them is refused for it unless it says so. Nor is anything recorded: tests count what they wrote.
     """
-    return Settings.load(**{"log_level": "error", "rate_limits": "off"} | settings, database_url=dsn)
+    common = {"log_level": "error", "rate_limits": "off", "audit": "off"}
+    return Settings.load(**common | settings, database_url=dsn)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ Decimals keep their precision because nothing is decoded that is passed on
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -123,3 +124,10 @@ def answer(data: bytes) -> Answer | None:
         return _ANSWER.decode(data)
     except ValueError:
         return None
+
+
+def target(resource_type: str, id_: str | None) -> tuple[str, str]:
+    """Method and path that keep the id where there is one; nobody chooses the ids of AuditEvents."""
+    if id_ and resource_type != "AuditEvent":
+        return "PUT", f"{resource_type}/{quote(id_, safe='')}"
+    return "POST", resource_type

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
@@ -122,13 +121,8 @@ def _json(source: Source, data: bytes) -> Iterator[Unit]:
     elif head.bundle_type in TAKEN_APART:
         yield from _taken_apart(source, data)
     else:
-        method, url = target(head.resourceType, head.id)
+        method, url = peek.target(head.resourceType, head.id)
         yield Unit(source, method, url, data, JSON, 1.0)
-
-
-def target(resource_type: str, id_: str | None) -> tuple[str, str]:
-    """Method and path that keep the id where there is one."""
-    return ("PUT", f"{resource_type}/{quote(id_, safe='')}") if id_ else ("POST", resource_type)
 
 
 def _taken_apart(source: Source, data: bytes) -> Iterator[Unit]:
@@ -139,7 +133,7 @@ def _taken_apart(source: Source, data: bytes) -> Iterator[Unit]:
         head = peek.head(entry.resource)
         if head.resourceType == "OperationOutcome":
             continue  # a search's remark, not data
-        method, url = target(head.resourceType, head.id)
+        method, url = peek.target(head.resourceType, head.id)
         label = f"entry[{number}] {url}"
         pieces.append(Piece(label, method, url, bytes(entry.resource), entry.fullUrl))
     if any((piece.full_url or "").startswith("urn:") for piece in pieces) and _refers(data):
@@ -172,7 +166,7 @@ def _lines(source: Source) -> Iterator[Unit | Unreadable]:
             if head.bundle_type in ("transaction", "batch"):
                 yield Unit(source, "POST", "", line, JSON, 0.0, f"line {number}")
                 continue
-            method, url = target(head.resourceType, head.id)
+            method, url = peek.target(head.resourceType, head.id)
             pieces.append(Piece(f"line {number} {url}", method, url, line))
             length += len(line)
             if len(pieces) >= GROUP_ENTRIES_MAX or length >= GROUP_BYTES_MAX:
@@ -192,7 +186,7 @@ def _xml(source: Source) -> Iterator[Unit]:
     if head.bundle_type in ("transaction", "batch"):
         method, url = "POST", ""
     else:
-        method, url = target(head.resourceType, head.id)
+        method, url = peek.target(head.resourceType, head.id)
     yield Unit(source, method, url, data, XML, 1.0)
 
 

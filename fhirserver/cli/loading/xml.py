@@ -6,12 +6,11 @@ Entities, DTDs and the network are off: files to load may come from anywhere.
 from __future__ import annotations
 
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
 import msgspec
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] (lxml has no type stubs)
 
-from fhirserver.cli.loading.peek import Head
+from fhirserver.cli.loading.peek import Head, target
 
 _NAMESPACE: Final = "http://hl7.org/fhir"
 _DROPPED: Final = ("total", "link", "signature")
@@ -79,11 +78,7 @@ def regrouped(data: bytes, kind: str) -> tuple[bytes, list[Regrouped]]:
             root.remove(entry)
             continue
         found = _head(resource[0])
-        method, url = (
-            ("PUT", f"{found.resourceType}/{quote(found.id, safe='')}")
-            if found.id
-            else ("POST", found.resourceType)
-        )
+        method, url = target(found.resourceType, found.id)
         _request(entry, method, url)
         kept.append(Regrouped(number, method, url, _value(entry, "fullUrl") or ""))
     return etree.tostring(root, encoding="UTF-8", xml_declaration=True), kept

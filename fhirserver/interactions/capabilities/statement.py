@@ -191,6 +191,7 @@ def security(offer: Offer) -> dict[str, Any]:
 def resource(offer: Offer, registry: Registry, name: str, reverse: list[str]) -> dict[str, Any]:
     """CapabilityStatement.rest.resource"""
     included = searches.includes(registry, name)
+    offered = {row.name for row in TABLE if row.is_of(name) and wired(row.name)}
     described: dict[str, Any] = {
         "type": name,
         "profile": f"{_DEFINITIONS}/StructureDefinition/{name}",
@@ -198,11 +199,11 @@ def resource(offer: Offer, registry: Registry, name: str, reverse: list[str]) ->
         "interaction": _interactions(row for row in TABLE if row.is_of(name)),
         "versioning": "versioned-update",
         "readHistory": wired("vread"),
-        "updateCreate": offer.update_create,
+        "updateCreate": offer.update_create and "update" in offered,
         "conditionalCreate": wired("create"),
         "conditionalRead": "full-support" if wired("read") else "not-supported",
-        "conditionalUpdate": wired("update_conditional"),
-        "conditionalDelete": offer.conditional_delete if wired("delete_conditional") else "not-supported",
+        "conditionalUpdate": "update_conditional" in offered,
+        "conditionalDelete": offer.conditional_delete if "delete_conditional" in offered else "not-supported",
         "referencePolicy": _reference_policy(offer),
     }
     if wired("search"):

@@ -53,7 +53,8 @@ class Operation:
     those at whose `type` or `instance` level it stands, none meaning all. `open`: other parameters are
     those of a search of the type. `raw`: the body is read by the operation itself, valid or not. `paged`:
     its answer comes in pages, whose links carry a cursor. `action` is the letter that a scope must have
-    where that does not follow from `affects_state`.
+    where that does not follow from `affects_state`. `rights`: it takes those on this type instead of those on
+    the one where it stands.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Operation:
     raw: bool = False
     paged: bool = False
     action: str | None = None
+    rights: str | None = None
     defined: str | None = None
 
     @property

@@ -8,6 +8,7 @@ from typing import Final
 from fhirserver.fhir import json
 from fhirserver.interactions.operations.consent import CONSENT
 from fhirserver.interactions.operations.definition import OFFICIAL, Operation, Parameter
+from fhirserver.interactions.operations.disclosures import DISCLOSURES
 from fhirserver.interactions.operations.identity import IDENTITY
 from fhirserver.interactions.operations.records import RECORDS
 from fhirserver.interactions.operations.terminology import TERMINOLOGY
@@ -226,6 +227,7 @@ OPERATIONS: Final = (
     *TERMINOLOGY,
     *IDENTITY,
     *CONSENT,
+    *DISCLOSURES,
 )
 
 

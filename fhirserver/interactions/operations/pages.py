@@ -25,6 +25,7 @@ from fhirserver.interactions.operations.inputs import SHAPING, Inputs
 from fhirserver.interactions.searching import allowed, context_of, limits_of
 from fhirserver.params import date
 from fhirserver.params.date import DateValue
+from fhirserver.policy.restriction import RECORDED
 from fhirserver.search import page as pages
 from fhirserver.search import record as records
 from fhirserver.search.page import Cursor
@@ -185,14 +186,14 @@ async def _require_known(connection: Connection, call: Call, record: Record) -> 
 
 
 def types_of(inputs: Inputs) -> frozenset[str]:
-    """The types that `_type` names; all without it. Raises Invalid."""
+    """The types that `_type` names; without it all but those that say who saw it. Raises Invalid."""
     named = [name for text in inputs.all("_type") for name in text.split(",") if name]
     for name in named:
         if name not in ENDPOINT_TYPES:
             near = nearest(name, ENDPOINT_TYPES)
             hint = f"; alike: {', '.join(near)}" if near else ""
             raise Invalid(f"'{name[:40]}' in _type is not a resource type{hint}")
-    return frozenset(named) or ENDPOINT_TYPES
+    return frozenset(named) or ENDPOINT_TYPES - RECORDED
 
 
 def count_of(call: Call, inputs: Inputs, default: int) -> int:

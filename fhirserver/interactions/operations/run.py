@@ -10,7 +10,15 @@ from typing import Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.interactions.call import Answer, Call
-from fhirserver.interactions.operations import consent, definitions, identity, records, terminology
+from fhirserver.interactions.operations import (
+    consent,
+    definitions,
+    disclosures,
+    identity,
+    records,
+    terminology,
+)
+from fhirserver.interactions.operations.accounting import accounting
 from fhirserver.interactions.operations.break_glass import break_glass
 from fhirserver.interactions.operations.check_access import check_access, explain_access
 from fhirserver.interactions.operations.consents_in_force import active_consents, expiring
@@ -59,6 +67,7 @@ HANDLERS: Final[dict[Operation, Handler]] = {
     terminology.SUBSUMES: subsumes,
     definitions.FHIRPATH: fhirpath,
     definitions.INSTALL_PACKAGE: install_package,
+    disclosures.ACCOUNTING: accounting,
     consent.REVOKE: revoke,
     consent.BREAK_GLASS: break_glass,
     consent.CHECK: check_access,

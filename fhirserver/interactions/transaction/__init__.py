@@ -19,6 +19,7 @@ from fhirserver.interactions.matching import lock_criteria
 from fhirserver.interactions.permission import shown
 from fhirserver.interactions.transaction.item import Item, read_item
 from fhirserver.interactions.transaction.links import Links
+from fhirserver.interactions.transaction.record import record_transaction
 from fhirserver.interactions.transaction.resolve import (
     delete_all,
     lock_all,
@@ -58,7 +59,8 @@ async def transaction(connection: Connection, call: Call) -> Answer:
         response_entry(item.call, item.method, await shown(connection, item.call, _answer(item)))
         for item in items
     ]
-    return Answer(200, bundle("transaction-response", answers))
+    body = bundle("transaction-response", answers)
+    return Answer(200, body, recorded=call.services.trail is not None)
 
 
 def _answer(item: Item) -> Answer:
@@ -101,6 +103,7 @@ async def _process(connection: Connection, call: Call, items: list[Item], links:
         await write_all(connection, call, writes, latest, links, writer)
         await verify_criteria(connection, writes)
     await _read_all(connection, items)
+    await record_transaction(connection, call, items)
 
 
 async def _read_all(connection: Connection, items: list[Item]) -> None:

@@ -12,6 +12,7 @@ from fhirserver.interactions.draft import new_id
 from fhirserver.interactions.entries import entry_call, located, relocated
 from fhirserver.interactions.matching import Criteria, criteria, require_no_criteria
 from fhirserver.interactions.permission import decided
+from fhirserver.store.version import Version
 
 _PUT = frozenset({"create", "update", "update_conditional", "patch", "patch_conditional"})
 _DELETES = frozenset({"delete", "delete_conditional"})
@@ -20,8 +21,8 @@ _DELETES = frozenset({"delete", "delete_conditional"})
 @dataclass(slots=True)
 class Item:
     """`id` is the identity the entry resolves to, `new_id` the one that a create would get, `doomed`
-    the ids that a delete removes, `unmatched` whether the criteria of an update found nothing. They
-    are set anew for each try."""
+    the ids that a delete removes, `unmatched` whether the criteria of an update found nothing, `before` the
+    versions that it ended. They are set anew for each try."""
 
     index: int
     entry: dict[str, Any]
@@ -33,6 +34,7 @@ class Item:
     answer: Answer | None = None
     doomed: list[str] = field(default_factory=list)
     unmatched: bool = False
+    before: list[Version] = field(default_factory=list)
 
     @property
     def interaction(self) -> str:
@@ -68,6 +70,7 @@ class Item:
     def reset(self) -> None:
         """Forget what a try that lost a race had resolved."""
         self.id, self.answer, self.doomed, self.unmatched = self.call.id, None, [], False
+        self.before = []
 
     def located(self) -> located:
         """`with item.located():` locates the errors raised inside."""

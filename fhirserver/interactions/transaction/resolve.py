@@ -20,6 +20,7 @@ from fhirserver.interactions.own import own_identities, refused
 from fhirserver.interactions.permission import is_restricted, outside, permitted_rids
 from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.update import chosen_id
+from fhirserver.store import read
 from fhirserver.store import write as store
 from fhirserver.store.version import Version
 from fhirserver.store.write import Latest, Writer
@@ -189,6 +190,8 @@ async def delete_all(
             if current is None or current.deleted:
                 continue
             buried[item.call.resource_type].append(current.rid)
+            if call.services.trail is not None:
+                item.before += await read.by_rid(connection, item.call.resource_type, [current.rid])
             item.answer = gone(item.call, len(item.doomed))
             item.answer.headers["ETag"] = f'W/"{current.version + 1}"'
     if buried:

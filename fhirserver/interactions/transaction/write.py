@@ -48,6 +48,8 @@ async def write_all(
     links.learn(latest)
     pending = [item for item in writes if item.answer is None and not _is_echo(item)]
     current = await _contents(connection, call, pending, latest)
+    for item in pending:
+        item.before = [current[item.identity]] if item.identity in current else []
     plain = [item for item in pending if not links.is_conditional(item)]
     later = [item for item in pending if links.is_conditional(item)]
 
@@ -194,7 +196,7 @@ async def _write(
         raise await explained_in(connection, drafts, error) from error
     for (item, made), version in zip(drafts, versions, strict=True):
         status, done = (200, "updated") if item.identity in current else (201, "created")
-        item.answer = written(item.call, version, status, done, made.warnings)
+        item.answer = written(item.call, version, status, done, made)
     return drafts
 
 

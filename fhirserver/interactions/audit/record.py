@@ -1,0 +1,114 @@
+"""Where the events of a call go: along with what it writes, or on disk before it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from fhirserver.db.pool import Connection
+from fhirserver.errors import FhirError
+from fhirserver.fhir.structure import Resource
+from fhirserver.interactions.audit import events
+from fhirserver.interactions.audit.deeds import UNRECORDED
+from fhirserver.interactions.audit.provenance import provenance_of
+from fhirserver.interactions.audit.template import event_draft
+from fhirserver.interactions.audit.withheld import by_consent
+from fhirserver.interactions.call import Answer, Call, Services
+from fhirserver.interactions.draft import own_draft
+from fhirserver.interactions.failures import translated
+from fhirserver.policy.audit import Happening
+from fhirserver.store.version import Draft, Version
+
+
+def drafts(services: Services, told: Iterable[Happening | Resource]) -> list[Draft]:
+    """What is told as the first versions of new ids, by the definitions in force."""
+    return [
+        event_draft(services, one) if isinstance(one, Happening) else own_draft(services, one) for one in told
+    ]
+
+
+def recorded(call: Call, made: Draft, before: Version | None = None) -> Draft:
+    """The draft, along which is written what is recorded of it. `before` is the version that it follows."""
+    services = call.services
+    if before is not None and before.deleted:
+        before = None
+    along: list[Happening | Resource] = []
+    if services.trail is not None:
+        along += events.of_write(call, made, before)
+    if services.settings.provenance:
+        along.append(provenance_of(call, [(made, before is not None)]))
+    return replace(made, along=tuple(drafts(services, along))) if along else made
+
+
+async def record_deletion(connection: Connection, call: Call, buried: Sequence[Version]) -> bool:
+    """Record deletions in their transaction; whether they are."""
+    trail = call.services.trail
+    if trail is None or not buried:
+        return False
+    found = events.of_deletion(call, buried)
+    await trail.put(connection, lambda: drafts(call.services, found))
+    return True
+
+
+async def record_broken_glass(connection: Connection, call: Call, patient: str | None, reason: str) -> None:
+    """Record that the glass is broken, in the transaction that does it."""
+    trail = call.services.trail
+    if trail is not None:
+        found = events.of_broken_glass(call, patient, reason)
+        await trail.put(connection, lambda: drafts(call.services, found))
+
+
+class Ledger:
+    """What is recorded of the entries of a Bundle, in one statement before it is answered."""
+
+    def __init__(self, call: Call) -> None:
+        self._services = call.services
+        self._events: list[Happening] = []
+
+    @property
+    def is_kept(self) -> bool:
+        return self._services.trail is not None
+
+    def answered(self, call: Call, answer: Answer) -> None:
+        """An entry is answered; what it wrote may have recorded it."""
+        if self.is_kept and not answer.recorded and call.interaction not in UNRECORDED:
+            self._events += events.of_answer(call, answer)
+
+    def refused(self, call: Call | None, error: Exception) -> None:
+        """An entry is refused; without a call nobody knows what it wanted."""
+        if self.is_kept and call is not None and call.interaction not in UNRECORDED:
+            self._events += events.of_refusal(call, status_of(error))
+
+    def add(self, found: Iterable[Happening]) -> None:
+        """Further events."""
+        self._events += found
+
+    async def close(self, connection: Connection) -> None:
+        """Write it, in the transaction of the connection if there is one."""
+        trail, found = self._services.trail, self._events
+        if found and trail is not None:
+            await trail.put(connection, lambda: drafts(self._services, found))
+
+
+async def record_answer(call: Call, answer: Answer) -> None:
+    """Record what is about to be shown, unless it is recorded with what was written. Raises Unavailable."""
+    trail = call.services.trail
+    if trail is None or answer.recorded or call.interaction in UNRECORDED:
+        return
+    found = events.of_answer(call, answer)
+    await trail.record(lambda: drafts(call.services, found))
+
+
+async def record_refusal(call: Call, error: Exception) -> None:
+    """Record that a request is refused. Raises Unavailable."""
+    trail = call.services.trail
+    if trail is None or call.interaction in UNRECORDED:
+        return
+    found = [*events.of_refusal(call, status_of(error)), *await by_consent(call, error)]
+    await trail.record(lambda: drafts(call.services, found))
+
+
+def status_of(error: Exception) -> int:
+    """The status by which an error will be answered."""
+    known = error if isinstance(error, FhirError) else translated(error)
+    return 500 if known is None else known.status

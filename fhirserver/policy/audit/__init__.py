@@ -1,0 +1,5 @@
+"""What is recorded of an access: https://hl7.org/fhir/R4/auditevent.html in the patterns of IHE BALP."""
+
+from fhirserver.policy.audit.event import SUCCESS, Action, Asker, Deed, Happening, Outcome, Site, Subject
+
+__all__ = ["SUCCESS", "Action", "Asker", "Deed", "Happening", "Outcome", "Site", "Subject"]

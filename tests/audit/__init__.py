@@ -1,0 +1,1 @@
+"""What is recorded of whom, who may see it, and that nothing goes unrecorded."""

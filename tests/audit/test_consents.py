@@ -1,0 +1,48 @@
+"""What consents withhold, and that somebody broke the glass, is recorded as such."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from fhirserver.fhir.validate import issues
+from tests.audit.support import Watched, patients, subtypes
+from tests.support.consents import SETTING, World, consent, enforcing
+from tests.support.door import opened
+from tests.support.server import BASE
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(database: str) -> AsyncIterator[World]:
+    async with enforcing(database) as made:
+        yield made
+
+
+async def test_denials_by_consent_and_breaking_the_glass(world: World) -> None:
+    id_ = await world.agreed(consent("bert", "OPTOUT"))
+    settings = {"auth": "smart", "consent": SETTING, "base_url": BASE, "audit": "on"}
+    async with opened(world.dsn, **settings) as door:
+        watched = Watched(door, world.dsn)
+        await watched.new()
+        hidden = await watched.ask("GET", "/Observation/obs-bert", None, world.doctor)
+        unknown = await watched.ask("GET", "/Observation/none", None, world.doctor)
+        assert (hidden.status, unknown.status) == (404, 404)
+        refused, denied, other = await watched.new()
+        assert (subtypes(refused), subtypes(denied), subtypes(other)) == (
+            ["read"],
+            ["AuthZ-Consent"],
+            ["read"],
+        )
+        assert denied["outcome"] == "4" and patients(denied) == ["Patient/bert"]
+        consents = [one["what"]["reference"] for one in denied["entity"] if one["type"]["code"] == "Consent"]
+        assert consents == [f"Consent/{id_}"] and issues(denied) == []
+        assert patients(refused) == []
+        glass = {"x_purpose_of_use": "BTG", "x_purpose_reason": "unconscious in the emergency room"}
+        reply = await watched.ask("GET", "/Observation/obs-bert", None, world.doctor, **glass)
+        assert reply.status == 200, reply
+        [event] = await watched.new()
+        assert subtypes(event) == ["read", "110127"] and patients(event) == ["Patient/bert"]
+        assert event["outcomeDesc"] == "unconscious in the emergency room"
+        assert event["purposeOfEvent"][0]["coding"][0]["code"] == "BTG"

@@ -1,0 +1,66 @@
+"""Provenance of writes by setting, in their transaction: https://hl7.org/fhir/R4/provenance.html"""
+
+from typing import Any
+
+import pytest
+
+from fhirserver.fhir.validate import issues
+from tests.support.callers import granted
+from tests.support.door import Door, opened
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Resource = dict[str, Any]
+
+
+async def provenances(door: Door) -> list[Resource]:
+    """All of them, the oldest first."""
+    found = (await door.ask("GET", "/Provenance?_count=100&_sort=_lastUpdated")).resource().get("entry", [])
+    made = [entry["resource"] for entry in found]
+    assert [issues(one) for one in made] == [[] for _ in made]
+    return made
+
+
+def told(one: Resource) -> tuple[str, list[str]]:
+    return one["activity"]["coding"][0]["code"], [target["reference"] for target in one["target"]]
+
+
+async def test_each_write_and_each_transaction_has_one(database: str) -> None:
+    async with opened(database, provenance=True) as door:
+        id_ = (await door.created({"resourceType": "Patient"}))["id"]
+        assert (
+            await door.json("PUT", f"/Patient/{id_}", {"resourceType": "Patient", "id": id_})
+        ).status == 200
+        body = {"resourceType": "Patient", "id": id_, "active": True}
+        assert (await door.json("PUT", f"/Patient/{id_}", body)).status == 200
+        basic = {"resourceType": "Basic", "id": "b", "code": {"text": "x"}}
+        entries = [
+            {"request": {"method": "PUT", "url": f"Patient/{id_}"}, "resource": {**body, "active": False}},
+            {"request": {"method": "PUT", "url": "Basic/b"}, "resource": basic},
+        ]
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        assert (await door.json("POST", "", bundle)).status == 200
+        assert [told(one) for one in await provenances(door)] == [
+            ("CREATE", [f"Patient/{id_}/_history/1"]),
+            ("UPDATE", [f"Patient/{id_}/_history/2"]),
+            ("OPERATE", [f"Patient/{id_}/_history/3", "Basic/b/_history/1"]),
+        ]
+        refused = {"resourceType": "Bundle", "type": "transaction", "entry": [*entries, *entries]}
+        assert (await door.json("POST", "", refused)).status == 400
+        assert (await door.ask("DELETE", f"/Patient/{id_}")).status == 204
+        assert len(await provenances(door)) == 3
+        found = (await door.ask("GET", f"/Provenance?target=Patient/{id_}&_total=accurate")).resource()
+        assert found["total"] >= 1
+
+
+async def test_it_says_who_wrote(database: str) -> None:
+    async with opened(database, provenance=True, auth="smart", base_url="http://test/fhir") as door:
+        doctor = await granted(database, "user/*.cruds", user=("Practitioner", "d"), roles=("practitioner",))
+        headers = [*doctor.headers.items()]
+        reply = await door.json("POST", "/Patient", {"resourceType": "Patient"}, headers)
+        assert reply.status == 201, reply
+        path = f"/Provenance?target=Patient/{reply.resource()['id']}"
+        [entry] = (await door.ask("GET", path, b"", headers)).resource()["entry"]
+        author, app = entry["resource"]["agent"]
+        assert author["who"] == {"reference": "Practitioner/d"}
+        assert app["who"]["identifier"] == {"system": "http://test/auth/client", "value": "test-app"}
