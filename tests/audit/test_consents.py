@@ -13,6 +13,8 @@ from tests.support.server import BASE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+REASON = "unconscious in the emergency room"
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(database: str) -> AsyncIterator[World]:
@@ -39,10 +41,16 @@ async def test_denials_by_consent_and_breaking_the_glass(world: World) -> None:
         consents = [one["what"]["reference"] for one in denied["entity"] if one["type"]["code"] == "Consent"]
         assert consents == [f"Consent/{id_}"] and issues(denied) == []
         assert patients(refused) == []
-        glass = {"x_purpose_of_use": "BTG", "x_purpose_reason": "unconscious in the emergency room"}
-        reply = await watched.ask("GET", "/Observation/obs-bert", None, world.doctor, **glass)
+        parameters = {"resourceType": "Parameters", "parameter": [{"name": "reason", "valueString": REASON}]}
+        opening = await watched.ask("POST", "/$break-glass", parameters, world.doctor)
+        assert opening.status == 200, opening
+        [broken, _] = await watched.new()
+        assert subtypes(broken) == ["operation", "break-glass", "110127"] and issues(broken) == []
+        assert (broken["outcomeDesc"], broken["purposeOfEvent"][0]["coding"][0]["code"]) == (REASON, "BTG")
+        assert REASON not in opening.body.decode()
+        claim = {"x_purpose_of_use": "BTG"}
+        reply = await watched.ask("GET", "/Observation/obs-bert", None, world.doctor, **claim)
         assert reply.status == 200, reply
         [event] = await watched.new()
         assert subtypes(event) == ["read", "110127"] and patients(event) == ["Patient/bert"]
-        assert event["outcomeDesc"] == "unconscious in the emergency room"
         assert event["purposeOfEvent"][0]["coding"][0]["code"] == "BTG"

@@ -87,15 +87,6 @@ def everywhere(name: str, patient: str) -> list[dict[str, Any]]:
             "agent": [{"who": {"display": "x"}}],
         },
         {
-            "resourceType": "AuditEvent",
-            "id": f"e-{name}",
-            "type": {"code": "rest"},
-            "recorded": "2020-01-01T00:00:00Z",
-            "agent": [{"requestor": True}],
-            "source": {"observer": {"display": "x"}},
-            "entity": [{"what": reference}],
-        },
-        {
             "resourceType": "Bundle",
             "id": f"b-{name}",
             "type": "collection",
@@ -104,8 +95,21 @@ def everywhere(name: str, patient: str) -> list[dict[str, Any]]:
     ]
 
 
+def event_about(patient: str) -> dict[str, Any]:
+    """What was recorded, which nobody changes afterwards."""
+    return {
+        "resourceType": "AuditEvent",
+        "type": {"code": "rest"},
+        "recorded": "2020-01-01T00:00:00Z",
+        "agent": [{"requestor": True}],
+        "source": {"observer": {"display": "x"}},
+        "entity": [{"what": {"reference": f"Patient/{patient}"}}],
+    }
+
+
 async def test_one_person(http: Http) -> None:
     await stored(http, person("else"), person("s1", "1", "both"), person("t1", "2"), *everywhere("1", "s1"))
+    event = await created(http, event_about("s1"))
     before = (await read(http, "Observation/o-1"))["meta"]["lastUpdated"]
     answer = await merged(http, "s1", "t1")
     source, target = await read(http, "Patient/s1"), await read(http, "Patient/t1")
@@ -128,7 +132,7 @@ async def test_one_person(http: Http) -> None:
     provenance = await read(http, "Provenance/v-1")
     said = [one["reference"] for one in provenance["target"]]
     assert said == ["Patient/s1/_history/1", "Patient/t1"], "it speaks of versions"
-    for path in ("AuditEvent/e-1", "Bundle/b-1"):
+    for path in (f"AuditEvent/{event['id']}", "Bundle/b-1"):
         stays = await read(http, path)
         assert stays["meta"]["versionId"] == "1" and "Patient/s1" in str(stays)
     # What was is in the history, and the index is that of what is.
