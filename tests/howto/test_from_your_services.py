@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from fhirserver.cli.app import app
 from tests.howto.pages import HOWTO
 from tests.oauth.support import BASE, World, challenge_of, world_on
+from tests.support.callers import granted
 
 PAGE = (HOWTO / "from-your-services.md").read_text(encoding="utf-8")
 CONSENT = '{"administrators": ["administrator"]}'
@@ -89,7 +90,7 @@ async def test_every_line(database: str) -> None:
     assert len(found) >= 40 and {line.body for line in found} - {""} == set(_BODIES)
     async with world_on(database) as world:
         anna = await world.someone("anna", "Patient/anna")
-    async with world_on(database, prepare=False, consent=CONSENT) as world:
+    async with world_on(database, prepare=False, consent=CONSENT, audit="on") as world:
         heart = await world.app()
         verifier = {"code_verifier": heart.verifier, "code_challenge": challenge_of(heart.verifier)}
         whose = {
@@ -98,6 +99,10 @@ async def test_every_line(database: str) -> None:
             "aud": BASE,
         }
         whose["client"] = heart.basic["Authorization"].partition(" ")[2]
+        auditor = await granted(
+            database, "user/AuditEvent.rs", user=("Practitioner", "d"), roles=("auditor",)
+        )
+        whose["auditor"] = auditor.token
         typist = Typist(world, {**verifier, **whose})
         for line in found:
             if line.status is None:
@@ -108,5 +113,7 @@ async def test_every_line(database: str) -> None:
                     anna, "launch/patient patient/Patient.rs offline_access"
                 )
             answer = await typist.request(line)
-            if line.what.startswith(("GET /fhir/Patient?", "GET /fhir/Encounter?", "GET /fhir/Doc")):
+            if line.what.startswith(
+                ("GET /fhir/Patient?", "GET /fhir/Encounter?", "GET /fhir/Doc", "GET /fhir/Audit")
+            ):
                 assert answer.json()["entry"], line
