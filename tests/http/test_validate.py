@@ -71,7 +71,7 @@ async def named(http: Http) -> AsyncIterator[str]:
 
 class TestValidate:
     async def test_what_was_quick_needs_no_thread(self, http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Until it takes long; and what lies in a resource may be judged by anything, so that is not known."""
+        """Until it takes long; and what lies in a resource may be judged by anything, that is unknown."""
         threads: list[str] = []
 
         async def to_thread(work: Callable[[], Any]) -> Any:
