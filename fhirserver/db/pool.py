@@ -304,5 +304,15 @@ class Lease:
         assert self._connection is not None
         if isinstance(error, asyncio.CancelledError):
             self._pool.abandon(self._connection)
+        elif error is not None and _cancelled():
+            # asyncpg's request to cancel can hit the ROLLBACK that comes after it, and that error covers this
+            # one; who took it for a failure of the database would go on for ever.
+            self._pool.abandon(self._connection)
+            raise asyncio.CancelledError from error
         else:
             self._pool.give(self._connection, broken=isinstance(error, (GeneratorExit, *UNREACHABLE)))
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""The pool's connections work for one tenant at a time, whoever had them before."""
+"""The pool's connections work for one tenant at a time, whoever had them before, and end with their use."""
 
 import asyncio
 
@@ -67,4 +67,26 @@ async def test_what_cannot_be_turned_leaves_the_pool(database: str, monkeypatch:
         assert await whose(connection) == ("fhirserver_app", "2")
     assert pool.size == 1
     await killer.close()
+    await pool.close()
+
+
+async def test_a_cancelled_use_ends_as_cancelled_whatever_comes_after(database: str) -> None:
+    """asyncpg's request to cancel may reach PostgreSQL late, and hit the ROLLBACK."""
+    pool, began = made(database, 1), asyncio.Event()
+
+    async def use() -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            try:
+                began.set()
+                await connection.execute("SELECT pg_sleep(10)")
+            except asyncio.CancelledError:
+                raise asyncpg.QueryCanceledError("canceling statement due to user request") from None
+
+    task = asyncio.create_task(use())
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with pool.acquire() as connection:
+        assert await connection.fetchval("SELECT 1") == 1
     await pool.close()
