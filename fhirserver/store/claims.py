@@ -46,10 +46,13 @@ class Taken(Conflict):
     """
 
     code = "duplicate"
+    clashes: tuple[Clash, ...] = ()
 
-    def __init__(self, clashes: Sequence[Clash]) -> None:
-        super().__init__(issues=[clash.issue() for clash in clashes])
-        self.clashes = tuple(clashes)
+    @classmethod
+    def by(cls, clashes: Sequence[Clash]) -> Taken:
+        made = cls(issues=[clash.issue() for clash in clashes])
+        made.clashes = tuple(clashes)
+        return made
 
 
 def matters(draft: Draft) -> bool:
@@ -79,7 +82,7 @@ async def claim(connection: Connection, tenant: int, drafts: Sequence[Draft]) ->
             for clash in await _claim(connection, tenant, type_, by_type[type_])
         ]
     if clashes:
-        raise Taken(clashes)
+        raise Taken.by(clashes)
 
 
 async def _claim(connection: Connection, tenant: int, type_: str, drafts: Sequence[Draft]) -> list[Clash]:

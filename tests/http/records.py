@@ -62,11 +62,18 @@ def members(every: Stored, owner: Key) -> set[Key]:
     found = {owner} & every.keys()
     for key, resource in every.items():
         for code in set(compartment.get(key[0], ())) - {"{def}"}:
-            nodes = paths.values(resource, code)
+            linked = (key[0], code) == ("Patient", "link")
+            nodes = _linked(resource) if linked else paths.values(resource, code)
             assert nodes is not None, (key, code)
             if owner in map(paths.target, nodes):
                 found.add(key)
     return found
+
+
+def _linked(patient: Resource) -> list[Any]:
+    """Links that do not say that one record took the place of another."""
+    merged = ("replaced-by", "replaces")
+    return [one["other"] for one in patient.get("link", ()) if one["type"] not in merged]
 
 
 def referred(every: Stored, of: Iterable[Key]) -> set[Key]:

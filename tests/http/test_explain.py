@@ -140,6 +140,12 @@ async def test_it_is_for_administrators_who_see_everything(database: str) -> Non
         assert (await http.get(OBSERVED)).status_code == 401
         assert await status("user/*.cruds", **ADMIN) == 200
         assert await status("user/*.rs", **ADMIN) == 200
+        for target in (
+            "AuditEvent/$explain?date=ge2020",
+            "Patient/$explain?_has:AuditEvent:patient:action=R",
+        ):
+            who = await granted(database, "user/*.cruds", **ADMIN)
+            assert (await http.get(target, headers=who.headers)).status_code == 403, "no * is about these"
         assert await status("user/*.r", **ADMIN) == 403
         assert await status("user/Observation.rs", **ADMIN) == 403
         assert await status("user/*.rs?_security=N", **ADMIN) in (400, 403)

@@ -50,6 +50,8 @@ async def target(database: str) -> AsyncIterator[Door]:
     # The janitor would change what must not change.
     async with opened(database, statement_timeout_s=5, index_retention_s=86_400) as door:
         for resource in SOURCES:
+            if resource["resourceType"] == "AuditEvent":
+                continue  # which nobody updates
             body = resource | {"id": "known"}
             reply = await door.json("PUT", f"/{resource['resourceType']}/known", body)
             assert reply.status in (200, 201), reply

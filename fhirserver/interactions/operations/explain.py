@@ -5,6 +5,7 @@ It tells how many rows were read, also of those that do not match: so it is for 
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from fhirserver.interactions.operations.inputs import Inputs, parameters
 from fhirserver.interactions.preparing import prepared
 from fhirserver.interactions.searching import asked, context_of
 from fhirserver.params.condition import Condition
-from fhirserver.policy.restriction import Nothing, Permits
+from fhirserver.policy.restriction import RECORDED, Nothing, Permits, Restriction
 from fhirserver.policy.roles import ADMINISTRATOR
 from fhirserver.search.advice import advice, counting, gathering, shown, strategy, way
 from fhirserver.search.compile import count_statement, statement
@@ -44,6 +45,7 @@ async def explain(connection: Connection, call: Call, inputs: Inputs) -> Answer:
     context = context_of(call, snapshot)
     made = count_statement(query, context) if query.counts_only else statement(query, context, COLUMNS)
     text, args = explained(made).numbered()
+    _require_seen_by(call, text)
     answer: Any = await connection.fetchval(text, *args)
     done = steps(answer)
     conditions = query.conditions[call.resource_type]
@@ -78,10 +80,23 @@ def require_all_seen(call: Call) -> None:
         return
     if not any(role.name == ADMINISTRATOR for role in call.principal.roles):
         raise Forbidden("how searches are answered is shown to administrators")
-    if isinstance(restriction, Permits) and not all(
-        any(not permit.is_narrow for permit in restriction.of(type_, "s")) for type_ in ENDPOINT_TYPES
-    ):
+    if not all(_sees(restriction, type_) for type_ in ENDPOINT_TYPES - RECORDED):
         raise Forbidden("how searches are answered is shown to who may search everything: user/*.s")
+
+
+def _sees(restriction: Restriction, type_: str) -> bool:
+    """Whether all of a type may be searched."""
+    return not isinstance(restriction, Permits) or any(
+        not permit.is_narrow for permit in restriction.of(type_, "s")
+    )
+
+
+def _require_seen_by(call: Call, text: str) -> None:
+    """Raise Forbidden where the statement looks at what is recorded and the caller may not: no `*` is about
+    that."""
+    for type_ in RECORDED:
+        if not _sees(call.restriction, type_) and re.search(rf"\bresource(_{type_.lower()})?\s", text):
+            raise Forbidden(f"this search looks at {type_}, of which you may not search all")
 
 
 def _statement(text: str, args: list[object]) -> list[tuple[str, str, Any]]:
