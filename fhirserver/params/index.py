@@ -49,7 +49,6 @@ from fhirserver.params.reference import Resolve
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.params.token import TokenValue
 from fhirserver.policy.consent import compile_consent
-from fhirserver.policy.restriction import RECORDED
 
 Index = Callable[[str, str, dict[str, Any]], Entries]
 """(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
@@ -86,7 +85,7 @@ def indexer(
             within = inline.writer(registry, keys, resource_type, index_within)
             plan = plans[resource_type] = _plan(stored, keys, resolve, zone, resource_type, within)
         entries = plan(id_, resource)
-        if full_text != "none" and resource_type not in RECORDED:
+        if full_text != "none":
             entries.words = fulltext.document(keys.tenant, resource_type, resource, full_text)
         if resource_type == "Consent":
             entries.rules = compile_consent(resource, keys.target, zone, own_bases).rules
@@ -180,7 +179,8 @@ def _keep_apart(patient: dict[str, Any], resolve: Resolve, entries: Entries) -> 
     """A Patient that was merged with another is not in its compartment, though its link is: who could see one
     of them does not see the other because of it."""
     links = [link for link in patient.get("link", ()) if link.get("type") in ("replaces", "replaced-by")]
-    merged = {resolve(link["other"]["reference"])[1] for link in links if "reference" in link["other"]}
+    found = [resolve(link["other"]["reference"]) for link in links if "reference" in link["other"]]
+    merged = {target for other, target in found if other.type == "Patient"}
     entries.compartments = [target for target in entries.compartments if target not in merged]
 
 

@@ -115,7 +115,8 @@ class Chains:
             if (third := self.step(second.target.type)) is not None:
                 path = f"{path}{third.parameter.code}:{third.target.type}."
                 yield from self._ask("three steps", path, step.source, third.target, hit, step, second, third)
-        if (back := self.reverse(step.target)) is not None:
+        inline = step.source.type == "Bundle" and code in INLINE  # nothing refers to what is within another
+        if not inline and (back := self.reverse(step.target)) is not None:
             path = f"{code}:{type_}._has:{back.source.type}:{back.parameter.code}:"
             yield from self._ask("_has in a chain", path, step.source, back.source, hit, step, back)
 
