@@ -17,7 +17,7 @@ from fhirserver.params.condition import Scope
 from fhirserver.params.registry import Registry
 from fhirserver.params.token import TokenValue
 from fhirserver.policy.consent import Asking
-from fhirserver.policy.consent.asking import DOES, MAY
+from fhirserver.policy.consent.asking import CHANGES, DOES, MAY
 from fhirserver.policy.restriction import OWNED, is_about_patients
 
 _NOW: Final = sql("(extract(epoch FROM statement_timestamp()) * 1000000)::bigint")
@@ -37,7 +37,10 @@ def consented(
         return TRUE
     if not of_any_type and scope.resource_type == "Consent" and asking.administers:
         return TRUE
-    return permission(registry, scope, asking, DOES[action], of_any_type)
+    does = DOES[action]
+    # Who changes what they may not see would see it then, or let themselves see it.
+    needed = ("access", does) if does in CHANGES else (does,)
+    return and_(*(permission(registry, scope, asking, one, of_any_type) for one in needed))
 
 
 def permission(
@@ -98,11 +101,17 @@ def _arguments(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fr
 
 
 def _breaks_glass(scope: Scope, asking: Asking, of_any_type: bool) -> Fragment:
-    """Whether denials are lifted: where it is about everybody, or about all whose the row is."""
+    """Whether denials are lifted: where it is about everybody, or about whose the row is, as long as nobody
+    else has a say in it. A row is in compartments of practitioners and encounters as well, who have none."""
     if not asking.breaks_glass or asking.glass is None:
         return TRUE if asking.breaks_glass else FALSE
     about = [scope.keys.target("Patient", id_) for id_ in asking.glass]
-    return sql("{} <@ {}::bigint[]", _patients(scope, of_any_type), about)
+    patients = _patients(scope, of_any_type)
+    return sql(
+        "({} && {}::bigint[] AND NOT EXISTS (SELECT FROM consent_rule k WHERE k.patient = ANY ({})"
+        " AND k.patient <> ALL ({}::bigint[])))",
+        *(patients, about, patients, about),
+    )
 
 
 def _patients(scope: Scope, of_any_type: bool) -> Fragment:

@@ -99,6 +99,25 @@ async def test_it_lifts_denials_of_one_patient(world: World, glass: Glass) -> No
     assert await glass.seen(world.doctor) == {"anna", "bert", "carl"}
 
 
+async def test_all_of_the_patients_record_opens(world: World, glass: Glass) -> None:
+    """Also what lies in the compartments of a practitioner and an encounter besides."""
+    await glass.broken(world.doctor)
+    encounter = {
+        "resourceType": "Encounter",
+        "status": "finished",
+        "class": {"code": "AMB"},
+        "subject": {"reference": "Patient/bert"},
+        "participant": [{"individual": {"reference": "Practitioner/e"}}],
+    }
+    made = await world.ask(world.doctor, "POST", "/Encounter", encounter, **GLASS)
+    assert made.status_code == 201, made.text
+    await glass.sql("DELETE FROM broken_glass")
+    await glass.broken(world.doctor, patient="Patient/bert")
+    path = f"/Encounter/{made.json()['id']}"
+    assert (await world.ask(world.doctor, "GET", path)).status_code == 404
+    assert (await world.ask(world.doctor, "GET", path, **GLASS)).status_code == 200
+
+
 async def test_what_is_about_two_patients_needs_both(world: World, glass: Glass) -> None:
     both = {
         "resourceType": "Appointment",

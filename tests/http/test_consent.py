@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.support.consents import PATIENTS, World, actor, consent, enforcing, observation, purpose
+from tests.support.consents import PATIENTS, World, actor, concept, consent, enforcing, observation, purpose
 from tests.support.server import BASE, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -131,6 +131,22 @@ async def test_nobody_lets_themselves_in_by_what_they_write(world: World) -> Non
     bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entry}
     answer = await world.ask(world.doctor, "POST", "", bundle)
     assert answer.status_code == 403, answer.text
+    await world.revoke(id_)
+
+
+async def test_who_may_change_what_they_may_not_see_does_not_see_it_so(world: World) -> None:
+    """Neither by moving it out of the record, nor by asking what stands there."""
+    id_ = await world.agreed(
+        consent("bert", "OPTIN", type="deny", action=[concept("consentaction", "access")])
+    )
+    headers = {"Content-Type": "application/json-patch+json"}
+    out = [{"op": "replace", "path": "/subject/reference", "value": "Patient/carl"}]
+    guess = [{"op": "test", "path": "/status", "value": "final"}]
+    seen = await world.ask(world.doctor, "GET", "/Observation/obs-bert")
+    for change in (out, guess):
+        answer = await world.ask(world.doctor, "PATCH", "/Observation/obs-bert", change, **headers)
+        unknown = await world.ask(world.doctor, "PATCH", "/Observation/none", change, **headers)
+        assert seen.status_code == answer.status_code == unknown.status_code == 404, answer.text
     await world.revoke(id_)
 
 

@@ -32,7 +32,8 @@ async def by_consent(call: Call, error: Exception) -> list[Happening]:
     context = context_of(replace(call, restriction=replace(restriction, asking=None)))
     action = ACTION.get(call.interaction, "s")
     denying = sql(
-        "ARRAY(SELECT c.id FROM {} d JOIN {} c ON c.rid = d.version WHERE NOT d.decided ORDER BY c.id)",
+        "ARRAY(SELECT c.id FROM {} d JOIN {} c ON c.rid = d.version"
+        " WHERE NOT d.decided AND c.died IS NULL ORDER BY c.id)",
         decisions(context.scope(call.type), asking, DOES[action]),
         table("Consent"),
     )

@@ -17,6 +17,9 @@ DOES: Final[Mapping[str, str]] = {
 }
 """Letter of an interaction -> the action that it is, of http://terminology.hl7.org/CodeSystem/consentaction."""
 
+CHANGES: Final = frozenset({"correct"})
+"""Actions on what is there, which take seeing it as well."""
+
 MAY: Final[Mapping[str, tuple[str, ...]]] = {"access": ("disclose", "use")}
 """What an action may come to as well, which nobody knows who only reads: who forbids that forbids the action;
 who allows only that allows nothing."""
