@@ -57,10 +57,10 @@ def select(resource: Resource, elements: Collection[str]) -> Resource:
     """The resource with the named root elements only; of a search or history Bundle, its matches.
 
     Included resources stay whole. id, meta, implicitRules, modifierExtension and mandatory elements are
-    always kept; other modifier elements are for the client to list, as the specification says. Raises
-    Invalid, see `check_elements`.
+    always kept; other modifier elements are for the client to list, as the specification says. Names that
+    a resource does not have say nothing of it: whether they are right at all is for `check_elements`, which
+    knows what was asked for, not what was found.
     """
-    check_elements(elements, _types_in(resource))
     names = frozenset(elements)
     return _over(
         resource, lambda part: _picked(part, _selected_keys(part["resourceType"], names)), matches=True
@@ -97,13 +97,6 @@ def _fault(name: str, types: tuple[str, ...]) -> str | None:
     hint = f"; did you mean {', '.join(near)}?" if near else ""
     where = types[0] if len(types) == 1 else "any of the resource types asked for"
     return f"_elements: there is no element {rest[:64]!r} in {where}{hint}"
-
-
-def _types_in(resource: Resource) -> frozenset[str]:
-    if not _is_result(resource):
-        return frozenset({resource["resourceType"]})
-    inside = (entry.get("resource") for entry in resource.get("entry", ()))
-    return frozenset(part["resourceType"] for part in inside if part) - {_OUTCOME}
 
 
 def _is_result(resource: Resource) -> bool:

@@ -33,8 +33,9 @@ def asked(call: Call) -> SearchQuery:
         "lenient" if call.prefer.handling is Handling.LENIENT else "strict",
         call.compartment,
     )
-    if query.elements and (query.contained is None or query.contained.alone):
-        elements.check_elements(query.elements, query.types)
+    if query.elements:
+        with_others = query.contained is not None and not query.contained.alone
+        elements.check_elements(query.elements, () if with_others else query.types)
     return query
 
 

@@ -23,8 +23,6 @@ _SUMMARIES: Final[dict[str, Summary | None]] = {
 }
 _ANSWERED: Final = {"bundle": "Bundle", "capabilities": "CapabilityStatement"}
 """Interactions that are not answered with the type in the path."""
-_LISTS: Final = frozenset({"search", "history"})
-"""Interactions that know best which types their answers hold."""
 _DEPTH_MAX: Final = 1_024
 """Above every resource that is stored, with what is put around it."""
 _OUTCOME: Final = b'{"resourceType":"OperationOutcome","issue":'
@@ -60,7 +58,7 @@ def verify(query: Params, interaction: str, resource_type: str | None) -> None:
         if name == "_summary" and value and value not in _SUMMARIES:
             raise Invalid(f"_summary is one of {', '.join(_SUMMARIES)}, not {value[:40]!r}")
     wanted = shape_of(query).elements
-    if wanted and interaction not in _LISTS:
+    if wanted and interaction != "search":  # which types it is about says the search itself
         answered = _ANSWERED.get(interaction) or resource_type
         elements.check_elements(wanted, {answered} if answered else ())
 

@@ -159,6 +159,27 @@ async def test_summary_elements_and_pretty_apply_to_every_resource(door: Door) -
         assert_outcome(reply)
 
 
+async def test_what_is_found_does_not_decide_whether_elements_are_right(door: Door) -> None:
+    """Those asked for by a type of which nothing is found are; others are refused where nothing is found."""
+    made = await door.created(PATIENT)
+    found = f"_id={made['id']}"
+    for target in (
+        f"/?_type=Patient,Observation&{found}&_elements=birthDate,value",
+        f"/Patient?{found}&_contained=both&_elements=issued",
+        f"/Patient/{made['id']}/_history?_elements=birthDate",
+    ):
+        assert (await door.ask("GET", target)).status == 200, target
+    for target in (
+        "/?_type=Patient,Observation&_id=none&_elements=nmae",
+        "/Patient?_id=none&_contained=both&_elements=nmae",
+        "/Patient/_history?_since=2999-01-01T00:00:00Z&_elements=issued",
+    ):
+        assert (await door.ask("GET", target)).status == 400, target
+    entries = [{"request": {"method": "GET", "url": f"Patient?{found}&_contained=both&_elements=nmae"}}]
+    reply = await door.json("POST", "/", {"resourceType": "Bundle", "type": "batch", "entry": entries})
+    assert reply.status == 200 and reply.resource()["entry"][0]["response"]["status"][:3] == "400"
+
+
 @pytest.mark.parametrize("query", ["_summary=some", "_elements=bogus", "_format=bogus"])
 async def test_a_write_whose_answer_cannot_be_shaped_is_not_done(door: Door, query: str) -> None:
     made = await door.created(PATIENT)

@@ -259,7 +259,7 @@ def test_stored_bundles_are_resources_like_others() -> None:
 
 def test_unknown_elements_are_named_with_the_nearest() -> None:
     with pytest.raises(errors.Invalid) as caught:
-        select(PATIENT, ["name", "brthDate", "name.family", "Patient.nam"])
+        check_elements(["name", "brthDate", "name.family", "Patient.nam"], ["Patient"])
     assert [issue.diagnostics for issue in caught.value.issues] == [
         "_elements: there is no element 'brthDate' in Patient; did you mean birthDate?",
         "_elements takes elements at the root of a resource only, not 'name.family'",
