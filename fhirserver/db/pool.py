@@ -304,7 +304,7 @@ class Lease:
         assert self._connection is not None
         if isinstance(error, asyncio.CancelledError):
             self._pool.abandon(self._connection)
-        elif error is not None and _cancelled():
+        elif isinstance(error, Exception) and _cancelled():
             # asyncpg's request to cancel can hit the ROLLBACK that comes after it, and that error covers this
             # one; who took it for a failure of the database would go on for ever.
             self._pool.abandon(self._connection)

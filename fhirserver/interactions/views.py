@@ -30,8 +30,6 @@ LOOK_S: Final = 1.0
 class Views:
     """The view of one tenant in one process, and the state of the database that it stands for."""
 
-    quick: set[tuple[str, ...] | None] = field(default_factory=set)
-    """Combinations of profiles by which the view judges quickly."""
     _view: View = field(default_factory=View)
     _state: tuple[int, int] | None = None
     _looked: datetime | None = None
@@ -75,7 +73,6 @@ class Views:
         """The view of a state, a new one if that is another than before."""
         if state != self._state:
             self._view, self._state = View(), state
-            self.quick.clear()
         return self._view
 
 

@@ -1,8 +1,7 @@
 """$validate, profiles that are defined while the server runs, and what may be stored, through the door."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from types import SimpleNamespace
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -10,7 +9,6 @@ import pytest
 import pytest_asyncio
 
 from fhirserver.fhir import xml
-from fhirserver.interactions.operations import validate
 from tests.http.support import Http, created, entry, observation, put, send
 from tests.support.server import serving
 from tests.support.terminology import code_system, concept, value_set
@@ -70,27 +68,6 @@ async def named(http: Http) -> AsyncIterator[str]:
 
 
 class TestValidate:
-    async def test_what_was_quick_needs_no_thread(self, http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Until it takes long; and what lies in a resource may be judged by anything, that is unknown."""
-        threads: list[str] = []
-
-        async def to_thread(work: Callable[[], Any]) -> Any:
-            threads.append("")
-            return work()
-
-        async def threads_for(resource: Resource, quick_s: float) -> int:
-            monkeypatch.setattr(validate, "QUICK_S", quick_s)
-            threads.clear()
-            await issues(http, f"/{resource['resourceType']}/$validate", resource)
-            return len(threads)
-
-        monkeypatch.setattr(validate, "asyncio", SimpleNamespace(to_thread=to_thread))
-        one = claiming({"resourceType": "Basic"}, "urn:example:pace")
-        assert [await threads_for(one, 60) for _ in range(3)] == [1, 0, 0]
-        assert [await threads_for(one, seconds) for seconds in (-1, -1, 60, 60)] == [0, 1, 1, 0]
-        within = {"resourceType": "Basic", "contained": [one]}
-        assert [await threads_for(within, 60) for _ in range(2)] == [1, 1]
-
     async def test_nothing_is_wrong(self, http: Http) -> None:
         found = await issues(http, "/Patient/$validate", {"resourceType": "Patient", "active": True})
         assert errors(found) == []

@@ -7,10 +7,8 @@ was found; only what cannot be validated at all is refused.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 from fhirserver.db.pool import Connection
@@ -19,7 +17,6 @@ from fhirserver.fhir import positions
 from fhirserver.fhir import validate as structure
 from fhirserver.fhir.primitives import fault
 from fhirserver.fhir.profile.examination import ISSUES_MAX
-from fhirserver.fhir.profile.resources import claimed
 from fhirserver.fhir.profile.terms import Terms
 from fhirserver.fhir.profile.validate import examine
 from fhirserver.interactions.answer import outcome
@@ -40,10 +37,6 @@ _ACTIONS: Final = {"update": "u", "delete": "d"}
 RESPONSE: Final = "QuestionnaireResponse"
 QUESTIONNAIRES_MAX: Final = 100
 """Different questionnaires whose responses in one Bundle are judged."""
-QUICK_S: Final = 0.005
-"""What takes less is not worth a thread."""
-RULES_MAX: Final = 10_000
-"""Combinations of profiles of which is known that they are quick."""
 _TEXTS: Final = ("valueUri", "valueCanonical", "valueUrl", "valueString", "valueCode")
 _ORDER: Final = {"fatal": 0, "error": 1, "warning": 2, "information": 3}
 
@@ -75,34 +68,12 @@ async def validate(connection: Connection, call: Call, inputs: Inputs) -> Answer
         found += await judged(
             connection,
             call,
-            lambda terms: _at_its_pace(call, asked, partial(_examined, call, asked, questionnaires, terms)),
+            lambda terms: asyncio.to_thread(_examined, call, asked, questionnaires, terms),
         )
     elif asked.mode != "delete":
         raise Invalid("$validate needs a resource: in the body, or in the parameter 'resource'")
     found = found[:ISSUES_MAX] or [Issue("information", "informational", "no issues were found")]
     return Answer(200, outcome(*sorted(found, key=lambda issue: _ORDER[issue.severity])))
-
-
-async def _at_its_pace(call: Call, asked: Asked, examined: Callable[[], list[Issue]]) -> list[Issue]:
-    """At once where that was quick before, as handing it to a thread costs as much again; else in a thread,
-    so that nobody waits for the making of plans or for expressions that take long."""
-    quick, rules = call.services.views.quick, _rules(asked)
-    alone = not call.large and rules in quick
-    begun = time.perf_counter()
-    found = examined() if alone else await asyncio.to_thread(examined)
-    if time.perf_counter() - begun > QUICK_S:
-        quick.discard(rules)
-    elif rules is not None and len(quick) < RULES_MAX:
-        quick.add(rules)
-    return found
-
-
-def _rules(asked: Asked) -> tuple[str, ...] | None:
-    """What a resource is judged by; None where that hangs on what is in it."""
-    resource = asked.resource
-    if not isinstance(resource, dict) or "entry" in resource or "contained" in resource:
-        return None
-    return (str(resource.get("resourceType")), *asked.profiles, "", *claimed(resource))
 
 
 def _examined(call: Call, asked: Asked, questionnaires: dict[str, Any], terms: Terms) -> list[Issue]:
