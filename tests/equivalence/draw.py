@@ -266,7 +266,7 @@ class Draw:
         name = self.pick.choice(("everything", "timeline")) if of == "Patient" else "everything"
         query: Pairs = []
         if self.chance(0.7):
-            query.append(("_count", str(self.pick.choice((1, 2, 5, 20)))))
+            query.append(("_count", str(self.pick.choice((4, 9, 5, 20)))))
         if self.chance(0.2):
             query.append(("_type", ",".join(sorted({self.type() for _ in range(2)}))))
         if of == "Patient" and self.chance(0.3):

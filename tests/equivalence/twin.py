@@ -25,7 +25,7 @@ from tests.support import postgres
 from tests.support.callers import Granted, granted
 from tests.support.door import JSON, Door, Reply, opened
 
-PAGES_MAX = 40
+PAGES_MAX = 12
 OWN = ("server", "tick", "alembic_version", "term")
 """Tables that each database has for itself."""
 

@@ -195,7 +195,7 @@ async def test_the_janitor_outlives_outages(database: str, monkeypatch: pytest.M
 async def test_a_database_that_says_nothing(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "SILENCE_S", 0.3)
     monkeypatch.setattr(pool, "CONNECT_TIMEOUT_S", 0.5)
-    settings = {"statement_timeout_s": 0.5, "pool_timeout_s": 0.5}
+    settings = {"statement_timeout_s": 1.5, "pool_timeout_s": 0.5}
     async with behind_proxy(database, **settings) as (door, proxy):
         await door.json("PUT", "/Patient/known", PATIENT | {"id": "known"})
         await proxy.turn("silent")
@@ -215,7 +215,7 @@ async def test_a_database_that_falls_silent_in_a_transaction(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "SILENCE_S", 0.3)
-    settings = {"statement_timeout_s": 0.5, "pool_timeout_s": 0.5}
+    settings = {"statement_timeout_s": 1.5, "pool_timeout_s": 0.5}
     async with behind_proxy(database, **settings) as (door, proxy), contents(database) as stored:
         async with locked(database) as other:
             request = asyncio.create_task(door.json("POST", "/", BUNDLE))
