@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fhirserver.fhir.profile.validate import examine
 from tests.support.guides import Package, package
 from tests.support.mutation import mutated
+from tests.support.share import share
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def us_core(shared_data: Path) -> Package:
     return package(shared_data / "us-core-igs" / "us_core_700.tgz")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=share(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_everything_is_judged(us_core: Package, data: st.DataObject) -> None:
     library, terms = us_core.library(), us_core.terms()
