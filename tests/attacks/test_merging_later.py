@@ -117,6 +117,23 @@ async def test_nothing_leaves_what_the_caller_may_write(world: World, size: int)
 
 
 @SIZES
+async def test_nothing_is_taken_back_out_of_it(world: World, size: int) -> None:
+    source, target = f"back-{size}", f"kept-{size}"
+    for id_ in (source, target):
+        await world.put({"resourceType": "Patient", "id": id_})
+    for number in range(size):
+        await world.put(observation(f"of-{source}-{number}", source))
+    reply = await world.ask(world.admin, "POST", "/Patient/$merge", asked(source, target))
+    assert reply.status == 200 or (await ended(world, reply))[0] == "completed"
+    scopes = ("user/Patient.cruds", f"user/Observation.cruds?subject=Patient/{target}")
+    who = await granted(world.dsn, *scopes, **DOCTOR)
+    body, preview = asked(source, target), asked(source, target, preview=True)
+    await is_forbidden(world, who, "/Patient/$undo-merge", body, preview, size)
+    assert await value(world, f"/Observation/of-{source}-0", "subject", "reference") == f"Patient/{target}"
+    assert await value(world, f"/Patient/{source}", "active") is False
+
+
+@SIZES
 async def test_the_result_is_judged_before_anything_is_accepted(world: World, size: int) -> None:
     source, target = f"plain-{size}", f"given-{size}"
     for id_ in (source, target):

@@ -17,7 +17,7 @@ from fhirserver.errors import FhirError
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.merging.moving import Work
 from fhirserver.interactions.merging.perform import announce, perform
-from fhirserver.interactions.merging.rights import guard_of
+from fhirserver.interactions.merging.rights import guard_of, without
 from fhirserver.interactions.merging.settle import settle
 from fhirserver.interactions.merging.tasks import change_task
 from fhirserver.interactions.merging.told import advanced
@@ -72,7 +72,8 @@ async def _next(connection: Connection, services: Services) -> Merge | None:
         await trial.start()
         try:
             guard = guard_of(services, merge)
-            work = Work(connection, services, merge, guard, progress=_Teller(services, merge).tell)
+            teller = _Teller(services, merge)
+            work = Work(connection, services, without(merge), guard, progress=teller.tell)
             done = await perform(work)
         except FhirError as error:
             await trial.rollback()

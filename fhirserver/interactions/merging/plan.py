@@ -59,7 +59,7 @@ async def require_distinct(connection: Connection, services: Services, merge: Me
 def require_based(merge: Merge, target: Version) -> None:
     """Raise Conflict where `result-patient` was made of another version of the target than there is."""
     based = merge.request.get("based")
-    if based is not None and based != target.version:
+    if based is not None and based != str(target.version):
         raise Conflict(
             f"'result-patient' was made of version {based} of {target.path}, which has version"
             f" {target.version} now"

@@ -23,9 +23,14 @@ def kept(call: Call) -> dict[str, Any]:
     return {"principal": principal, "purpose": call.purpose, "glass": call.glass}
 
 
+def without(merge: Merge) -> Merge:
+    """A merge without the rights, which nobody needs once it is done."""
+    return replace(merge, request={key: value for key, value in merge.request.items() if key != "rights"})
+
+
 def guard_of(services: Services, merge: Merge) -> Call:
-    """The call of who asked for a merge, with the rights that were kept. Raises Forbidden where these do not
-    hold here any more."""
+    """The call of who asked for a merge, with the rights that were kept. Raises Forbidden where these allow
+    nothing of the kind."""
     rights = merge.request["rights"]
     glass = rights["glass"]
     call = Call(

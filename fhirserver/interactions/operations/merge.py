@@ -121,10 +121,9 @@ def _merge(call: Call, kind: str, source: Version, target: Version, request: dic
     )
 
 
-def _based(given: Resource, target: Version) -> int:
+def _based(given: Resource, target: Version) -> str:
     """The version that a `result-patient` was made of: that which it names, else the current one."""
-    named = given.get("meta", {}).get("versionId", str(target.version))
-    return int(named) if named.isdecimal() else 0
+    return given.get("meta", {}).get("versionId", str(target.version))
 
 
 def _previewed(call: Call, merge: Merge, outcome: Outcome, conflicts: Sequence[Issue] = ()) -> Answer:

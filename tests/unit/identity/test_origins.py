@@ -86,7 +86,7 @@ def listed(one: Listed, sent: list[tuple[int, int]]) -> Resource:
     }
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(STEPS, min_size=3, max_size=16))
 @example([("merge", 1, 0), ("append", 0, 1)])
 @example([("merge", 1, 2), ("merge", 0, 2), ("subject", 0, 1)])
