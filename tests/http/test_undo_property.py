@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.http.merges import asked, parts, person, post, stored
-from tests.http.support import put, read
+from tests.http.support import entry, put, read, transact
 from tests.support.authors import PATIENTS, STEPS, Door, Listed, Step, run
 from tests.support.server import serving
 
@@ -29,10 +29,10 @@ async def http(database: str) -> AsyncIterator[Http]:
 
 
 class Server:
-    """The lists at a server."""
+    """The lists at a server, which are written alone and in transactions."""
 
     def __init__(self, http: Http, name: str) -> None:
-        self.http, self.name = http, name
+        self.http, self.name, self.writes = http, name, 0
 
     def patient(self, n: int) -> str:
         return f"{self.name}-p{n}"
@@ -65,18 +65,20 @@ class Server:
         said = [{"reference": f"Patient/{self.patient(patient)}"} for patient, _ in sent]
         flags: list[Any] = [{"flag": {"text": str(number)}} if one.marked else {} for _, number in sent]
         entries = [{**flag, "item": item} for flag, item in zip(flags[1:], said[1:], strict=True)]
-        await put(
-            self.http,
-            {
-                "resourceType": "List",
-                "id": f"{self.name}-l{n}",
-                "status": "current",
-                "mode": "working",
-                "note": [{"text": str(one.notes)}],
-                "subject": said[0],
-                **({"entry": entries} if entries else {}),
-            },
-        )
+        resource = {
+            "resourceType": "List",
+            "id": f"{self.name}-l{n}",
+            "status": "current",
+            "mode": "working",
+            "note": [{"text": str(one.notes)}],
+            "subject": said[0],
+            **({"entry": entries} if entries else {}),
+        }
+        self.writes += 1
+        if self.writes % 3:
+            await put(self.http, resource)
+        else:
+            await transact(self.http, entry("PUT", self.path(n), resource))
 
     async def delete(self, n: int) -> None:
         assert (await self.http.delete(f"/{self.path(n)}")).status_code == 204
