@@ -50,8 +50,13 @@ def has(patient: Resource, identifier: dict[str, Any]) -> bool:
 
 
 def is_merged(patient: Resource, target_id: str, own_bases: tuple[str, ...]) -> bool:
-    """Whether it still says that the target stands in its place."""
-    return patient.get("active") is False and links(patient, "replaced-by", target_id, own_bases)
+    """Whether it still says that the target, and nobody else, stands in its place."""
+    said = [link for link in patient.get("link", ()) if link.get("type") == "replaced-by"]
+    return (
+        patient.get("active") is False
+        and len(said) == 1
+        and links(patient, "replaced-by", target_id, own_bases)
+    )
 
 
 def links(patient: Resource, kind: str, other: str, own_bases: tuple[str, ...]) -> bool:

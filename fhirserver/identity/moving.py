@@ -27,19 +27,18 @@ _VERSIONED: Final = "Provenance"
 
 
 class Place(NamedTuple):
-    """A reference that was moved: the JSON pointer of its object, and what it said."""
+    """A reference that was moved: the JSON pointer of its object, and what it said, relative."""
 
     pointer: str
     said: str
 
 
 class Move(NamedTuple):
-    """What of a resource was moved from a source to a target. `beside` are the places that referred to the
-    target of themselves."""
+    """What of a resource was moved from a source to the target with this id."""
 
     source: Identity
+    target: str
     places: tuple[Place, ...]
-    beside: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +110,16 @@ def redirected(
     if type_ in STAYING or (type_, id_) == target:
         return None
     found = [
-        Place(pointer, holder["reference"])
+        Place(pointer, reference.literal())
         for pointer, holder in located(resource)
-        if _moves(resource, pointer, parse(holder["reference"], own_bases), source)
+        if _moves(resource, pointer, reference := parse(holder["reference"], own_bases), source)
     ]
     if not found:
         return None
     changed = deepcopy(resource)
     for place in found:
         at(changed, place.pointer)["reference"] = f"{source[0]}/{target_id}"
-    return changed, Move(source, tuple(found), tuple(_naming(resource, target, own_bases)))
+    return changed, Move(source, target_id, tuple(found))
 
 
 def _moves(resource: Resource, pointer: str, reference: Reference, source: Identity) -> bool:
@@ -138,47 +137,3 @@ def at(resource: Any, pointer: str) -> Any:
     for step in pointer.split("/")[1:]:
         resource = resource[int(step)] if isinstance(resource, list) else resource[step]
     return resource
-
-
-# -- back again
-
-
-class Unclear(Exception):
-    """Which references were moved cannot be told any more."""
-
-
-def returned(
-    now: Resource, move: Move, target_id: str, own_bases: tuple[str, ...], back: bool | None
-) -> Resource | None:
-    """A copy of `now` in which what was moved refers to the source again, unless it was changed since; None
-    where there is nothing of it.
-
-    Where the two cannot be told apart from what refers to the target of itself, `back` says whether all go
-    back. Raises Unclear if it is None.
-    """
-    here = _naming(now, (move.source[0], target_id), own_bases)
-    said = {place.pointer: place.said for place in move.places}
-    if set(here) == {*said, *move.beside}:
-        chosen = [pointer for pointer in here if pointer in said]
-    elif not move.beside and len(here) <= len(said):
-        chosen = here
-    elif back is None:
-        raise Unclear
-    else:
-        chosen = here if back else []
-    if not chosen:
-        return None
-    changed, plain = deepcopy(now), "/".join(move.source)
-    for pointer in chosen:
-        at(changed, pointer)["reference"] = said.get(pointer, plain)
-    return changed
-
-
-def _naming(resource: Resource, target: Identity, own_bases: tuple[str, ...]) -> list[str]:
-    """Where a resource refers to the target as such, not to one of its versions."""
-    return [
-        pointer
-        for pointer, holder in located(resource)
-        if local(holder["reference"], own_bases) == target
-        and parse(holder["reference"], own_bases).version is None
-    ]

@@ -85,12 +85,14 @@ def draft(
 
 def draft_of_change(services: Services, resource: Resource, method: str, current: Version) -> Draft | None:
     """`resource` as the version that follows `current`; None where it would be the same again and such
-    versions are not made."""
+    versions are not made. What is the same only as it refers to what was merged says so: it `repeats`."""
     resource, followed = _followed(services, resource, current.id)
     content = _localized(services, resource)
-    if services.settings.no_op_update and identical(resource, current):
+    repeats = services.settings.no_op_update and identical(resource, current)
+    if repeats and not followed:
         return None
-    return _judged(services, resource, content, current.id, method, current, followed)
+    made = _judged(services, resource, content, current.id, method, current, followed)
+    return replace(made, repeats=True) if repeats else made
 
 
 def draft_of_move(services: Services, resource: Resource, current: Version) -> Draft:
@@ -114,8 +116,8 @@ def _followed(services: Services, resource: Resource, id_: str) -> tuple[Resourc
     kept = moves.of((type_, id_))
     if kept is not None and not is_merged(resource, kept, services.own_bases):
         raise Unprocessable(
-            f"{type_}/{id_} was merged into {type_}/{kept}: it stays inactive and replaced by it until"
-            " the merge is undone",
+            f"{type_}/{id_} was merged into {type_}/{kept}: it stays inactive and replaced by it alone"
+            " until the merge is undone",
             f"{type_}.link",
         )
     return resource, tuple(followed)

@@ -23,6 +23,7 @@ from fhirserver.interactions.permission import is_restricted
 from fhirserver.interactions.searching import context_of
 from fhirserver.params import referenced
 from fhirserver.search.restrict import permitted
+from fhirserver.store import merges
 from fhirserver.store.version import Draft
 from fhirserver.store.write import waiting
 
@@ -123,7 +124,9 @@ async def _current(
 
 
 async def verify_unreferenced(connection: Connection, call: Call, deleted: Sequence[tuple[str, str]]) -> None:
-    """Raise Conflict if a resource still refers to one of those deleted in this transaction."""
+    """Raise Conflict if a resource still refers to one of those deleted in this transaction, or if one of
+    them stands for another."""
+    await _require_kept(connection, call, deleted)
     if not call.services.settings.referential_integrity:
         return
     keys = call.services.keys
@@ -136,6 +139,16 @@ async def verify_unreferenced(connection: Connection, call: Call, deleted: Seque
             raise Conflict(f"{resource_type}/{id_} is referred to by {', '.join(seen)}")
         if is_restricted(call) and await _referring(connection, (resource_type, id_), key, TRUE):
             raise Conflict(f"{resource_type}/{id_} is referred to by what is not yours to see")
+
+
+async def _require_kept(connection: Connection, call: Call, deleted: Sequence[tuple[str, str]]) -> None:
+    """Raise Conflict for a Patient into which another one was merged: it stands for that one."""
+    patients = [id_ for type_, id_ in deleted if type_ == "Patient"]
+    if patients and (found := await merges.standing(connection, call.services.tenant, "Patient", patients)):
+        source, target = found
+        raise Conflict(
+            f"Patient/{target} stands for Patient/{source}, which was merged into it: undo the merge before"
+        )
 
 
 async def _referring(

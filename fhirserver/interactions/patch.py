@@ -21,6 +21,7 @@ from fhirserver.interactions.definitions import define
 from fhirserver.interactions.draft import draft_of_change
 from fhirserver.interactions.integrity import verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
+from fhirserver.interactions.merging.tracing import unless_repeated
 from fhirserver.interactions.permission import require_permitted, require_read
 from fhirserver.interactions.searching import allowed
 from fhirserver.interactions.turns import in_turn
@@ -80,6 +81,7 @@ async def _write(connection: Connection, call: Call, current: Version | None) ->
     if asks(call):
         await require_read(connection, call, [(current.type, current.id)])
     made = draft_of_change(call.services, await patched(call, current), "PATCH", current)
+    made = await unless_repeated(connection, call.services, made, current)
     if made is None:
         return written(call, current, 200, "is unchanged")
     await verify_targets(connection, call, [made])

@@ -16,6 +16,7 @@ from fhirserver.interactions.definitions import define, is_definition
 from fhirserver.interactions.draft import draft, draft_of_change, labelled, new_id
 from fhirserver.interactions.integrity import verify_targets
 from fhirserver.interactions.matching import criteria, lock_criteria, one_match
+from fhirserver.interactions.merging.tracing import unless_repeated
 from fhirserver.interactions.permission import is_restricted, may_choose_ids, require_permitted
 from fhirserver.interactions.searching import allowed
 from fhirserver.interactions.turns import in_turn
@@ -98,6 +99,7 @@ async def _put(
         made = await worked(
             call, lambda: draft_of_change(services, labelled(resource, current), "PUT", current)
         )
+        made = await unless_repeated(connection, services, made, current)
         if made is None:
             return written(call, current, 200, "is unchanged")
         await verify_targets(connection, call, [made])

@@ -10,7 +10,8 @@ from typing import Any, Final
 from fhirserver.db.pool import Connection
 from fhirserver.db.queries import Queries
 from fhirserver.fhir import json
-from fhirserver.identity.moving import Identity, Move, Moves, Place
+from fhirserver.identity.moving import Identity, Moves, Place
+from fhirserver.identity.origins import Fact
 from fhirserver.store.version import Draft
 
 QUERIES: Final = Queries(Path(__file__).with_name("merges.sql"))
@@ -99,44 +100,56 @@ async def set_state(connection: Connection, tenant: int, id_: str, state: str, c
 # -- what was moved
 
 
-async def record(connection: Connection, tenant: int, id_: str, moved: Iterable[tuple[Draft, Move]]) -> None:
-    """Remember what a merge moved in drafts that it wrote."""
-    await connection.executemany(
-        QUERIES["record"], [(tenant, id_, *_row(draft, move)) for draft, move in moved]
-    )
+Moved = tuple[str, str, int, tuple[Place, ...]]
+"""Type, id and version in which places were moved."""
+
+
+async def record(
+    connection: Connection, tenant: int, id_: str, moved: Iterable[Moved], *, back: bool = False
+) -> None:
+    """Remember what a merge moved in versions that it wrote or, going back, its undoing."""
+    rows = [(tenant, id_, back, type_, of, version, _text(places)) for type_, of, version, places in moved]
+    await connection.executemany(QUERIES["record"], rows)
 
 
 async def record_followed(connection: Connection, tenant: int, drafts: Iterable[Draft]) -> None:
     """Remember what was moved in drafts because their writers referred to what has been merged away."""
-    rows = [(tenant, *move.source, *_row(draft, move)) for draft in drafts for move in draft.followed]
+    rows = [
+        (tenant, *move.source, move.target, draft.type, draft.id, draft.version, _text(move.places))
+        for draft in drafts
+        for move in draft.followed
+    ]
     if rows:
         await connection.executemany(QUERIES["record_followed"], rows)
 
 
-def _row(draft: Draft, move: Move) -> tuple[Any, ...]:
-    places = json.dumps([list(place) for place in move.places]).decode()
-    return draft.type, draft.id, places, list(move.beside)
+def _text(places: tuple[Place, ...]) -> str:
+    return json.dumps([list(place) for place in places]).decode()
 
 
-async def moved(connection: Connection, tenant: int, merge: Merge) -> dict[Identity, Move]:
-    """What a merge moved and has not been moved back, by where."""
-    rows = await connection.fetch(QUERIES["moved"], tenant, merge.id, merge.target)
-    return {
-        (row["type"], row["id"]): Move(
-            (merge.type, merge.source),
-            tuple(Place(*pair) for pair in json.loads(row["places"].encode())),
-            tuple({*row["beside"], *row["others"]}),
-        )
-        for row in rows
-    }
+async def moved(connection: Connection, tenant: int, id_: str) -> list[Identity]:
+    """Where a merge moved something that has not been moved back."""
+    return [(row["type"], row["id"]) for row in await connection.fetch(QUERIES["moved"], tenant, id_)]
 
 
-async def forget_moved(connection: Connection, tenant: int, id_: str, where: Iterable[Identity]) -> None:
-    """Forget what was moved back."""
-    identities = list(where)
-    types, ids = [type_ for type_, _ in identities], [one for _, one in identities]
-    for statement in ("no_longer_beside", "forget_moved"):
-        await connection.execute(QUERIES[statement], tenant, id_, types, ids)
+async def facts(
+    connection: Connection, tenant: int, type_: str, ids: Sequence[str]
+) -> dict[str, dict[int, list[Fact]]]:
+    """All that merges did to resources of a type, by id and version, each in order."""
+    found: dict[str, dict[int, list[Fact]]] = {}
+    for row in await connection.fetch(QUERIES["facts"], tenant, type_, ids):
+        places = tuple(Place(*pair) for pair in json.loads(row["places"].encode()))
+        versions = found.setdefault(row["id"], {})
+        versions.setdefault(row["version"], []).append(Fact(row["merge"], places, row["back"]))
+    return found
+
+
+async def standing(
+    connection: Connection, tenant: int, type_: str, ids: Sequence[str]
+) -> tuple[str, str] | None:
+    """The ids of one that was merged and of its target, which is any of these; None if there is none."""
+    row: Any = await connection.fetchrow(QUERIES["standing"], tenant, type_, ids)
+    return (row["source"], row["target"]) if row else None
 
 
 # -- what others go by

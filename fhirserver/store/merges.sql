@@ -26,40 +26,33 @@ SELECT * FROM merge WHERE tenant = $1 AND id = $2 FOR NO KEY UPDATE
 UPDATE merge SET state = $3, changed = $4 WHERE tenant = $1 AND id = $2
 
 -- name: record
-INSERT INTO merge_move (tenant, merge, type, id, places, beside) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (tenant, merge, type, id) DO UPDATE SET places = excluded.places, beside = excluded.beside
+INSERT INTO merge_move (tenant, merge, back, type, id, version, places) VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: record_followed
 -- Also where the merge was undone while the writer was on its way: who undoes it waits for this one, and moves it
 -- back.
-INSERT INTO merge_move (tenant, merge, type, id, places, beside)
-SELECT $1, m.id, $4, $5, $6, $7 FROM (
+INSERT INTO merge_move (tenant, merge, back, type, id, version, places)
+SELECT $1, m.id, false, $5, $6, $7, $8 FROM (
     SELECT id FROM merge
-    WHERE tenant = $1 AND type = $2 AND source = $3 AND kind = 'merge' AND state IN ('done', 'undone')
+    WHERE tenant = $1 AND type = $2 AND source = $3 AND target = $4 AND kind = 'merge' AND state IN ('done', 'undone')
     ORDER BY changed DESC LIMIT 1) m
-ON CONFLICT (tenant, merge, type, id) DO UPDATE SET places = excluded.places, beside = excluded.beside
 
 -- name: moved
--- `others` are the places that other merges into the same target moved in the same resource.
-SELECT m.type, m.id, m.places, m.beside, ARRAY(
-    SELECT place ->> 0
-    FROM merge_move o JOIN merge g ON g.tenant = o.tenant AND g.id = o.merge
-    CROSS JOIN LATERAL json_array_elements(o.places) AS place
-    WHERE o.tenant = m.tenant AND o.type = m.type AND o.id = m.id AND o.merge <> m.merge
-      AND g.state = 'done' AND g.target = $3) AS others
-FROM merge_move m WHERE m.tenant = $1 AND m.merge = $2 ORDER BY m.type, m.id
+-- Where a merge moved something since nothing of it was moved back there.
+SELECT type, id FROM (
+    SELECT DISTINCT ON (type, id) type, id, back FROM merge_move
+    WHERE tenant = $1 AND merge = $2 ORDER BY type, id, seq DESC) last
+WHERE NOT back ORDER BY type, id
 
--- name: no_longer_beside
--- What is moved back does not refer to the target any more, for other merges into it.
-UPDATE merge_move o
-SET beside = ARRAY(SELECT unnest(o.beside) EXCEPT SELECT place ->> 0 FROM json_array_elements(m.places) AS place)
-FROM merge_move m JOIN unnest($3::text[], $4::text[]) AS x(type, id) ON m.type = x.type AND m.id = x.id
-WHERE m.tenant = $1 AND m.merge = $2
-  AND o.tenant = m.tenant AND o.type = m.type AND o.id = m.id AND o.merge <> m.merge
+-- name: facts
+SELECT id, version, merge, back, places FROM merge_move
+WHERE tenant = $1 AND type = $2 AND id = ANY ($3::text[]) ORDER BY id, version, seq
 
--- name: forget_moved
-DELETE FROM merge_move m USING unnest($3::text[], $4::text[]) AS x(type, id)
-WHERE m.tenant = $1 AND m.merge = $2 AND m.type = x.type AND m.id = x.id
+-- name: standing
+-- Those of the ids that stand for others.
+SELECT source, target FROM merge
+WHERE tenant = $1 AND type = $2 AND target = ANY ($3::text[]) AND kind = 'merge' AND state = 'done'
+ORDER BY source LIMIT 1
 
 -- name: since
 -- The merges that came into force, or ceased to be, after version $2 of the definitions; of a source in order.

@@ -84,3 +84,20 @@ async def by_rid(connection: Connection, resource_type: str, rids: list[int]) ->
         "SELECT {} FROM {} r WHERE r.rid = ANY ({}::bigint[])", COLUMNS, table(resource_type), rids
     ).numbered()
     return [Version.of(record) for record in await connection.fetch(text, *args)]
+
+
+async def since(
+    connection: Connection, tenant: int, resource_type: str, versions: dict[str, int]
+) -> list[Version]:
+    """The versions of resources of a type, deletions too, from the one given for each id, in order."""
+    ids = sorted(versions)
+    text, args = sql(
+        "SELECT {} FROM unnest({}::text[], {}::int[]) AS i(id, first)"
+        " JOIN {} r ON r.tenant = {} AND r.id = i.id AND r.version >= i.first ORDER BY r.id, r.version",
+        COLUMNS,
+        ids,
+        [versions[id_] for id_ in ids],
+        table(resource_type),
+        tenant,
+    ).numbered()
+    return [Version.of(record) for record in await connection.fetch(text, *args)]

@@ -104,8 +104,9 @@ class Draft:
     `ends_contained`: its predecessor may contain resources, which end with it.
     `known` is the version of the definitions by which `entries` were made. `warnings` are for the writer.
     `claims` are identifiers that it alone may have, None where resources of its type have none. `followed` is
-    what was moved in it because it referred to what had been merged into others. `along` are versions that
-    are written with it: what is recorded of it.
+    what was moved in it because it referred to what had been merged into others; if it `repeats` its
+    predecessor, nothing but that may be new. `along` are versions that are written with it: what is recorded
+    of it.
     """
 
     type: str
@@ -124,6 +125,7 @@ class Draft:
     warnings: tuple[Issue, ...] = ()
     claims: tuple[Claim, ...] | None = None
     followed: tuple[Move, ...] = ()
+    repeats: bool = False
     along: tuple[Draft, ...] = ()
 
     def every_entries(self) -> Iterator[Entries]:

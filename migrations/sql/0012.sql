@@ -23,18 +23,21 @@ CREATE INDEX merge_open ON merge (tenant, at) WHERE state = 'accepted' OR writer
 CREATE INDEX merge_source ON merge (tenant, type, source);
 CREATE INDEX merge_target ON merge (tenant, type, target);
 
--- What a merge moved in a resource, as it was then. Undoing the merge takes it away.
+-- What a merge moved in a version of a resource or, going back, its undoing: that is never changed. From it and
+-- from the versions since, it is known of each reference what its author wrote.
 CREATE TABLE merge_move (
-    tenant  int    NOT NULL,
-    merge   text   COLLATE "C" NOT NULL,
-    type    text   COLLATE "C" NOT NULL,
-    id      text   COLLATE "C" NOT NULL,
-    places  json   NOT NULL,                 -- JSON pointer and what it said, of each that was moved
-    beside  text[] NOT NULL,                 -- JSON pointers of what referred to the target of itself
-    PRIMARY KEY (tenant, merge, type, id),
+    tenant  int     NOT NULL,
+    seq     bigint  GENERATED ALWAYS AS IDENTITY,
+    merge   text    COLLATE "C" NOT NULL,
+    type    text    COLLATE "C" NOT NULL,
+    id      text    COLLATE "C" NOT NULL,
+    version int     NOT NULL,
+    back    boolean NOT NULL,
+    places  json    NOT NULL,                -- JSON pointer and what it said before, of each that was moved
+    PRIMARY KEY (tenant, type, id, version, seq),
     FOREIGN KEY (tenant, merge) REFERENCES merge ON DELETE CASCADE
 );
-CREATE INDEX merge_move_id ON merge_move (tenant, type, id);
+CREATE INDEX merge_move_of ON merge_move (tenant, merge, type, id, seq);
 
 DO $$
 BEGIN

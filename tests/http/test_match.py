@@ -155,6 +155,28 @@ async def test_several_certain_ones_are_nobody(people: Http) -> None:
     assert [id_ for id_, _, _ in await matches(people, ANNA, onlyCertainMatches=True)] == ["anna"]
 
 
+async def test_links_are_followed_to_the_end(people: Http) -> None:
+    """A record that was replaced by one that was itself replaced: the last one is given, once."""
+    alike: dict[str, Any] = {
+        "birthDate": "1961-12-24",
+        "name": [{"family": "Quillfeather", "given": ["Ida"]}],
+    }
+    for id_, to in (("k3", None), ("k2", "k3"), ("k1", "k2"), ("j1", "k3")):
+        link = [{"type": "replaced-by", "other": {"reference": f"Patient/{to}"}}] if to else []
+        known = alike if id_ in ("k1", "j1") else {}
+        more = {"link": link, "active": False} if to else {}
+        patient = {"resourceType": "Patient", "id": id_, **known, **more}
+        assert (await people.put(f"/Patient/{id_}", json=patient)).status_code == 201
+    assert [id_ for id_, _, _ in await matches(people, {"resourceType": "Patient", **alike})] == ["k3"]
+    round_ = {
+        "resourceType": "Patient",
+        "id": "k3",
+        "link": [{"type": "replaced-by", "other": {"reference": "Patient/k1"}}],
+    }
+    assert (await people.put("/Patient/k3", json=round_)).status_code == 200
+    assert len(await matches(people, {"resourceType": "Patient", **alike})) == 1
+
+
 async def test_only_whom_the_caller_may_see(people: Http, database: str) -> None:
     active = await granted(database, "system/Patient.rs?active=false")
     wide = await granted(database, "system/Patient.rs")

@@ -183,6 +183,7 @@ async def test_the_result_as_it_is_given(http: Http) -> None:
         {**given, "link": []},
         {key: value for key, value in given.items() if key != "link"},
         {**given, "active": False},
+        {**given, "link": [*given["link"], {"other": {"reference": "Patient/u4"}, "type": "replaced-by"}]},
         {**given, "identifier": given["identifier"][:1]},
     ):
         wrong = {key: value for key, value in wrong.items() if value != []}
@@ -242,6 +243,7 @@ async def test_preview_changes_nothing(http: Http) -> None:
         (asked("s6", "t6", identified("source", "62")), 422, "has not all"),
         (asked("linked6", "t6"), 422, "says that another one replaces it"),
         (asked("s6", "linked6"), 422, "says that another one replaces it"),
+        (asked("s6", "inactive6"), 422, "Patient/inactive6 is inactive"),
     ],
 )
 async def test_what_is_refused(http: Http, body: Any, status: int, said: str) -> None:
@@ -250,7 +252,7 @@ async def test_what_is_refused(http: Http, body: Any, status: int, said: str) ->
         await stored(http, person("s6", "61"), person("t6", "62"), person("gone6"))
         await stored(http, person("a6", **same), person("b6", **same))
         link = [{"other": {"reference": "Patient/a6"}, "type": "replaced-by"}]
-        await stored(http, person("linked6", link=link))
+        await stored(http, person("linked6", link=link), person("inactive6", active=False))
         await http.delete("/Patient/gone6")
     answer = await post(http, "merge", body)
     assert said in refused(answer, status)
@@ -330,6 +332,7 @@ async def test_the_source_stays_merged(http: Http) -> None:
         person("s10", "101"),
         {**now, "active": True},
         {**now, "link": [*now["link"], *now["link"]][:0]},
+        {**now, "link": [*now["link"], {"other": {"reference": "Patient/u10"}, "type": "replaced-by"}]},
     ):
         wrong = {key: value for key, value in wrong.items() if value != []}
         answer = await http.put("/Patient/s10", json=wrong)
@@ -344,6 +347,71 @@ async def test_the_source_stays_merged(http: Http) -> None:
         "gender": "male",
         "meta": (await read(http, "Patient/s10"))["meta"],
     }
+
+
+async def test_the_one_that_stays_is_not_deleted(http: Http) -> None:
+    """Who refers to the source refers to it: neither alone, nor by criteria, nor in a transaction."""
+    await stored(http, person("s17", "171"), person("t17", "172"), observed("o-17", "s17"))
+    await merged(http, "s17", "t17")
+    said = refused(await http.delete("/Patient/t17"), 409)
+    assert said.startswith("Patient/t17 stands for Patient/s17")
+    assert refused(await http.delete(f"/Patient?identifier={MRN}|172"), 409) == said
+    body = {"resourceType": "Bundle", "type": "transaction", "entry": [entry("DELETE", "Patient/t17")]}
+    assert said in refused(await http.post("", json=body), 409)
+    assert await subject(http, "Observation/o-17") == "Patient/t17"
+    assert (await http.delete("/Patient/s17")).status_code == 204
+    assert (await http.put("/Patient/s17", json={**person("s17"), "active": False})).status_code == 422
+    link = [{"other": {"reference": "Patient/t17"}, "type": "replaced-by"}]
+    await put(http, person("s17", active=False, link=link))
+    await undone(http, "s17", "t17")
+    assert (await http.delete("/Patient/t17")).status_code == 204
+
+
+async def test_a_result_is_made_of_the_version_that_is_there(http: Http) -> None:
+    await stored(http, person("s18"), person("t18"), person("t18", gender="female"))
+    link = [{"other": {"reference": "Patient/s18"}, "type": "replaces"}]
+    stale = person("t18", link=link, meta={"versionId": "1"})
+    body = asked("s18", "t18", {"name": "result-patient", "resource": stale})
+    for wanted in (
+        body,
+        {**body, "parameter": [*body["parameter"], {"name": "preview", "valueBoolean": True}]},
+    ):
+        said = refused(await post(http, "merge", wanted), 409)
+        assert "was made of version 1 of Patient/t18, which has version 2" in said
+    current = {**stale, "meta": {"versionId": "2"}}
+    body = asked("s18", "t18", {"name": "result-patient", "resource": current})
+    assert "another version" in refused(await post(http, "merge", body, **{"If-Match": 'W/"1"'}), 412)
+    assert (await read(http, "Patient/t18"))["gender"] == "female"
+    parts(await post(http, "merge", body, **{"If-Match": 'W/"2"'}))
+    assert "gender" not in await read(http, "Patient/t18")
+    back = asked("s18", "t18")
+    assert refused(await post(http, "undo-merge", back, **{"If-Match": 'W/"2"'}), 412)
+    parts(await post(http, "undo-merge", back, **{"If-Match": 'W/"3"'}))
+
+
+async def test_a_preview_says_what_would_be_refused(http: Http) -> None:
+    await stored(http, person("s19", "191"), person("t19", "192"), person("u19", "193"))
+    link = [{"other": {"reference": "Patient/s19"}, "type": "replaces"}]
+    taken = {"name": "result-patient", "resource": person("t19", "192", "193", link=link)}
+    said = [
+        refused(await post(http, "merge", asked("s19", "t19", taken, **flags)), 409)
+        for flags in ({"preview": True}, {})
+    ]
+    assert said[0] == said[1] and said[0].endswith(": Patient/u19")
+    assert (await read(http, "Patient/t19"))["meta"]["versionId"] == "1"
+
+
+async def test_what_was_moved_is_counted(http: Http) -> None:
+    """Neither what stays though it refers to the source, nor what nobody could move back."""
+    replaces = [{"other": {"reference": "Patient/s20"}, "type": "replaces"}]
+    await stored(http, person("s20"), person("t20"), person("u20", link=replaces), observed("o-20", "s20"))
+    for flags in ({"preview": True}, {}):
+        answer = parts(await post(http, "merge", asked("s20", "t20", **flags)))
+        assert "1 resources w" in answer["outcome"]["issue"][0]["diagnostics"]
+    await put(http, observed("o-20", "u20"))
+    for flags in ({"preview": True}, {}):
+        answer = parts(await post(http, "undo-merge", asked("s20", "t20", **flags)))
+        assert "0 resources w" in answer["outcome"]["issue"][0]["diagnostics"]
 
 
 async def test_conditional_writes_find_the_one_that_stays(http: Http) -> None:

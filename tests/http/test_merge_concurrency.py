@@ -4,13 +4,17 @@ nothing is there twice."""
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
 
+from fhirserver.db.pool import APPLICATION_NAME
+from fhirserver.interactions.merging import background
 from tests.http.merges import asked, merged, observed, parts, person, post, refused, stored
 from tests.http.support import entry, read, transact
 from tests.http.test_unique_identifiers import reindexed
@@ -238,25 +242,84 @@ async def test_many_at_once(doors: tuple[Http, Http]) -> None:
     assert len(held) == len(names)
 
 
+async def test_a_task_is_completed_when_nothing_is_left_to_do(
+    doors: tuple[Http, Http], database: str
+) -> None:
+    """Not while somebody may still write by what held before: what they write is moved, too."""
+    http, _ = doors
+    await stored(http, person("s5"), person("t5"))
+    await filled(http, "late", "s5", 150)
+    async with writing_by_what_held_before(database):
+        accepted = parts(await post(http, "merge", asked("s5", "t5")), 202)
+        until = time.monotonic() + PATIENCE_S
+        while (await read(http, "Patient/s5"))["active"]:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
+        assert (await read(http, f"Task/{accepted['task']['id']}"))["status"] == "in-progress"
+    task = await became(http, accepted["task"]["id"], "completed")
+    assert [one["valueInteger"] for one in task["output"]] == [150, 150]
+
+
+async def test_what_was_edited_meanwhile_is_not_written_over(
+    doors: tuple[Http, Http], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `result-patient` was made of a version that is not there any more when its turn comes."""
+    http, _ = doors
+    await stored(http, person("s6"), person("t6"))
+    await filled(http, "lost", "s6", 150)
+    link = [{"other": {"reference": "Patient/s6"}, "type": "replaces"}]
+    part = {"name": "result-patient", "resource": person("t6", link=link)}
+    with held(monkeypatch):
+        accepted = parts(await post(http, "merge", asked("s6", "t6", part)), 202)
+        await stored(http, person("t6", gender="other"))
+    why = (await became(http, accepted["task"]["id"], "failed"))["statusReason"]["text"]
+    assert "was made of version 1 of Patient/t6, which has version 2" in why
+    assert (await read(http, "Patient/t6"))["gender"] == "other"
+    assert len(await all_of(http, "s6")) == 150
+
+
 async def test_a_task_says_why_it_failed(doors: tuple[Http, Http], monkeypatch: pytest.MonkeyPatch) -> None:
     http, _ = doors
     await stored(http, person("s4"), person("t4"))
     await filled(http, "f", "s4", 150)
+    with held(monkeypatch):
+        accepted = parts(await post(http, "merge", asked("s4", "t4")), 202)
+        assert (await http.delete("/Patient/t4")).status_code == 204
+    task = await became(http, accepted["task"]["id"], "failed")
+    assert "Patient/t4" in task["statusReason"]["text"]
+    assert (await read(http, "Patient/s4"))["active"] is True
+    assert len(await all_of(http, "s4")) == 150
 
-    from fhirserver.interactions.merging import background
+
+@contextmanager
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing that is accepted is begun."""
 
     async def nothing(*_: Any) -> None:
         return None
 
-    real = background._next
-    monkeypatch.setattr(background, "_next", nothing)
-    accepted = parts(await post(http, "merge", asked("s4", "t4")), 202)
-    assert (await http.delete("/Patient/t4")).status_code == 204
-    monkeypatch.setattr(background, "_next", real)
+    with monkeypatch.context() as patched:
+        patched.setattr(background, "_next", nothing)
+        yield
+
+
+@asynccontextmanager
+async def writing_by_what_held_before(database: str) -> AsyncIterator[None]:
+    """A transaction of a server that goes on and on."""
+    connection = await asyncpg.connect(database, server_settings={"application_name": APPLICATION_NAME})
+    try:
+        async with connection.transaction():
+            await connection.fetchval("SELECT pg_current_xact_id()")
+            yield
+    finally:
+        await connection.close()
+
+
+async def became(http: Http, task: str, status: str) -> dict[str, Any]:
+    """The Task, once it has this status."""
     until = time.monotonic() + PATIENCE_S
-    while (task := await read(http, f"Task/{accepted['task']['id']}"))["status"] != "failed":
-        assert time.monotonic() < until
+    while (now := await read(http, f"Task/{task}"))["status"] != status:
+        assert time.monotonic() < until, now
         await asyncio.sleep(0.1)
-    assert "Patient/t4" in task["statusReason"]["text"]
-    assert (await read(http, "Patient/s4"))["active"] is True
-    assert len(await all_of(http, "s4")) == 150
+    return now

@@ -37,44 +37,36 @@ STEPS = st.one_of(
 
 @dataclass
 class Model:
-    """What is stored, said in the plainest way. `into` are merges that hold, `moved` what each has moved."""
+    """What is stored, said in the plainest way: of whom an author said that a resource is, and the merges
+    that hold."""
 
-    subjects: dict[int, int] = field(default_factory=dict)
+    said: dict[int, int] = field(default_factory=dict)
     notes: dict[int, int] = field(default_factory=dict)
     into: dict[int, int] = field(default_factory=dict)
-    moved: dict[int, set[int]] = field(default_factory=dict)
     names: dict[int, int] = field(default_factory=dict)
     made: int = 0
+
+    def reads(self, patient: int) -> int:
+        while patient in self.into:
+            patient = self.into[patient]
+        return patient
 
     def merge(self, source: int, target: int) -> bool:
         if source == target or source in self.into or target in self.into:
             return False
         self.into[source] = target
-        self.moved[source] = {one for one, subject in self.subjects.items() if subject == source}
-        for one in self.moved[source]:
-            self.subjects[one] = target
         return True
 
     def undo(self, source: int, target: int) -> bool:
         if self.into.get(source) != target or target in self.into:
             return False
         del self.into[source]
-        for one in self.moved.pop(source):
-            if self.subjects.get(one) == target:
-                self.subjects[one] = source
         return True
 
     def refer(self, one: int, patient: int) -> None:
-        """A write that says whose the resource is, followed from merge to merge; where it turns out to be the
-        same again, nothing is written."""
-        followed: list[int] = []
-        while patient in self.into:
-            followed.append(patient)
-            patient = self.into[patient]
-        if self.subjects.get(one) != patient:
-            self.subjects[one] = patient
-            for source in followed:
-                self.moved[source].add(one)
+        """Who writes what they read says nothing new."""
+        if one not in self.said or self.reads(self.said[one]) != patient:
+            self.said[one] = patient
 
     def values(self, patient: int) -> set[str]:
         """Its identifiers: its own, and those of whom it stands for."""
@@ -121,13 +113,13 @@ async def step(http: Http, run: str, model: Model, one: tuple[str, int, Any]) ->
         case "create":
             await write(http, run, model, model.made, first)
             model.made += 1
-        case "assign" if first in model.subjects:
+        case "assign" if first in model.said:
             await write(http, run, model, first, second)
-        case "edit" if first in model.subjects:
+        case "edit" if first in model.said:
             model.notes[first] = model.notes.get(first, 0) + 1
-            await write(http, run, model, first, model.subjects[first])
-        case "delete" if first in model.subjects:
-            del model.subjects[first]
+            await write(http, run, model, first, model.reads(model.said[first]))
+        case "delete" if first in model.said:
+            del model.said[first]
             assert (await http.delete(f"/Observation/{run}-o{first}")).status_code == 204
         case "name":
             model.names[first] = model.names.get(first, 0) + 1
@@ -144,7 +136,9 @@ async def write(http: Http, run: str, model: Model, one: int, patient: int) -> N
 async def agree(http: Http, run: str, model: Model) -> None:
     """Each resource is there once, in the record of one patient, as it was edited."""
     for patient in range(PATIENTS):
-        expected = {f"Observation/{run}-o{one}" for one, s in model.subjects.items() if s == patient}
+        expected = {
+            f"Observation/{run}-o{one}" for one, said in model.said.items() if model.reads(said) == patient
+        }
         held = await found(http, f"Observation?patient={run}-p{patient}&_count=100")
         assert len(held) == len(expected)
         assert {f"Observation/{one['id']}" for one in held} == expected

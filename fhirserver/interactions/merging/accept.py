@@ -12,7 +12,7 @@ from fhirserver.identity.moving import Identity
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.definitions import renewed
 from fhirserver.interactions.draft import draft_of_ours, new_id
-from fhirserver.interactions.merging import plan
+from fhirserver.interactions.merging import plan, rights
 from fhirserver.interactions.merging.asked import require_writable
 from fhirserver.interactions.merging.moving import Work
 from fhirserver.interactions.merging.perform import Done, announce, perform
@@ -44,32 +44,57 @@ async def counted(connection: Connection, call: Call, merge: Merge, moving: Sequ
 
 
 async def carried_out(connection: Connection, call: Call, merge: Merge, count: int) -> Outcome:
-    """Do it at once, or accept it where it is about more resources than the setting allows."""
+    """Do it at once, or accept it where it is about more resources than the setting allows.
+
+    Raises what `perform` does; what becomes of resources that are moved later is judged then.
+    """
+    await plan.require_free(connection, call.services, merge)
     if count > call.services.settings.merge_at_once_max:
+        await _tried(connection, call, merge, whole=False)
         return Outcome(count, task=await _accepted(connection, call, merge, count))
     return await _at_once(connection, call, merge)
+
+
+async def previewed(connection: Connection, call: Call, merge: Merge, count: int) -> Outcome:
+    """What `carried_out` would do, or raise; nothing of it stays."""
+    await plan.require_free(connection, call.services, merge)
+    whole = count <= call.services.settings.merge_at_once_max
+    done = await _tried(connection, call, merge, whole)
+    return Outcome(done.count if whole else count, done)
+
+
+async def _tried(connection: Connection, call: Call, merge: Merge, whole: bool) -> Done:
+    async def once() -> Done:
+        trial = connection.transaction()
+        await trial.start()
+        try:
+            return await perform(Work(connection, call.services, merge, call, whole=whole))
+        finally:
+            await trial.rollback()
+
+    return await retrying(once, lambda error: renewed(connection, call, error))
 
 
 async def _at_once(connection: Connection, call: Call, merge: Merge) -> Outcome:
     services = call.services
 
-    async def once() -> tuple[Done, int]:
+    async def once() -> Done:
         async with connection.transaction():
-            work = Work(connection, services, merge, call)
-            done = await perform(work)
+            done = await perform(Work(connection, services, merge, call))
             await announce(connection, services, done)
-            return done, work.total
+            return done
 
-    done, count = await retrying(once, lambda error: renewed(connection, call, error))
+    done = await retrying(once, lambda error: renewed(connection, call, error))
     await services.definitions.refresh(connection)
     if done.merge.writers is not None:
         await settle(connection, services, done.merge, SETTLE_S)
-    return Outcome(count, done)
+    return Outcome(done.count, done)
 
 
 async def _accepted(connection: Connection, call: Call, merge: Merge, count: int) -> Version:
     services, id_ = call.services, new_id()
     keys = [services.keys.target(*identity) for identity in merge.identities]
+    request = {**merge.request, "rights": rights.kept(call)}
 
     async def once() -> Version:
         async with connection.transaction():
@@ -77,7 +102,7 @@ async def _accepted(connection: Connection, call: Call, merge: Merge, count: int
             await plan.require_free(connection, services, merge)
             made = draft_of_ours(services, task(merge, id_, count, call.now), id_)
             version = await store.insert(connection, services.tenant, made)
-            await merges.put(connection, services.tenant, replace(merge, task=id_))
+            await merges.put(connection, services.tenant, replace(merge, task=id_, request=request))
             return version
 
     version = await retrying(once, lambda error: renewed(connection, call, error))

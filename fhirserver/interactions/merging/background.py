@@ -7,27 +7,23 @@ all processes one does it, in one transaction, and if that one dies, another beg
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.retry import RETRIED
-from fhirserver.db.sql import TRUE
 from fhirserver.errors import FhirError
-from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.call import Services
-from fhirserver.interactions.draft import draft_of_move
 from fhirserver.interactions.merging.moving import Work
 from fhirserver.interactions.merging.perform import announce, perform
+from fhirserver.interactions.merging.rights import guard_of, without
 from fhirserver.interactions.merging.settle import settle
+from fhirserver.interactions.merging.tasks import change_task
 from fhirserver.interactions.merging.told import advanced
 from fhirserver.observe import log
-from fhirserver.store import merges, read
-from fhirserver.store import write as store
+from fhirserver.store import merges
 from fhirserver.store.merges import Merge
-from fhirserver.store.version import Version
 
 REST_S: Final = 0.2
 """Between two looks while something is under way that others do."""
@@ -72,11 +68,12 @@ async def _next(connection: Connection, services: Services) -> Merge | None:
         merge = await merges.next_accepted(connection, services.tenant)
         if merge is None:
             return None
-        teller = _Teller(services, merge)
-        work = Work(connection, services, merge, progress=teller.tell)
         trial = connection.transaction()
         await trial.start()
         try:
+            guard = guard_of(services, merge)
+            teller = _Teller(services, merge)
+            work = Work(connection, services, without(merge), guard, progress=teller.tell)
             done = await perform(work)
         except FhirError as error:
             await trial.rollback()
@@ -93,8 +90,10 @@ async def _next(connection: Connection, services: Services) -> Merge | None:
             raise
         await trial.commit()
         total = work.total
+        # Where others are to go by it, it is completed when all do: `settle`.
+        status = "completed" if done.merge.writers is None else "in-progress"
         await change_task(
-            connection, services, merge, lambda task: advanced(task, "completed", total, total, _now())
+            connection, services, merge, lambda task: advanced(task, status, total, total, _now())
         )
         await announce(connection, services, done)
         return merge
@@ -121,28 +120,6 @@ class _Teller:
                 self.merge,
                 lambda task: advanced(task, "in-progress", done, total, _now()),
             )
-
-
-Change = Callable[[Resource], Resource]
-
-
-async def change_task(connection: Connection, services: Services, merge: Merge, change: Change) -> None:
-    """Write the next version of the Task of a merge; none where somebody has deleted it."""
-    if merge.task is None:
-        return
-
-    version = None
-    while version is None:
-        current = await _task(connection, services, merge.task)
-        if current is None:
-            return
-        made = draft_of_move(services, change(current.resource()), current)
-        version = await store.replace(connection, services.tenant, made)
-
-
-async def _task(connection: Connection, services: Services, id_: str) -> Version | None:
-    found = await read.latest(connection, services.tenant, "Task", id_, TRUE)
-    return None if found is None or found.deleted else found
 
 
 def _now() -> datetime:

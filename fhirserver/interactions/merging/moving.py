@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from fhirserver.db.pool import Connection
-from fhirserver.db.sql import TRUE
 from fhirserver.errors import Issue
 from fhirserver.fhir.structure import ENDPOINT_TYPES, Resource
-from fhirserver.identity.moving import STAYING, Identity, Move, Unclear, redirected, returned
+from fhirserver.identity.moving import STAYING, Identity, Move, Place, redirected
+from fhirserver.identity.origins import Origins, Unclear, returned
 from fhirserver.interactions.call import Call, Services
 from fhirserver.interactions.draft import draft_of_move
 from fhirserver.interactions.merging.asked import require_writable
+from fhirserver.interactions.merging.tracing import origins_of
 from fhirserver.params import referenced
 from fhirserver.store import merges, read
 from fhirserver.store import write as store
@@ -42,14 +43,15 @@ async def nobody(done: int, total: int) -> None:
 
 @dataclass(slots=True)
 class Work:
-    """What is done for one merge. `guard` is the call of who asks for it now, None where it was decided
-    before that they may."""
+    """What is done for one merge. `guard` is the call of who asks for it, None for what others wrote while it
+    was done; not `whole`: what refers to the two is left as it is."""
 
     connection: Connection
     services: Services
     merge: Merge
     guard: Call | None = None
     progress: Progress = nobody
+    whole: bool = True
     written: list[str] = field(default_factory=list)
     """Paths of the versions that were written."""
     total: int = 0
@@ -114,32 +116,42 @@ async def move(work: Work, latest: LatestOf, writer: Writer) -> None:
     """Let what refers to the source refer to the target, and remember what did."""
     merge, own_bases = work.merge, work.services.own_bases
 
-    def drafted(version: Version) -> tuple[Draft, Move] | None:
-        made = redirected(version.resource(), version.id, merge.identities[0], merge.target, own_bases)
-        return None if made is None else (draft_of_move(work.services, made[0], version), made[1])
-
-    async for found in _by_chunks(work, latest, drafted):
+    async for some in _by_chunks(work, latest):
+        found: list[tuple[Draft, Move]] = []
+        for version in await current(work.connection, {key: latest[key] for key in some}):
+            made = redirected(version.resource(), version.id, merge.identities[0], merge.target, own_bases)
+            if made is not None:
+                found.append((draft_of_move(work.services, made[0], version), made[1]))
+            await _turn(len(found))
+        if not found:
+            continue
         await work.write([draft for draft, _ in found], latest, writer)
         if merge.kind == "merge":
-            await merges.record(work.connection, work.tenant, merge.id, found)
+            rows = [(draft.type, draft.id, draft.version, move.places) for draft, move in found]
+            await merges.record(work.connection, work.tenant, merge.id, rows)
 
 
 async def move_back(
-    work: Work, of: Merge, moved: Mapping[Identity, Move], latest: LatestOf, writer: Writer, back: bool | None
+    work: Work, of: Merge, latest: LatestOf, writer: Writer, back: bool | None
 ) -> list[Issue]:
     """Let what a merge moved refer to its source again; where that cannot be told any more."""
     unclear: list[Issue] = []
-
-    def drafted(version: Version) -> Draft | None:
-        made = restored_in(work.services, of, moved, version, back)
-        if isinstance(made, Issue):
-            unclear.append(made)
-            return None
-        return None if made is None else draft_of_move(work.services, made, version)
-
-    async for found in _by_chunks(work, {key: latest[key] for key in moved if key in latest}, drafted):
-        await work.write(found, latest, writer)
-    await merges.forget_moved(work.connection, work.tenant, of.id, moved)
+    async for some in _by_chunks(work, latest):
+        drafts: list[Draft] = []
+        rows: list[merges.Moved] = []
+        for version, origins in await origins_of(work.connection, work.services, some):
+            made = _without(of, version, origins, back)
+            row = (version.type, version.id, version.version, ())
+            if isinstance(made, Issue):
+                unclear.append(made)
+            elif made is not None:
+                drafts.append(draft_of_move(work.services, made[0], version))
+                row = (version.type, version.id, version.version + 1, made[1])
+            rows.append(row)
+            await _turn(len(drafts))
+        if drafts:
+            await work.write(drafts, latest, writer)
+        await merges.record(work.connection, work.tenant, of.id, rows, back=True)
     return unclear
 
 
@@ -147,12 +159,11 @@ async def moving_back(
     connection: Connection, services: Services, of: Merge, back: bool | None
 ) -> tuple[list[Identity], list[Issue]]:
     """What undoing a merge would move back, and where it could not tell what; nothing is locked."""
-    moved = await merges.moved(connection, services.tenant, of)
     found: list[Identity] = []
     unclear: list[Issue] = []
-    for some in _chunks(sorted(moved), CHUNK):
-        for version in await latest_of(connection, services.tenant, some):
-            made = restored_in(services, of, moved, version, back)
+    for some in _chunks(await merges.moved(connection, services.tenant, of.id), CHUNK):
+        for version, origins in await origins_of(connection, services, some):
+            made = _without(of, version, origins, back)
             if isinstance(made, Issue):
                 unclear.append(made)
             elif made is not None:
@@ -161,13 +172,14 @@ async def moving_back(
     return found, unclear
 
 
-def restored_in(
-    services: Services, of: Merge, moved: Mapping[Identity, Move], version: Version, back: bool | None
-) -> Resource | Issue | None:
-    """A version as it is without a merge; None where nothing is to be done; or why nobody knows."""
-    move_ = moved[version.type, version.id]
+def _without(
+    of: Merge, version: Version, origins: Origins, back: bool | None
+) -> tuple[Resource, tuple[Place, ...]] | Issue | None:
+    """A version as it is without a merge, and what changes; None where nothing does; or why nobody knows."""
+    if version.deleted:
+        return None
     try:
-        return returned(version.resource(), move_, of.target, services.own_bases, back)
+        return returned(version.resource(), origins, of.id, of.identities[0], back)
     except Unclear:
         return Issue(
             "error",
@@ -175,15 +187,6 @@ def restored_in(
             f"{version.path} was changed since the merge: which of its references to {of.type}/{of.target}"
             f" were to {of.type}/{of.source} cannot be told",
         )
-
-
-async def latest_of(connection: Connection, tenant: int, identities: Iterable[Identity]) -> list[Version]:
-    """The current versions of resources, as far as there are any; nothing is locked."""
-    ids: dict[str, list[str]] = defaultdict(list)
-    for type_, id_ in identities:
-        ids[type_].append(id_)
-    found = [await read.latest_of(connection, tenant, type_, ids[type_], TRUE) for type_ in sorted(ids)]
-    return [version for some in found for version in some.values() if not version.deleted]
 
 
 async def current(connection: Connection, latest: LatestOf) -> list[Version]:
@@ -197,23 +200,19 @@ async def current(connection: Connection, latest: LatestOf) -> list[Version]:
     ]
 
 
-async def _by_chunks(
-    work: Work, latest: LatestOf, make: Callable[[Version], T | None]
-) -> AsyncIterator[list[T]]:
-    """What is made of the current versions, some at a time."""
+async def _by_chunks(work: Work, latest: LatestOf) -> AsyncIterator[Sequence[Identity]]:
+    """Some of the resources at a time, in order; what is done with them shows."""
     done = 0
     for some in _chunks(sorted(latest), CHUNK):
-        made: list[T] = []
-        for number, version in enumerate(await current(work.connection, {key: latest[key] for key in some})):
-            if number % BETWEEN_PAUSES == BETWEEN_PAUSES - 1:
-                await asyncio.sleep(0)
-            one = make(version)
-            if one is not None:
-                made.append(one)
-        if made:
-            yield made
+        yield some
         done += len(some)
         await work.progress(done, len(latest))
+
+
+async def _turn(number: int) -> None:
+    """Let other requests of this process have their turn now and then."""
+    if number % BETWEEN_PAUSES == BETWEEN_PAUSES - 1:
+        await asyncio.sleep(0)
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

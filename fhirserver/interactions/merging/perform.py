@@ -24,9 +24,11 @@ from fhirserver.store.write import Writer
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was done: the row of the merge, the one that it undoes, and the target where that changed."""
+    """What was done: the row of the merge, how many resources were moved, the merge that it undoes, and the
+    target where that changed."""
 
     merge: Merge
+    count: int
     undone: Merge | None = None
     target: Version | None = None
 
@@ -34,7 +36,7 @@ class Done:
 async def perform(work: Work) -> Done:
     """Do what is asked for; `announce` then ends it.
 
-    Raises Unprocessable where that cannot be, Taken, and Forbidden where the guard may not.
+    Raises Unprocessable where that cannot be, Conflict and Taken, and Forbidden where the guard may not.
     """
     keys = [work.services.keys.target(*identity) for identity in work.merge.identities]
     await store.lock_merging(work.connection, keys)
@@ -66,36 +68,39 @@ async def announce(connection: Connection, services: Services, done: Done) -> No
 async def _merge(work: Work) -> Done:
     connection, services, merge = work.connection, work.services, work.merge
     await plan.require_distinct(connection, services, merge)
-    identities = await referring(connection, services, merge)
+    identities = await referring(connection, services, merge) if work.whole else []
     latest = await locked(connection, work.tenant, [*identities, *merge.identities])
     source, target = await _two(connection, merge, latest)
+    plan.require_based(merge, target)
     pair = plan.merged(services, merge, source, target)
     writer = await store.begin(connection, work.tenant)
     # First, as what is moved is recorded for it.
     await merges.put(connection, work.tenant, replace(merge, state="done", writers=()))
-    await _move(work, latest, identities, writer)
+    count = await _move(work, latest, identities, writer)
     made = draft_of_move(services, pair.target, target)
     if merge.request.get("result") is not None:
         made = draft(services, pair.target, target.id, "PUT", target)
     written = await work.write([draft_of_move(services, pair.source, source), made], latest, writer)
     await _tell(work, written, writer)
     versions = tuple(one.version for one in written)
-    return Done(replace(merge, state="done", versions=versions, writers=()), None, written[1])
+    done = replace(merge, state="done", versions=versions, writers=())
+    return Done(done, count, None, written[1])
 
 
 async def _undo(work: Work) -> Done:
     connection, services, merge = work.connection, work.services, work.merge
     of = await plan.require_undoable(connection, services, merge)
-    moved = await merges.moved(connection, work.tenant, of)
+    moved = await merges.moved(connection, work.tenant, of.id) if work.whole else []
     latest = await locked(connection, work.tenant, [*moved, *merge.identities])
     source, target = await _two(connection, merge, latest)
     back: bool | None = merge.request.get("back")
     pair = await plan.unmerged(connection, services, of, source, target, back)
     writer = await store.begin(connection, work.tenant)
     work.total = len(moved)
-    unclear = await move_back(work, of, moved, latest, writer, back)
+    unclear = await move_back(work, of, {one: latest[one] for one in moved}, writer, back)
     if back is None:
         plan.require_no_conflicts([*pair.conflicts, *unclear])
+    count = len(work.written)
     drafts = [
         draft_of_move(services, pair.source, source),
         draft_of_move(services, pair.target, target),
@@ -103,21 +108,21 @@ async def _undo(work: Work) -> Done:
     written = await work.write(drafts, latest, writer)
     await _tell(work, written, writer)
     done = replace(merge, state="done", request={**merge.request, "of": of.id}, writers=())
-    return Done(done, of, written[1])
+    return Done(done, count, of, written[1])
 
 
 async def _replace(work: Work) -> Done:
     connection, merge = work.connection, work.merge
-    identities = await referring(connection, work.services, merge)
+    identities = await referring(connection, work.services, merge) if work.whole else []
     latest = await locked(connection, work.tenant, [*identities, *merge.identities])
     await _two(connection, merge, latest)
     writer = await store.begin(connection, work.tenant)
-    await _move(work, latest, identities, writer)
+    count = await _move(work, latest, identities, writer)
     done = replace(merge, state="done")
     await merges.put(connection, work.tenant, done)
     if work.written:
         await _tell(work, [], writer)
-    return Done(done)
+    return Done(done, count)
 
 
 async def _two(connection: Connection, merge: Merge, latest: LatestOf) -> tuple[Version, Version]:
@@ -130,10 +135,12 @@ async def _two(connection: Connection, merge: Merge, latest: LatestOf) -> tuple[
     return found[merge.identities[0]], found[merge.identities[1]]
 
 
-async def _move(work: Work, latest: LatestOf, identities: list[tuple[str, str]], writer: Writer) -> None:
+async def _move(work: Work, latest: LatestOf, identities: list[tuple[str, str]], writer: Writer) -> int:
+    """How many resources were moved."""
     there = {identity: latest[identity] for identity in identities if identity in latest}
     work.total = len(there)
     await move(work, there, writer)
+    return len(work.written)
 
 
 async def _tell(work: Work, written: list[Version], writer: Writer) -> None:

@@ -56,9 +56,21 @@ async def require_distinct(connection: Connection, services: Services, merge: Me
             )
 
 
+def require_based(merge: Merge, target: Version) -> None:
+    """Raise Conflict where `result-patient` was made of another version of the target than there is."""
+    based = merge.request.get("based")
+    if based is not None and based != str(target.version):
+        raise Conflict(
+            f"'result-patient' was made of version {based} of {target.path}, which has version"
+            f" {target.version} now"
+        )
+
+
 def merged(services: Services, merge: Merge, source: Version, target: Version) -> Pair:
     """What the two become, the target as the request gives it, if it does. Raises Unprocessable."""
     own_bases, now = services.own_bases, target.resource()
+    if now.get("active") is False:
+        raise Unprocessable(f"{target.path} is inactive: only an active record can stand for another")
     for one, version in ((source, source), (target, target)):
         others = [
             link
@@ -83,7 +95,8 @@ def require_result(
         raise Invalid(f"'result-patient' is the target: its id is {target.id!r}, not {given.get('id')!r}")
     if not links(given, "replaces", source.id, services.own_bases):
         raise Invalid(f"'result-patient' needs a link of type replaces to {source.path}", "Patient.link")
-    if links(given, "replaced-by", source.id, services.own_bases) or given.get("active") is False:
+    is_replaced = any(link.get("type") == "replaced-by" for link in given.get("link", ()))
+    if is_replaced or given.get("active") is False:
         raise Invalid(
             "'result-patient' is the one that stays: active, and replaced by nobody", "Patient.active"
         )

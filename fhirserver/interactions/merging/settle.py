@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.retry import retrying
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.merging.moving import Work, locked, move, move_back, referring
+from fhirserver.interactions.merging.tasks import change_task
+from fhirserver.interactions.merging.told import completed
 from fhirserver.store import merges, writers
 from fhirserver.store import write as store
 from fhirserver.store.merges import Merge
@@ -63,12 +66,13 @@ async def _follow(connection: Connection, services: Services, id_: str) -> None:
         if latest:
             await move(work, latest, await store.begin(connection, services.tenant))
     await merges.set_writers(connection, services.tenant, id_, None)
+    await change_task(connection, services, merge, lambda task: completed(task, datetime.now(UTC)))
 
 
 async def _back(work: Work) -> None:
     of = replace(work.merge, id=work.merge.request["of"], kind="merge")
-    moved = await merges.moved(work.connection, work.tenant, of)
+    moved = await merges.moved(work.connection, work.tenant, of.id)
     if moved:
         latest = await locked(work.connection, work.tenant, moved)
         writer = await store.begin(work.connection, work.tenant)
-        await move_back(work, of, moved, latest, writer, back=True)
+        await move_back(work, of, latest, writer, back=bool(work.merge.request.get("back")))

@@ -113,6 +113,11 @@ def advanced(
     }
 
 
+def completed(before: Resource, now: datetime) -> Resource:
+    """The Task once nothing is left to do."""
+    return {**before, "status": "completed", "lastModified": instant(now)}
+
+
 def _outputs(done: int, total: int) -> Resource:
     return {
         "businessStatus": {"text": f"{done} of {total} resources"},

@@ -7,7 +7,7 @@ was asked for. Nobody is found, counted or compared whom the caller may not see.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -41,14 +41,20 @@ _RID: Final = sql("r.rid")
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Linked:
     """A stored Patient. `links` are the ids of those that it is linked to, `replaced_by` of the one that is
     kept in its place."""
 
     version: Version
-    match: Match
     links: frozenset[str]
     replaced_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Linked):
+    """One that may be the one that is described."""
+
+    match: Match
 
 
 async def match_patient(connection: Connection, call: Call, inputs: Inputs) -> Answer:
@@ -132,18 +138,19 @@ async def _compared(call: Call, asked: Record, versions: Sequence[Version]) -> l
         patient = version.resource()
         how = match(asked, record_of(patient))
         if how.grade is not Grade.CERTAINLY_NOT:
-            found.append(_candidate(call, version, patient, how))
+            linked = _linked(call, version, patient)
+            found.append(Candidate(version, linked.links, linked.replaced_by, how))
     return found
 
 
-def _candidate(call: Call, version: Version, patient: Resource, how: Match) -> Candidate:
+def _linked(call: Call, version: Version, patient: Resource) -> Linked:
     links: list[dict[str, Any]] = patient.get("link", [])
-    ids = [(link.get("type"), _linked(call, link.get("other", {}))) for link in links]
+    ids = [(link.get("type"), _id_of(call, link.get("other", {}))) for link in links]
     replaced_by = next((id_ for type_, id_ in ids if type_ == "replaced-by" and id_), None)
-    return Candidate(version, how, frozenset(id_ for _, id_ in ids if id_), replaced_by)
+    return Linked(version, frozenset(id_ for _, id_ in ids if id_), replaced_by)
 
 
-def _linked(call: Call, other: dict[str, Any]) -> str | None:
+def _id_of(call: Call, other: dict[str, Any]) -> str | None:
     """The id of a Patient here."""
     reference = parse_reference(other.get("reference", ""), call.services.own_bases)
     return reference.id if reference.is_local and reference.type == TYPE else None
@@ -155,9 +162,22 @@ def _linked(call: Call, other: dict[str, Any]) -> str | None:
 async def _merged(connection: Connection, call: Call, found: Sequence[Candidate]) -> list[Candidate]:
     """One candidate for each group of linked records: the one that is kept, with the best match of all."""
     by_id = {one.version.id: one for one in found}
-    missing = {one.replaced_by for one in found if one.replaced_by and one.replaced_by not in by_id}
-    kept = await _current(connection, call, missing)
-    return [_standing([by_id[id_] for id_ in sorted(group & by_id.keys())], kept) for group in _groups(found)]
+    kept = await _kept(connection, call, by_id)
+    linked = [{one.version.id, *one.links} for one in (*found, *kept.values())]
+    members = [[by_id[id_] for id_ in sorted(group & by_id.keys())] for group in _groups(linked)]
+    return [_standing(some, {**by_id, **kept}) for some in members if some]
+
+
+async def _kept(connection: Connection, call: Call, by_id: Mapping[str, Linked]) -> dict[str, Linked]:
+    """Those beside the candidates that are kept in their place, or in the place of these, step by step."""
+    kept: dict[str, Linked] = {}
+    missing = {one.replaced_by for one in by_id.values() if one.replaced_by} - by_id.keys()
+    while missing:
+        current = await _current(connection, call, missing)
+        added = {id_: _linked(call, one, one.resource()) for id_, one in current.items()}
+        kept |= added
+        missing = {one.replaced_by for one in added.values() if one.replaced_by} - by_id.keys() - kept.keys()
+    return kept
 
 
 async def _current(connection: Connection, call: Call, ids: set[str]) -> dict[str, Version]:
@@ -168,24 +188,34 @@ async def _current(connection: Connection, call: Call, ids: set[str]) -> dict[st
     return {id_: version for id_, version in found.items() if not version.deleted}
 
 
-def _groups(found: Sequence[Candidate]) -> list[set[str]]:
-    """The ids of candidates that are linked, with those of what they are linked to."""
+def _groups(linked: Iterable[set[str]]) -> list[set[str]]:
+    """The ids of records with those of what they are linked to; those that share any are one group."""
     groups: list[set[str]] = []
-    for one in found:
-        group = {one.version.id, *one.links}
-        joined = [other for other in groups if other & group]
-        groups = [other for other in groups if not other & group]
-        groups.append(group.union(*joined))
+    for one in linked:
+        joined = [other for other in groups if other & one]
+        groups = [other for other in groups if not other & one]
+        groups.append(one.union(*joined))
     return groups
 
 
-def _standing(members: Sequence[Candidate], kept: dict[str, Version]) -> Candidate:
+def _standing(members: Sequence[Candidate], known: Mapping[str, Linked]) -> Candidate:
+    """The best match, as the version that is kept: the best of those that nobody replaces, or else the one to
+    which links lead."""
     best = max(members, key=_bits)
     standing = [one for one in members if one.replaced_by is None]
     if standing:
         return replace(best, version=max(standing, key=_bits).version)
-    survivors = [kept[one.replaced_by] for one in members if one.replaced_by in kept]
-    return replace(best, version=survivors[0]) if survivors else best
+    survivors = [last for last in (_last(one, known) for one in members) if last.replaced_by is None]
+    return replace(best, version=survivors[0].version) if survivors else best
+
+
+def _last(one: Linked, known: Mapping[str, Linked]) -> Linked:
+    """The one that is kept in the end, as far as that is known; links that go round end somewhere."""
+    seen = {one.version.id}
+    while one.replaced_by is not None and one.replaced_by in known and one.replaced_by not in seen:
+        one = known[one.replaced_by]
+        seen.add(one.version.id)
+    return one
 
 
 def _bits(candidate: Candidate) -> float:

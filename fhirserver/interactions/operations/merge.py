@@ -5,6 +5,7 @@ https://build.fhir.org/patient-operation-merge.html, docs/how-to/merging.md
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fhirserver.db.pool import Connection
@@ -13,9 +14,10 @@ from fhirserver.fhir import json
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.answer import issue_element
 from fhirserver.interactions.call import Answer, Call, Services
+from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.draft import new_id
 from fhirserver.interactions.merging import plan
-from fhirserver.interactions.merging.accept import Outcome, carried_out, counted
+from fhirserver.interactions.merging.accept import Outcome, carried_out, counted, previewed
 from fhirserver.interactions.merging.asked import referred, require_merger, sought
 from fhirserver.interactions.merging.moving import moving_back, referring
 from fhirserver.interactions.merging.told import asker
@@ -39,12 +41,15 @@ async def merge_patients(connection: Connection, call: Call, inputs: Inputs) -> 
             *inputs.all("target-patient-identifier"),
         ]
         plan.require_result(services, given, source, target, asked)
-    merge = _merge(call, "merge", source, target, {"result": given} if given is not None else {})
+    require_match(call, target)
+    request = {} if given is None else {"result": given, "based": _based(given, target)}
+    merge = _merge(call, "merge", source, target, request)
     await plan.require_distinct(connection, services, merge)
-    pair = plan.merged(services, merge, source, target)
+    plan.require_based(merge, target)
+    plan.merged(services, merge, source, target)
     count = await counted(connection, call, merge, await referring(connection, services, merge))
     if inputs.one("preview"):
-        return _previewed(call, merge, pair.target, count, [])
+        return _previewed(call, merge, await previewed(connection, call, merge, count))
     return _answered(call, merge, await carried_out(connection, call, merge, count))
 
 
@@ -55,6 +60,7 @@ async def undo_merge(connection: Connection, call: Call, inputs: Inputs) -> Answ
     services = await _current(connection, call)
     source = await sought(connection, call, inputs, "source", merged=True)
     target = await sought(connection, call, inputs, "target")
+    require_match(call, target)
     side = inputs.one("on-conflict")
     if side not in (None, "keep", "restore"):
         raise NotSupported(f"'on-conflict' is keep or restore, not {side!r}")
@@ -66,7 +72,9 @@ async def undo_merge(connection: Connection, call: Call, inputs: Inputs) -> Answ
     pair = await plan.unmerged(connection, services, of, source, target, back)
     conflicts = [*pair.conflicts, *unclear]
     if inputs.one("preview"):
-        return _previewed(call, merge, pair.target, count, conflicts)
+        if conflicts and back is None:
+            return _planned(call, merge, pair.target, count, conflicts)
+        return _previewed(call, merge, await previewed(connection, call, merge, count), conflicts)
     if back is None:
         plan.require_no_conflicts(conflicts)
     return _answered(call, merge, await carried_out(connection, call, merge, count))
@@ -83,7 +91,7 @@ async def replace_references(connection: Connection, call: Call, inputs: Inputs)
     await plan.require_distinct(connection, call.services, merge)
     count = await counted(connection, call, merge, await referring(connection, call.services, merge))
     if inputs.one("preview"):
-        return _previewed(call, merge, None, count, [])
+        return _previewed(call, merge, await previewed(connection, call, merge, count))
     return _answered(call, merge, await carried_out(connection, call, merge, count))
 
 
@@ -113,8 +121,19 @@ def _merge(call: Call, kind: str, source: Version, target: Version, request: dic
     )
 
 
-def _previewed(
-    call: Call, merge: Merge, target: Resource | None, count: int, conflicts: list[Issue]
+def _based(given: Resource, target: Version) -> str:
+    """The version that a `result-patient` was made of: that which it names, else the current one."""
+    return given.get("meta", {}).get("versionId", str(target.version))
+
+
+def _previewed(call: Call, merge: Merge, outcome: Outcome, conflicts: Sequence[Issue] = ()) -> Answer:
+    assert outcome.done is not None
+    target = outcome.done.target
+    return _planned(call, merge, None if target is None else target.resource(), outcome.count, conflicts)
+
+
+def _planned(
+    call: Call, merge: Merge, target: Resource | None, count: int, conflicts: Sequence[Issue]
 ) -> Answer:
     text = f"preview: nothing was changed; {count} resources would be moved from {_way(merge)}"
     issues = [Issue("information", "informational", text), *conflicts]

@@ -20,6 +20,7 @@ from fhirserver.interactions.definitions import faults, undefine
 from fhirserver.interactions.draft import draft, draft_of_change, labelled
 from fhirserver.interactions.identifiers import explained_in
 from fhirserver.interactions.integrity import missing_targets, verify_unreferenced
+from fhirserver.interactions.merging.tracing import unless_repeated
 from fhirserver.interactions.own import own_identities, refused
 from fhirserver.interactions.patch import asks, patched
 from fhirserver.interactions.permission import outside, permitted_identities, require_read
@@ -183,7 +184,7 @@ async def _write(
         if number % DRAFTS_BETWEEN_PAUSES == DRAFTS_BETWEEN_PAUSES - 1:
             await asyncio.sleep(0)
         with item.located():
-            made = await _draft(item, current.get(item.identity), latest, links)
+            made = await _draft(connection, item, current.get(item.identity), latest, links)
         if made is None:
             continue
         drafts.append((item, made))
@@ -200,7 +201,9 @@ async def _write(
     return drafts
 
 
-async def _draft(item: Item, current: Version | None, latest: LatestOf, links: Links) -> Draft | None:
+async def _draft(
+    connection: Connection, item: Item, current: Version | None, latest: LatestOf, links: Links
+) -> Draft | None:
     """The item's version, or None when it changes nothing and is answered with what is there."""
     call, resource = item.call, links.rewritten(item)
     if item.interaction == "create":
@@ -223,6 +226,7 @@ async def _draft(item: Item, current: Version | None, latest: LatestOf, links: L
     if links.is_pinned(item):
         return draft(call.services, resource, current.id, item.method, current)
     made = draft_of_change(call.services, resource, item.method, current)
+    made = await unless_repeated(connection, call.services, made, current)
     if made is None:
         item.answer = written(call, current, 200, "is unchanged")
     return made

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhirserver.fhir.links import holders
+from fhirserver.fhir.links import holders, localize
 from fhirserver.identity.merging import replaced, replacing, restored
-from fhirserver.identity.moving import Moves, Unclear, at, located, redirected, returned
+from fhirserver.identity.moving import Moves, at, located, redirected
+from fhirserver.identity.origins import Fact, Unclear, returned, traced
 
 BASES = ("http://test/fhir",)
 SOURCE, TARGET = ("Patient", "s"), ("Patient", "t")
@@ -43,8 +44,10 @@ def test_every_reference_moves_and_moves_back(resource: dict[str, Any]) -> None:
     after, move = made
     assert not any("Patient/s" in holder["reference"] for holder in holders(after))
     assert len(move.places) == sum("Patient/s" in text for text in texts)
-    assert len(move.beside) == texts.count("Patient/t")
-    assert returned(after, move, "t", BASES, None) == before
+    back = returned(after, traced([(after, [Fact("m", move.places)])]), "m", SOURCE, None)
+    assert back is not None
+    localize(before, BASES)
+    assert back[0] == before
 
 
 @given(RESOURCES)
@@ -59,23 +62,23 @@ def test_pointers_lead_to_what_they_name(resource: dict[str, Any]) -> None:
 def test_no_reference_is_made_or_lost_by_going_back(
     resource: dict[str, Any], edited: dict[str, Any], back: bool | None
 ) -> None:
-    made = moved(resource)
-    later = moved(edited)
+    made, later = moved(resource), moved(edited)
     if made is None or later is None:
         return
     now = later[0]
+    origins = traced([(made[0], [Fact("m", made[1].places)]), (now, [])])
     try:
-        result = returned(now, made[1], "t", BASES, back)
+        result = returned(now, origins, "m", SOURCE, back)
     except Unclear:
         assert back is None
         return
     if result is None:
         return
-    pairs = list(zip(located(now), located(result), strict=True))
+    pairs = list(zip(located(now), located(result[0]), strict=True))
     for (place, was), (same, is_) in pairs:
         assert place == same
         assert was == is_ or was["reference"] == "Patient/t"
-    assert any(was != is_ for (_, was), (_, is_) in pairs)
+    assert sum(was != is_ for (_, was), (_, is_) in pairs) == len(result[1]) > 0
 
 
 @pytest.mark.parametrize("type_", ["AuditEvent", "Bundle", "Linkage"])
@@ -108,11 +111,12 @@ def test_one_after_the_other() -> None:
     }
     made, steps = moves.followed(resource, "z", BASES)
     assert {holder["reference"] for holder in holders(made)} == {"Patient/c"}
+    versions = [(made, [Fact(step.source[1], step.places) for step in steps])]
     for step in reversed(steps):
-        back = returned(made, step, moves.targets[step.source], BASES, None)
+        back = returned(versions[-1][0], traced(versions), step.source[1], step.source, None)
         assert back is not None
-        made = back
-    assert made == resource
+        versions.append((back[0], [Fact(step.source[1], back[1], back=True)]))
+    assert versions[-1][0] == resource
 
 
 ITEMS = st.lists(
