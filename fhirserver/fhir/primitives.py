@@ -149,12 +149,12 @@ def _text_fault(text: Text, type_name: str, value: Any) -> str | None:
     if not isinstance(value, str):
         return f"{show(value)} is not a JSON string, as type {type_name} needs: {text.meaning}"
     if not value:
-        return f"a {type_name} is never empty; leave the element out"
+        return f"a value of type {type_name} is never empty; leave the element out"
     matches = text.full.fullmatch(value) is not None if text.full else _is_base64(value)
     if not matches:
         return f"{show(value)} is not of type {type_name}: {text.meaning}"
     if text.length_max is not None and len(value) > text.length_max:
-        return f"a {type_name} has at most {text.length_max} characters, this one {len(value)}"
+        return f"a value of type {type_name} has at most {text.length_max} characters, this one {len(value)}"
     return None
 
 

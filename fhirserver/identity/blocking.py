@@ -6,6 +6,7 @@ found by others: each of the blocks leaves something out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from typing import Any, Final
@@ -17,6 +18,7 @@ Block = tuple[tuple[str, str], ...]
 VALUES_MAX: Final = 6
 """Identifiers, telephone numbers and names, each, that are looked for."""
 PLACES_MAX: Final = 3
+_PARTLY: Final = re.compile(r"\d{4}(-\d{2})?")
 
 
 def blocks(patient: Resource) -> list[Block]:
@@ -32,12 +34,16 @@ def _blocks(patient: Resource) -> Iterator[Block]:
         if one.get("value"):
             yield (("telecom", _escaped(one["value"])),)
     given, family = _names(patient)
-    born = _date(patient.get("birthDate"))
+    birth: str = patient.get("birthDate", "")
+    born = _date(birth)
     for first in given[:2]:
         for last in family[:2]:
             yield ("phonetic", first), ("phonetic", last)
     if born is not None:
         yield from _by_birth(born, given[:1] + family[:2])
+    elif _PARTLY.fullmatch(birth):
+        for name in given[:1] + family[:2]:
+            yield ("birthdate", birth), ("phonetic", name)
     for place in _places(patient):
         for name in (*given[:1], *family[:1]):
             yield place, ("phonetic", name)
@@ -59,6 +65,9 @@ def _names(patient: Resource) -> tuple[list[str], list[str]]:
     names: list[dict[str, Any]] = patient.get("name", [])[:VALUES_MAX]
     given = [one["given"][0] for one in names if one.get("given") and one["given"][0]]
     family = [one["family"] for one in names if one.get("family")]
+    if not given and not family:
+        parts = [words for one in names if (words := (one.get("text") or "").split())]
+        given, family = [one[0] for one in parts if len(one) > 1], [one[-1] for one in parts]
     return [*map(_escaped, dict.fromkeys(given))], [*map(_escaped, dict.fromkeys(family))]
 
 
@@ -70,10 +79,10 @@ def _places(patient: Resource) -> Iterator[tuple[str, str]]:
             yield "address-city", _escaped(one["city"])
 
 
-def _date(text: str | None) -> date | None:
-    """A whole date; of others the names have to be enough."""
+def _date(text: str) -> date | None:
+    """A whole date."""
     try:
-        return date.fromisoformat(text) if text is not None and len(text) == 10 else None
+        return date.fromisoformat(text) if len(text) == 10 else None
     except ValueError:
         return None
 

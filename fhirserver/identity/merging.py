@@ -11,6 +11,7 @@ from typing import Any, Final
 from fhirserver.errors import Issue
 from fhirserver.fhir.structure import Resource
 from fhirserver.identity.moving import local
+from fhirserver.identity.unique import Systems
 
 _APART: Final = frozenset({"resourceType", "id", "meta"})
 """What a merge does not change: labels and tags stay as they are."""
@@ -40,11 +41,12 @@ def _key(identifier: dict[str, Any]) -> tuple[Any, Any]:
     return identifier.get("system"), identifier.get("value")
 
 
-def has(patient: Resource, identifier: dict[str, Any]) -> bool:
-    """Whether the Patient has an identifier, of its system where it names one."""
+def has(patient: Resource, identifier: dict[str, Any], systems: Systems) -> bool:
+    """Whether the Patient has an identifier, of its system, by any of its names, where it names one."""
+    system = identifier.get("system")
+    names = systems.names.get(system, (system,)) if system is not None else ()
     return any(
-        one.get("value") == identifier.get("value")
-        and ("system" not in identifier or one.get("system") == identifier["system"])
+        one.get("value") == identifier.get("value") and (system is None or one.get("system") in names)
         for one in patient.get("identifier", ())
     )
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from fhirserver.fhir.structure import Resource
+from fhirserver.identity import unique
 from fhirserver.identity.text import plain, words
+from fhirserver.identity.unique import Systems
 
 NAMES_MAX: Final = 8
 ADDRESSES_MAX: Final = 6
@@ -43,7 +45,7 @@ class Place(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Record:
     """One person as described. `birth` has one to three parts, year first; `order` is that of a multiple
-    birth."""
+    birth. `unique` are those of the systems of `identifiers` of which two people never have the same."""
 
     names: tuple[Name, ...]
     birth: tuple[str, ...] = ()
@@ -53,10 +55,13 @@ class Record:
     identifiers: frozenset[tuple[str, str]] = frozenset()
     suffixes: frozenset[str] = frozenset()
     order: int | None = None
+    unique: frozenset[str] = frozenset()
 
 
-def record_of(patient: Resource) -> Record:
-    """The record of a valid Patient, which may leave out anything."""
+def record_of(patient: Resource, systems: Systems | None = None) -> Record:
+    """The record of a valid Patient, which may leave out anything. `systems`: what is known of those of its
+    identifiers."""
+    identifiers = list(_identifiers(patient.get("identifier", []), systems or Systems()))
     names: list[dict[str, Any]] = patient.get("name", [])[:NAMES_MAX]
     places = [_place(one) for one in patient.get("address", [])[:ADDRESSES_MAX]]
     gender = patient.get("gender")
@@ -68,9 +73,10 @@ def record_of(patient: Resource) -> Record:
         gender=gender if gender in ("male", "female") else None,
         places=tuple(dict.fromkeys(one for one in places if any(one))),
         telecom=frozenset(_telecom(patient.get("telecom", []))),
-        identifiers=frozenset(_identifiers(patient.get("identifier", []))),
+        identifiers=frozenset((system, value) for system, value, _ in identifiers),
         suffixes=frozenset(word for one in names for text in one.get("suffix", []) for word in words(text)),
         order=int(order) if order is not None else None,
+        unique=frozenset(system for system, _, is_unique in identifiers if is_unique),
     )
 
 
@@ -105,7 +111,10 @@ def _telecom(telecom: list[dict[str, Any]]) -> Iterable[str]:
             yield digits[-9:]
 
 
-def _identifiers(identifiers: list[dict[str, Any]]) -> Iterable[tuple[str, str]]:
+def _identifiers(identifiers: list[dict[str, Any]], systems: Systems) -> Iterable[tuple[str, str, bool]]:
+    """System, by the name that stands for all of its names, value, and whether only one may have it."""
     for one in identifiers:
         if "system" in one and "value" in one:
-            yield one["system"], one["value"].strip()
+            known = systems.named.get(("Patient", one["system"]))
+            system = known.canonical if known else one["system"]
+            yield system, unique.plain(one["value"]), known is not None and known.is_unique

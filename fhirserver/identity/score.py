@@ -159,11 +159,20 @@ def _may_be_probable(pair: _Pair) -> bool:
 def _may_be_certain(pair: _Pair) -> bool:
     """Whether nothing in the records speaks against it."""
     names, birth = pair.names, pair.birth
-    if pair.gender is Level.DIFFERENT or not _may_be_probable(pair):
+    if pair.gender is Level.DIFFERENT or _contradict(pair.a, pair.b) or not _may_be_probable(pair):
         return False
     if pair.identified:
         return names.given >= Level.ALIKE and not names.are_two and birth is not Birth.DIFFERENT
     return names.given is Level.SAME and names.family >= Level.SIMILAR and birth >= Birth.NEAR
+
+
+def _contradict(a: Record, b: Record) -> bool:
+    """Whether both have identifiers of which only one may have each, and not the same: a slip makes another
+    person's of it."""
+    return any(
+        {one for one in a.identifiers if one[0] == system}.isdisjoint(b.identifiers)
+        for system in a.unique & b.unique
+    )
 
 
 # -- names

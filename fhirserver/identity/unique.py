@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/namingsystem.html. All names of a system, its URI and it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -39,28 +40,47 @@ class System(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A value that only one resource of a type may have. `key` stands for canonical system and value."""
+    """A value that only one resource of a type may have. `key` stands for canonical system and value;
+    `replaced_by` is the id of the resource that stands in the place of the one that claims it."""
 
     key: bytes
     system: str
     value: str
     path: str
+    replaced_by: str | None = None
 
 
 def key_of(canonical: str, value: str) -> bytes:
     """16 bytes; `identifier_key` in SQL gives the same."""
-    return sha256(f"{canonical}{_SEPARATOR}{value}".encode()).digest()[:16]
+    return sha256(f"{canonical}{_SEPARATOR}{plain(value)}".encode()).digest()[:16]
+
+
+_INVISIBLE: Final = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_SPACE: Final = re.compile("[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
+
+
+def plain(value: str) -> str:
+    """A value as values are compared: what nobody sees makes no other one."""
+    return _SPACE.sub(" ", _INVISIBLE.sub("", value)).strip(" ")
 
 
 @dataclass(frozen=True, slots=True)
 class Systems:
-    """What a tenant's NamingSystems ask for, by (type, name of the system)."""
+    """What a tenant's NamingSystems ask for, by (type, name of the system). `names` are all names of a
+    system, by each of them, where it has several."""
 
     named: Mapping[tuple[str, str], System] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, systems: Iterable[System]) -> Systems:
-        return cls({(one.type, one.system): one for one in systems})
+        named = {(one.type, one.system): one for one in systems}
+        group = joined((one.system, one.canonical) for one in named.values())
+        together: dict[str, list[str]] = {}
+        for name in sorted(group):
+            together.setdefault(group[name], []).append(name)
+        names = {name: tuple(all_) for all_ in together.values() if len(all_) > 1 for name in all_}
+        return cls(named, names)
 
     def require_valid(self, resource: Resource) -> None:
         """Raise Unprocessable naming the identifiers whose check digits are wrong."""
@@ -75,16 +95,13 @@ class Systems:
             raise Unprocessable(issues=issues)
 
     def claims(self, resource: Resource) -> tuple[Claim, ...] | None:
-        """What the resource alone may have; None where nothing of its type can be unique.
-
-        One that was merged into another claims nothing: uniqueness belongs to the record that survives.
-        """
+        """What the resource alone may have, but for those that replace it; None where nothing of its type can
+        be unique."""
         if not self.named or resource["resourceType"] not in TYPES:
             return None
-        if is_replaced(resource):
-            return ()
+        other = replaced_by(resource)
         found = {
-            key: Claim(key, system.system, value, path)
+            key: Claim(key, system.system, value, path, other)
             for path, system, value in self._identifiers(resource)
             if system.is_unique
             for key in (key_of(system.canonical, value),)
@@ -100,10 +117,43 @@ class Systems:
                 yield f"{type_}.identifier[{number}]", system, value
 
 
-def is_replaced(resource: Resource) -> bool:
-    """Whether another Patient replaces it: https://hl7.org/fhir/R4/patient.html#links"""
+_PATIENT: Final = re.compile(r"(?:.*/)?Patient/([A-Za-z0-9.-]{1,64})(?:/_history/[^/#]+)?(?:#.*)?")
+
+
+def replaced_by(resource: Resource) -> str | None:
+    """The id of the other Patient that stands in the place of this one, if one does; `replaced_by` in SQL
+    gives the same. https://hl7.org/fhir/R4/patient.html#links"""
     links: list[dict[str, Any]] = resource.get("link", []) if resource["resourceType"] == "Patient" else []
-    return any(link.get("type") == "replaced-by" for link in links)
+    for link in links:
+        found = _PATIENT.fullmatch(link.get("other", {}).get("reference", ""))
+        if link.get("type") == "replaced-by" and found and found[1] != resource.get("id"):
+            return found[1]
+    return None
+
+
+def end_of(id_: str, replaced: Mapping[str, str | None]) -> str:
+    """Where links lead to from a resource, over those that are known: itself, if they lead nowhere. Of those
+    that lead to each other, the first one."""
+    way = [id_]
+    while (other := replaced.get(way[-1])) is not None:
+        if other in way:
+            return min(way[way.index(other) :])
+        way.append(other)
+    return way[-1]
+
+
+def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """One of each group of names that pairs join, by each name in it."""
+    group: dict[str, str] = {}
+
+    def first(name: str) -> str:
+        while (other := group.setdefault(name, name)) != name:
+            name = other
+        return name
+
+    for one, other in pairs:
+        group[first(one)] = first(other)
+    return {name: first(name) for name in list(group)}
 
 
 def declared(resource: Resource) -> list[System]:

@@ -174,7 +174,7 @@ def _made(
         entries=known.index(resource_type, id_, indexed),
         after=after.updated if after else None,
         known=known.version,
-        claims=known.systems.claims(resource),
+        claims=known.systems.claims(indexed),
         contained=inners(services.keys, known.index, resource_type, id_, resource)
         if "contained" in resource
         else (),

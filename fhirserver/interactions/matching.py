@@ -16,6 +16,7 @@ from fhirserver.interactions.definitions import require_current
 from fhirserver.interactions.meaning import understood
 from fhirserver.interactions.query import parameters
 from fhirserver.interactions.searching import context_of, limits_of
+from fhirserver.interactions.spellings import first_spelling, spelled
 from fhirserver.params.text import split
 from fhirserver.search.compile import versions_statement
 from fhirserver.search.parse import RESULT_PARAMS, parse
@@ -62,14 +63,17 @@ def criteria(call: Call, resource_type: str, given: str | Params, expression: st
             raise Invalid(f"'{empty}' in the criteria for {resource_type} has no value")
         if not decisive:
             raise Invalid(f"the criteria for {resource_type} name no search parameter")
-        query = parse(known.registry, limits_of(services), resource_type, decisive)
+        query = spelled(parse(known.registry, limits_of(services), resource_type, decisive), known.systems)
     except FhirError as error:
         error.issues = tuple(replace(issue, expression=expression) for issue in error.issues)
         raise
     return Criteria(
         query,
         "&".join(f"{name}={value}" for name, value in decisive),
-        tuple(services.keys.of("criteria", resource_type, name, value) for name, value in decisive),
+        tuple(
+            services.keys.of("criteria", resource_type, name, first_spelling(value, known.systems))
+            for name, value in decisive
+        ),
         known if known.concern(decisive) else None,
     )
 

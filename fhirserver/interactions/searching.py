@@ -9,6 +9,7 @@ from fhirserver.fhir import elements
 from fhirserver.fhir.dates import micros
 from fhirserver.interactions.call import Call, Services
 from fhirserver.interactions.headers import Handling
+from fhirserver.interactions.spellings import spelled
 from fhirserver.params.kinds import Reading
 from fhirserver.search.context import Context
 from fhirserver.search.parse import Limits, parse
@@ -25,8 +26,9 @@ def limits_of(services: Services) -> Limits:
 def asked(call: Call) -> SearchQuery:
     """The search that the parameters of the call ask for. Raises FhirError."""
     services = call.services
+    known = services.definitions.known
     query = parse(
-        services.registry,
+        known.registry,
         limits_of(services),
         call.type,
         call.query,
@@ -36,7 +38,7 @@ def asked(call: Call) -> SearchQuery:
     if query.elements:
         with_others = query.contained is not None and not query.contained.alone
         elements.check_elements(query.elements, () if with_others else query.types)
-    return query
+    return spelled(query, known.systems)
 
 
 def context_of(call: Call, snapshot: Snapshot | None = None) -> Context:

@@ -12,20 +12,20 @@ once there are no more of them. docs/adr/0015-a-record-in-one-statement.md
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Final
 
-from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, join, not_, or_, sql, table, type_names, whole
+from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, join, or_, sql, table, type_names, whole
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.params import reference
 from fhirserver.params.condition import Scope
 from fhirserver.params.date import DateValue
 from fhirserver.params.facts import CLINICAL_DATES, is_patient
 from fhirserver.params.registry import Registry, compartment_params
+from fhirserver.search import literals
 from fhirserver.search.context import Context
 from fhirserver.search.page import Cursor
 from fhirserver.search.restrict import criterion, permitted
@@ -42,8 +42,6 @@ CATEGORY: Final = "category"
 
 _ROW: Final = sql("r.type, r.id, r.version, r.updated, r.method, r.meta, r.content, r.written, r.rid")
 _COLUMNS: Final = sql("{}, r.ord AS k1", _ROW)
-_LITERALS: Final = sql("'strict $.**.reference'")
-_BINARY: Final = "Binary/"
 _READ: Final = (101, 1_001)
 """Rows up to which a phase is read, whatever the size of a page: each number is a statement of its own."""
 _EVER: Final = datetime(1, 1, 1, tzinfo=UTC)
@@ -379,13 +377,13 @@ class _Page:
             ),
         ]
         bases = self.context.reading.own_bases
-        literals = sql(
+        named = sql(
             "SELECT l.literal #>> ARRAY[]::text[] AS literal, bool_or(c.renewed) AS renewed FROM ({}) c"
             " CROSS JOIN LATERAL (SELECT jsonb_path_query(c.content, {}) UNION ALL"
             " SELECT jsonb_path_query(c.content, (SELECT {}::text::jsonpath))) l(literal) GROUP BY 1",
             join(" UNION ALL ", every),
-            _LITERALS,
-            _attached(bases),
+            literals.REFERENCES,
+            literals.attached(bases),
         )
         return sql(
             "SELECT p.parts[1] AS type, array_agg(p.parts[2]) AS ids,"
@@ -393,40 +391,28 @@ class _Page:
             " FROM ({}) l CROSS JOIN LATERAL (SELECT string_to_array(split_part({}, '#', 1), '/')) p(parts)"
             " WHERE cardinality(p.parts) = 2 OR (cardinality(p.parts) = 4 AND p.parts[3] = '_history')"
             " GROUP BY 1",
-            literals,
-            _relative(bases),
+            named,
+            literals.relative(bases),
         )
 
     @cached_property
     def _of_nobody_else(self) -> Fragment:
-        """Whether the row is not of another patient's record: that it is referred to does not make it part
-        of this one."""
+        """Whether the row is of nobody else's record: that it is referred to does not make it part of this.
+
+        Where it says whose it is (`ptk`), that has to be the one whose record this is. Where it does not, it
+        may name no patient at all: what names this one by what the compartment goes by is a member.
+        """
         whose = sql("CASE WHEN r.type = 'Patient' THEN r.idk ELSE r.ptk END")
         owner = sql("{}", self._key) if self.record.type == "Patient" else sql("(SELECT b.ptk FROM b)")
-        return not_(sql("{} IS NOT NULL AND {} IS DISTINCT FROM {}", whose, whose, owner))
+        named = sql(
+            "jsonb_path_exists(r.content, (SELECT {}::text::jsonpath))",
+            literals.naming_patients(self.context.reading.own_bases),
+        )
+        return sql(
+            "CASE WHEN {} IS NOT NULL THEN {} IS NOT DISTINCT FROM {} ELSE NOT {} END",
+            *(whose, whose, owner, named),
+        )
 
 
 def _direction(ord_: Fragment, rid: Fragment, upwards: bool) -> Fragment:
     return sql("{}, {}" if upwards else "{} DESC, {} DESC", ord_, rid)
-
-
-@lru_cache(maxsize=8)
-def _relative(own_bases: tuple[str, ...]) -> Fragment:
-    """A literal reference `l.literal` without the address of this server."""
-    found = sql("l.literal")
-    for base in own_bases:
-        start = f"{base}/"
-        found = sql(
-            "CASE WHEN starts_with(l.literal, {}) THEN substr(l.literal, {}) ELSE {} END",
-            start,
-            len(start) + 1,
-            found,
-        )
-    return found
-
-
-@lru_cache(maxsize=8)
-def _attached(own_bases: tuple[str, ...]) -> str:
-    """The JSON path of URLs that lead to a Binary of this server."""
-    starts = (json.dumps(f"{base}{_BINARY}") for base in ("", *(f"{base}/" for base in own_bases)))
-    return f"strict $.**.url ? ({' || '.join(f'@ starts with {start}' for start in starts)})"

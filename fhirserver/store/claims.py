@@ -3,12 +3,15 @@
 A writer holds the stripes of what its resources claim from when they are written until it commits, so of
 many at once each sees what those before it have claimed; the unique index stands behind that. Claims are
 derived from the resources that are current, as index entries are.
+
+A record whose links of type `replaced-by` lead to one that is there and stays gives up what it claims: that
+one may have it. A link that leads to nobody, or around in a circle, frees nothing.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +20,14 @@ from fhirserver.db.pool import Connection
 from fhirserver.db.queries import Queries
 from fhirserver.db.retry import Outdated
 from fhirserver.errors import Conflict, Issue
-from fhirserver.identity.unique import TYPES, Claim, System, Systems
+from fhirserver.identity.unique import TYPES, Claim, System, Systems, end_of
 from fhirserver.store.locks import CLAIM_CLASS, STRIPES, waiting
 from fhirserver.store.version import Draft
 
 QUERIES: Final = Queries(Path(__file__).with_name("claims.sql"))
 BUILD_TIMEOUT_S: Final = 600
+LINKS_MAX: Final = 100
+"""Links of type `replaced-by` that are followed, from one record to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +93,57 @@ async def claim(connection: Connection, tenant: int, drafts: Sequence[Draft]) ->
 async def _claim(connection: Connection, tenant: int, type_: str, drafts: Sequence[Draft]) -> list[Clash]:
     wanted = [(draft, one) for draft in drafts for one in draft.claims or ()]
     keys, ids = [one.key for _, one in wanted], [draft.id for draft, _ in wanted]
+    others = [one.replaced_by for _, one in wanted]
     replacing = [draft.id for draft in drafts if draft.after is not None]
     if replacing:
-        await connection.execute(QUERIES["release"], tenant, type_, replacing, keys, ids)
+        await connection.execute(QUERIES["release"], tenant, type_, replacing, keys, ids, others)
     if not wanted:
         return []
-    tag = await connection.execute(QUERIES["take"], tenant, type_, keys, ids)
-    if int(tag.rpartition(" ")[2]) == len(wanted):
-        return []
-    rows = await connection.fetch(QUERIES["holders"], tenant, type_, keys)
-    holders: dict[bytes, str] = {row["key"]: row["id"] for row in rows}
-    return [Clash(draft, one, holders[one.key]) for draft, one in wanted if holders[one.key] != draft.id]
+    having: dict[bytes, dict[str, str | None]] = defaultdict(dict)
+    for key, id_, other in await connection.fetch(QUERIES["take"], tenant, type_, keys, ids, others):
+        having[key][id_] = other
+    for draft, one in wanted:
+        having[one.key][draft.id] = one.replaced_by
+    shared = {key: found for key, found in having.items() if len(found) > 1}
+    return list(_clashes(wanted, await _bound(connection, tenant, type_, shared)))
+
+
+def _clashes(wanted: Sequence[tuple[Draft, Claim]], bound: Bound) -> Iterator[Clash]:
+    """Of drafts that want the same, the first one has it, unless somebody has it already."""
+    ids = {(one.key, draft.id) for draft, one in wanted}
+    seen = {key: [id_ for id_ in found if (key, id_) not in ids] for key, found in bound.items()}
+    for draft, one in wanted:
+        ends = bound.get(one.key, {})
+        if draft.id not in ends:
+            continue
+        other = next((id_ for id_ in seen[one.key] if ends[id_] != ends[draft.id]), None)
+        if other is not None:
+            yield Clash(draft, one, other)
+        seen[one.key].append(draft.id)
+
+
+Shared = Mapping[bytes, Mapping[str, str | None]]
+"""By key the ids of all that have claimed it, each with the id of the one that stands in its place."""
+Bound = Mapping[bytes, Mapping[str, str]]
+"""By key the ids of those whose claim binds others, each with where its links end."""
+
+
+async def _bound(connection: Connection, tenant: int, type_: str, shared: Shared) -> Bound:
+    """Without those that have given up what they claim, to one that is there and stays."""
+    known = {id_: other for found in shared.values() for id_, other in found.items()}
+    for _ in range(LINKS_MAX):
+        unknown = {other for other in known.values() if other is not None} - known.keys()
+        if not unknown:
+            break
+        found = await connection.fetch(QUERIES.on("standing", type_), tenant, sorted(unknown))
+        if not found:
+            break
+        known |= dict(found)
+    bound: dict[bytes, dict[str, str]] = {}
+    for key, found in shared.items():
+        ends = {id_: end_of(id_, known) for id_ in found}
+        bound[key] = {id_: end for id_, end in ends.items() if id_ == end or known.get(end, end) is not None}
+    return bound
 
 
 async def release(connection: Connection, tenant: int, type_: str, rids: Sequence[int]) -> None:
@@ -158,10 +203,15 @@ async def hold(connection: Connection, type_: str) -> None:
 
 async def rebuild(connection: Connection, tenant: int, type_: str) -> list[str]:
     """Make all claims of a type anew, whose writers are held; the systems of what is claimed twice."""
-    found = await connection.fetch(_over("doubled", type_), tenant, type_, timeout=BUILD_TIMEOUT_S)
+    found = await connection.fetch(_over("shared", type_), tenant, type_, timeout=BUILD_TIMEOUT_S)
     await connection.execute(QUERIES["release_all"], tenant, type_, timeout=BUILD_TIMEOUT_S)
     await connection.execute(_over("build", type_), tenant, type_, timeout=BUILD_TIMEOUT_S)
-    return [record[0] for record in found]
+    shared: dict[bytes, dict[str, str | None]] = defaultdict(dict)
+    for row in found:
+        shared[row["key"]][row["id"]] = row["replaced_by"]
+    bound = await _bound(connection, tenant, type_, shared)
+    doubled = {key for key, ends in bound.items() if len(set(ends.values())) > 1}
+    return sorted({row["canonical"] for row in found if row["key"] in doubled})
 
 
 async def differences(connection: Connection, tenant: int, type_: str) -> int:

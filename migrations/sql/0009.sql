@@ -16,17 +16,32 @@ CREATE TABLE identifier_claim (
     type   text  COLLATE "C" NOT NULL,
     key    bytea NOT NULL,                   -- of canonical system and value
     id     text  COLLATE "C" NOT NULL,       -- whose it is
-    PRIMARY KEY (tenant, type, key)
+    replaced_by text COLLATE "C",            -- the id of the one that stands in its place
+    PRIMARY KEY (tenant, type, key, id)
 );
+CREATE UNIQUE INDEX identifier_claim_key ON identifier_claim (tenant, type, key) WHERE replaced_by IS NULL;
 CREATE INDEX identifier_claim_id ON identifier_claim (tenant, type, id);
 
 -- The version of the definitions since which the systems are what they are.
 ALTER TABLE index_state ADD COLUMN identifiers int NOT NULL DEFAULT 0;
 
--- As fhirserver/identity/unique.py makes keys.
+-- As fhirserver/identity/unique.py makes keys: white space around a value, how much of it is within, and what
+-- nobody sees do not count.
 CREATE FUNCTION identifier_key(canonical text, value text) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT substring(sha256(convert_to(canonical || chr(31) || value, 'UTF8')) FOR 16)
+    SELECT substring(sha256(convert_to(canonical || chr(31) || btrim(regexp_replace(
+        regexp_replace(value, '[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]', '', 'g'),
+        '[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+', ' ', 'g'), ' '),
+    'UTF8')) FOR 16)
+$$;
+
+-- The id of the Patient that a Patient's links say stands in its place; as unique.py tells it.
+CREATE FUNCTION replaced_by(id text, links jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT found[1] FROM jsonb_array_elements(links) WITH ORDINALITY AS l(link, place)
+    CROSS JOIN LATERAL regexp_match(
+        link->'other'->>'reference', '^(?:.*/)?Patient/([A-Za-z0-9.-]{1,64})(?:/_history/[^/#]+)?(?:#.*)?$') AS found
+    WHERE link->>'type' = 'replaced-by' AND found[1] <> id ORDER BY place LIMIT 1
 $$;
 
 -- Lets nobody write resources of a type until the transaction ends, once those who do are done: so the claims
@@ -48,7 +63,7 @@ BEGIN
         RETURN;
     END IF;
     GRANT SELECT, INSERT, UPDATE, DELETE ON identifier_system, identifier_claim TO fhirserver_app;
-    GRANT EXECUTE ON FUNCTION identifier_key(text, text) TO fhirserver_app;
+    GRANT EXECUTE ON FUNCTION identifier_key(text, text), replaced_by(text, jsonb) TO fhirserver_app;
     GRANT EXECUTE ON FUNCTION hold_writers(text) TO fhirserver_app;
     PERFORM isolate('identifier_system');
     PERFORM isolate('identifier_claim');

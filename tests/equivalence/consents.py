@@ -1,13 +1,13 @@
 """What consents leave of what a caller may see, by the literal evaluator: nothing of the server's is used.
 
 Of provisions those are drawn here that the history of a row cannot blur: who asks, the action, the type, and
-confidentiality. tests/db/consent has all of them.
+confidentiality. tests/db/consent has all of them. Some callers have broken the glass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 from tests.db.consent.literal import CONFIDENTIALITY, HL7, Ask, is_permitted
 from tests.equivalence import paths
 from tests.equivalence.hospital import LABELS, PATIENTS, PEOPLE
-from tests.equivalence.predicate import Caller, Row, compartment, patients_of, subject_of
+from tests.equivalence.hospital import TYPES as KINDS
+from tests.equivalence.predicate import Caller, Row, compartment, may, patients_of, subject_of
 
 Resource = dict[str, Any]
 KEEPERS = {"administrator", "registrar"}
@@ -37,6 +38,17 @@ def drawn(pick: Random) -> list[Resource]:
         del policy["patient"]
         found.append(policy)
     return found
+
+
+def breaking(pick: Random, chosen: list[Caller]) -> list[Caller]:
+    """Of the callers that may read something every third has broken the glass: about a patient, about two,
+    or about everybody."""
+    made = list(chosen)
+    readers = [n for n, caller in enumerate(chosen) if any(may(caller, type_, "r") for type_ in KINDS)]
+    for turn, number in enumerate(readers[::3]):
+        about = tuple(pick.sample(PATIENTS, turn % 3)) or None
+        made[number] = replace(chosen[number], glass=about)
+    return made
 
 
 def _consent(pick: Random, id_: str, patient: str) -> Resource:
@@ -82,9 +94,18 @@ class Consents:
         now = [row for row in self.rows if row.current]
         self.consents = [row.resource for row in now if row.type == "Consent"]
         self.world = {f"{row.type}/{row.id}": row.resource for row in now}
+        self.speaking = {
+            one["patient"]["reference"]
+            for one in self.consents
+            if one["status"] == "active" and "patient" in one
+        }
+
+    def denied(self, caller: Caller, rows: Iterable[Row]) -> set[int]:
+        """The numbers of the rows that consents keep from the caller."""
+        return {row.rid for row in rows if not self.permit(caller, row)}
 
     def permit(self, caller: Caller, row: Row) -> bool:
-        """Whether the caller may read the row for treatment."""
+        """Whether the caller may read the row: for treatment, or as who has broken the glass."""
         if row.type != "Patient" and row.type not in compartment() and row.type != "Device":
             return True
         if row.type == "Consent" and KEEPERS & {name for name, _ in caller.roles}:
@@ -95,8 +116,19 @@ class Consents:
         patients = [f"Patient/{id_}" for id_ in sorted(_patients(row))]
         # A deletion says nothing but whose it was.
         resource = {"resourceType": row.type, "id": row.id} if row.deleted else row.resource
-        ask = Ask(self._actors(caller.user), "access", "TREAT", True, datetime.now(UTC))
+        purpose = "BTG" if self._is_open(caller, set(patients)) else "TREAT"
+        ask = Ask(self._actors(caller.user), "access", purpose, True, datetime.now(UTC))
         return not patients or is_permitted(self.consents, ask, resource, patients, self.world)
+
+    def _is_open(self, caller: Caller, patients: set[str]) -> bool:
+        """Whether denials are lifted: about everybody, or about these patients, of whom no other has any.
+
+        Nothing that is drawn names a purpose, so who breaks the glass in vain is as who asks for treatment.
+        """
+        if caller.glass is None:
+            return True
+        about = {f"Patient/{id_}" for id_ in caller.glass}
+        return bool(patients & about) and not (patients - about) & self.speaking
 
     def _actors(self, user: tuple[str, str] | None) -> frozenset[str]:
         """The caller and all that they belong to."""

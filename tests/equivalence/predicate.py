@@ -94,13 +94,19 @@ def grant(text: str) -> Grant:
 
 @dataclass(frozen=True)
 class Caller:
-    """What a token says. `roles`: name -> scopes, `care-team` among them for those of care teams."""
+    """What a token says. `roles`: name -> scopes, `care-team` among them for those of care teams. `glass`:
+    the ids of the patients about whom they have broken the glass, and ask as who has; None: of everybody."""
 
     scopes: tuple[str, ...]
     user: Key | None = None
     patient: str | None = None
     own: tuple[str, ...] = ()
     roles: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    glass: tuple[str, ...] | None = ()
+
+    @property
+    def breaks_glass(self) -> bool:
+        return self.glass != ()
 
 
 def may(caller: Caller, type_: str, action: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
-from tests.equivalence.consents import Consents
+from tests.equivalence.consents import Consents, breaking
 from tests.equivalence.draw import Draw, Request
 from tests.equivalence.forms import forms
 from tests.equivalence.hospital import TYPES
@@ -29,7 +29,7 @@ class Different(AssertionError):
 class Tally:
     """How many cases there were, and of what sort: a property over empty answers would prove little. `rows`
     are the most that a caller of a role could see; `forms` how often one was answered. `kept_out` are
-    rows that consents denied."""
+    rows that consents denied, `let_in` those that they would have, had the glass not been broken."""
 
     cases: int = 0
     pages: int = 0
@@ -37,6 +37,7 @@ class Tally:
     denied: int = 0
     refused: int = 0
     kept_out: int = 0
+    let_in: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     forms: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -61,13 +62,17 @@ async def check(twin: Twin, seed: int, principals: int, requests: int) -> Tally:
     pick, tally = Random(seed), Tally()
     statement = json.loads((await twin.main.ask("GET", "/metadata")).body)
     consents = Consents(twin.rows)
-    for caller in callers(pick, principals):
+    chosen = callers(pick, principals)
+    for caller in breaking(pick, chosen) if twin.consents else chosen:
         draw = Draw(pick, statement, twin.rows)
         drawn = [draw.request(lambda one, by=caller: _allowed(by, one)) for _ in range(requests)]
         who, seen = await twin.token(caller), views(caller, twin.rows)
         if twin.consents:
-            denied = {row.rid for row in twin.rows if not consents.permit(caller, row)}
+            denied = consents.denied(caller, twin.rows)
             tally.kept_out += len(denied & (seen["s"] | seen["r"]))
+            if caller.breaks_glass:
+                else_denied = consents.denied(replace(caller, glass=()), twin.rows)
+                tally.let_in += len((else_denied - denied) & (seen["s"] | seen["r"]))
             seen = {view: rids - denied for view, rids in seen.items()}
         kind = ",".join(name for name, _ in caller.roles) or "service"
         tally.rows[kind] = max(tally.rows.get(kind, 0), len(seen["s"] | seen["r"]))

@@ -113,6 +113,21 @@ def whose(resource: Resource) -> Key | None:
     return found[0] if found and found[0][0] == "Patient" else None
 
 
+def _is_of_others(resource: Resource, patient: Key | None) -> bool:
+    """Whether it is of another's record though this one refers to it: of the patient whose it says it is, or
+    of whoever it names if it says nothing."""
+    own = whose(resource)
+    if own is not None:
+        return own != patient
+    return any(_names_patient(node) for node in _objects(resource))
+
+
+def _names_patient(node: dict[str, Any]) -> bool:
+    held = node.get("resource")
+    is_held = isinstance(held, dict) and held.get("resourceType") == "Patient"
+    return is_held or paths.points_at(node, "Patient")
+
+
 def _repeats(node: Any, names: list[str]) -> bool:
     """Whether a way leads through a list."""
     for name in names:
@@ -159,7 +174,7 @@ async def everything(
     outside = {
         key
         for key in referred(every, inside) - compartment
-        if whose(every[key]) in (None, patient) and (key in fresh or key in referred(every, inside & fresh))
+        if not _is_of_others(every[key], patient) and (key in fresh or key in referred(every, inside & fresh))
     }
     wanted = {key for key in every if not types or key[0] in types}
     return inside & fresh & wanted, outside & wanted

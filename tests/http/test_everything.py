@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.equivalence.hospital import DAYS, PATIENTS, TYPES, Hospital
 from tests.equivalence.paths import BASE
 from tests.http import records
+from tests.http.crossing import crossing
 from tests.http.records import Key, Stored, keys, link, pages
 from tests.support.server import serving
 
@@ -38,7 +39,8 @@ async def fill(http: Http, seed: int) -> Stored:
     """A hospital whose resources were written at different times."""
     hospital = Hospital(seed)
     resources = hospital.population()
-    for part in (resources[: len(resources) // 2], resources[len(resources) // 2 :]):
+    among = crossing(hospital)
+    for part in (resources[: len(resources) // 2], resources[len(resources) // 2 :], among):
         entries = [
             {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
             for one in part
@@ -178,6 +180,7 @@ async def test_what_cannot_be_understood_is_refused(hospital: World) -> None:
         "_cursor=x": "page link",
         "_cursor=": "page link",
         "status=final": "no parameter",
+        "_summary=count": "for searches",
         "_include=*": "no parameter",
     }.items():
         answer = await http.get(f"/Patient/anna/$everything?{query}")

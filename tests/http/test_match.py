@@ -65,6 +65,33 @@ async def matches(http: Http, patient: dict[str, Any], **more: Any) -> list[tupl
     return result
 
 
+async def test_what_is_enough_and_what_is_too_little(people: Http) -> None:
+    """Parts of a name and of a date, as they are often all that is known."""
+    anna = {"resourceType": "Patient", "name": [{"text": "Anna Schröder"}]}
+    known: tuple[dict[str, Any], ...] = (
+        {"name": [{"text": "Anna Schröder"}], "birthDate": "1984-03-07"},
+        {"name": [{"family": "Schröder", "given": ["Anna"]}], "birthDate": "1984-03"},
+        {"name": [{"family": "Schröder", "given": ["Anna"]}], "birthDate": "1984", "gender": "female"},
+    )
+    for one in known:
+        found = await matches(people, {"resourceType": "Patient", **one})
+        assert found and found[0][0] == "anna", one
+    assert (await people.post("/Patient/$match", json=anna)).status_code == 200
+    little: tuple[dict[str, Any], ...] = (
+        {},
+        {"birthDate": "1984"},
+        {"birthDate": "1984-03"},
+        {"name": [{"family": "Schröder"}]},
+        {"name": [{"given": ["Anna"]}]},
+        {"name": [{"text": "Schröder"}]},
+        {"gender": "female", "address": [{"city": "Leeds"}]},
+    )
+    for one in little:
+        answer = await people.post("/Patient/$match", json={"resourceType": "Patient", **one})
+        assert answer.status_code == 400, one
+        assert "a given and a family name, a whole birth date" in answer.text
+
+
 async def test_grades_and_scores_in_order(people: Http) -> None:
     found = await matches(people, ANNA)
     assert [(id_, grade) for id_, grade, _ in found] == [("anna", "certain"), ("peter", "possible")]

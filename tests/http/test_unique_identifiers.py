@@ -1,6 +1,8 @@
 """Identifiers that only one resource may have, by whichever door they are written."""
 
 import asyncio
+import json
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from fhirserver.cli.reindexing import Report, run
-from fhirserver.identity.unique import CHECK, UNIQUE
+from fhirserver.identity.unique import CHECK, UNIQUE, key_of, replaced_by
 from fhirserver.settings import Settings
 from fhirserver.store import tenants
 from tests.http.support import bundle, entry, found
@@ -138,7 +140,7 @@ async def test_the_entry_of_a_transaction_is_named(doors: Sequence[Http]) -> Non
 
 async def test_what_is_given_up_is_free(doors: Sequence[Http]) -> None:
     http, other = doors
-    for way in ("updated", "patched", "deleted", "replaced", "moved"):
+    for way in ("updated", "patched", "deleted", "moved"):
         id_, value = f"free-{way}", f"free-{way}"
         assert (await http.put(f"/Patient/{id_}", json=having(value, id=id_))).status_code == 201
         assert (await other.post("/Patient", json=having(value))).status_code == 409
@@ -151,9 +153,6 @@ async def test_what_is_given_up_is_free(doors: Sequence[Http]) -> None:
                 done = await http.patch(f"/Patient/{id_}", json=[change], headers=media)
             case "deleted":
                 done = await http.delete(f"/Patient/{id_}")
-            case "replaced":
-                link = [{"type": "replaced-by", "other": {"reference": "Patient/x"}}]
-                done = await http.put(f"/Patient/{id_}", json=having(value, id=id_, link=link))
             case _:
                 entries = [
                     entry("DELETE", f"Patient/{id_}"),
@@ -165,6 +164,97 @@ async def test_what_is_given_up_is_free(doors: Sequence[Http]) -> None:
         assert (await other.post("/Patient", json=having(value))).status_code == expected, way
     back = await http.put("/Patient/free-deleted", json=having("free-deleted", id="free-deleted"))
     assert back.status_code == 409, "who was deleted comes back only with what nobody else has"
+
+
+def replaced(id_: str, value: str, other: dict[str, Any]) -> dict[str, Any]:
+    return having(value, id=id_, link=[{"type": "replaced-by", "other": other}])
+
+
+async def test_who_is_replaced_shares_with_the_one_that_stays(doors: Sequence[Http], database: str) -> None:
+    """And with nobody else: a link frees nothing, wherever it leads to."""
+    http, other = doors
+    away = {"reference": "Patient/stays"}
+    assert (await http.put("/Patient/goes", json=having("kept", id="goes"))).status_code == 201
+    assert (await other.put("/Patient/stays", json=having("kept", id="stays"))).status_code == 409
+    assert (await http.put("/Patient/goes", json=replaced("goes", "kept", away))).status_code == 200
+    for resource in (having("kept"), replaced("third", "kept", {"reference": "Patient/third"})):
+        assert (await other.post("/Patient", json=resource)).status_code == 409
+    assert (await other.put("/Patient/stays", json=having("kept", id="stays"))).status_code == 201
+    assert (await other.put("/Patient/fourth", json=replaced("fourth", "kept", away))).status_code == 201
+    back = await http.put("/Patient/goes", json=having("kept", id="goes"))
+    assert back.status_code == 409 and "Patient/stays" in back.text
+    chain = {"reference": "Patient/fifth"}
+    assert (await http.put("/Patient/stays", json=replaced("stays", "kept", chain))).status_code == 200
+    assert (await other.put("/Patient/fifth", json=having("kept", id="fifth"))).status_code == 201
+    assert (await http.post("/Patient", json=having("kept"))).status_code == 409
+    assert (await reindexed(database, verify=True)).differences == []
+
+
+@pytest.mark.parametrize(
+    "away",
+    [{"reference": "Patient/self"}, {"display": "somebody"}, {"reference": "Patient/never-was"}],
+    ids=["itself", "display", "unknown"],
+)
+async def test_a_link_to_nobody_frees_nothing(doors: Sequence[Http], away: dict[str, Any]) -> None:
+    http, other = doors
+    value = f"free-of-{next(iter(away.values()))}"
+    assert (await http.put("/Patient/self", json=replaced("self", value, away))).is_success
+    assert (await other.post("/Patient", json=having(value))).status_code == 409
+    assert (await http.put("/Patient/self", json=having(value, id="self"))).status_code == 200
+
+
+async def test_two_that_replace_each_other_share_with_nobody(doors: Sequence[Http]) -> None:
+    http, other = doors
+    one, two = ({"reference": f"Patient/mutual-{number}"} for number in (1, 2))
+    for _ in range(2):
+        assert (await http.put("/Patient/mutual-1", json=replaced("mutual-1", "mutual", two))).is_success
+        assert (await other.put("/Patient/mutual-2", json=replaced("mutual-2", "mutual", one))).is_success
+    assert (await http.post("/Patient", json=having("mutual"))).status_code == 409
+
+
+@pytest.mark.parametrize("value", [" seen", "seen ", "seen\u00a0", "se\u200ben", "seen\t", "\ufeffseen"])
+async def test_what_nobody_sees_makes_no_other_value(doors: Sequence[Http], value: str) -> None:
+    http, other = doors
+    await http.put("/Patient/seen", json=having("seen", id="seen"))
+    assert (await other.post("/Patient", json=having(value))).status_code == 409
+    assert (await http.put("/Patient/seen", json=having(value, id="seen"))).status_code == 200
+    assert (await other.post("/Patient", json=having("seen"))).status_code == 409
+
+
+async def test_sql_makes_the_keys_that_are_written(database: str) -> None:
+    """By which what was written before the declaration is claimed, and everything verified."""
+    pick = random.Random(1)
+    alphabet = (
+        "1Aé \t\r\n\u0085\u00a0\u00ad\u061c\u180e\u2000\u200a\u200b\u200f\u2028\u202e\u202f\u205f\u2060"
+    )
+    alphabet += "\u206f\u3000\ufeff\U0001f600"
+    values = ["".join(pick.choices(alphabet, k=pick.randrange(7))) for _ in range(3000)]
+    links = [
+        [
+            {"type": pick.choice(("replaced-by", "seealso")), "other": pick.choice(OTHERS)}
+            for _ in range(number)
+        ]
+        for number in range(4)
+        for _ in range(50)
+    ]
+    connection = await asyncpg.connect(database)
+    keys = await connection.fetch("SELECT identifier_key('s', v) FROM unnest($1::text[]) v", values)
+    assert [row[0] for row in keys] == [key_of("s", value) for value in values]
+    found = await connection.fetch(
+        "SELECT replaced_by('1', l::jsonb) FROM unnest($1::text[]) WITH ORDINALITY u(l, n) ORDER BY n",
+        [json.dumps(one) for one in links],
+    )
+    await connection.close()
+    expected = [replaced_by({"resourceType": "Patient", "id": "1", "link": one}) for one in links]
+    assert [row[0] for row in found] == expected and len(set(expected)) > 3
+
+
+OTHERS: list[dict[str, Any]] = [
+    *({"reference": f"Patient/{id_}"} for id_ in "123"),
+    *({"reference": f"http://test/fhir/Patient/{id_}/_history/1"} for id_ in "24"),
+    *({"reference": "Patient/5#x"}, {"reference": "RelatedPerson/6"}, {"reference": "urn:uuid:7"}),
+    *({"display": "x"}, {"identifier": {"value": "1"}}, {"reference": "#p"}, {"reference": "Patient/"}),
+]
 
 
 async def test_types_and_systems_are_apart(doors: Sequence[Http]) -> None:
@@ -276,7 +366,7 @@ async def test_verified_and_mended(doors: Sequence[Http], database: str) -> None
     lost = await connection.fetchval(
         "WITH d AS (DELETE FROM identifier_claim RETURNING 1) SELECT count(*) FROM d"
     )
-    await connection.execute("INSERT INTO identifier_claim VALUES (1, 'Patient', '\\x00', 'nobody')")
+    await connection.execute("INSERT INTO identifier_claim VALUES (1, 'Patient', '\\x00', 'nobody', NULL)")
     await connection.execute("DELETE FROM identifier_system WHERE system LIKE '%nhs%'")
     report = await reindexed(database, verify=True)
     assert report.different == lost + 1 + 4, report.differences

@@ -14,14 +14,16 @@ HOUR_S = 3_600
 
 @dataclass(frozen=True)
 class Granted:
-    """A token and the number of its grant."""
+    """A token and the number of its grant; requests with it are for a purpose of use, if one is named."""
 
     token: str
     grant: int
+    purpose: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
+        stated = {"X-Purpose-Of-Use": self.purpose} if self.purpose else {}
+        return {"Authorization": f"Bearer {self.token}", **stated}
 
 
 async def granted(dsn: str, *scopes: str, tenant: int = 1, expires_s: int = HOUR_S, **claims: Any) -> Granted:

@@ -17,6 +17,7 @@ from fhirserver.interactions.operations.inputs import Inputs
 from fhirserver.interactions.own import own_identities, refused
 from fhirserver.interactions.permission import is_restricted, permitted_identities, require_granted
 from fhirserver.interactions.searching import allowed, context_of, limits_of
+from fhirserver.interactions.spellings import spelled
 from fhirserver.params.text import escape
 from fhirserver.policy.restriction import Compartment, Nothing, Permits
 from fhirserver.search.compile import versions_statement
@@ -56,7 +57,8 @@ async def sought(
     reference: dict[str, Any] = inputs.one(name) or {}
     if "reference" in reference:
         found = await referred(connection, call, name, reference)
-        if not all(has(found.resource(), one) for one in identifiers):
+        systems = call.services.definitions.known.systems
+        if not all(has(found.resource(), one, systems) for one in identifiers):
             raise Unprocessable(f"{found.path} has not all of the identifiers of '{name}-identifier'")
         return found
     identifiers += [reference["identifier"]] if "identifier" in reference else []
@@ -94,12 +96,12 @@ async def _identified(
     for one in identifiers:
         if "value" not in one:
             raise Invalid(f"an identifier of '{name}' has no value")
-    services = call.services
+    services, systems = call.services, call.services.definitions.known.systems
     asked = [("identifier", _token(one)) for one in identifiers]
-    query = parse(services.registry, limits_of(services), "Patient", asked)
+    query = spelled(parse(services.registry, limits_of(services), "Patient", asked), systems)
     text, args = versions_statement(query, context_of(call), COLUMNS, _FOUND_MAX).numbered()
     found = [Version.of(record) for record in await connection.fetch(text, *args)]
-    return [one for one in found if all(has(one.resource(), each) for each in identifiers)]
+    return [one for one in found if all(has(one.resource(), each, systems) for each in identifiers)]
 
 
 def _token(identifier: dict[str, Any]) -> str:

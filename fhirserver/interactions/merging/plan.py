@@ -101,7 +101,7 @@ def require_result(
             "'result-patient' is the one that stays: active, and replaced by nobody", "Patient.active"
         )
     for one in asked:
-        if not has(given, one):
+        if not has(given, one, services.definitions.known.systems):
             raise Invalid(
                 f"'result-patient' lacks the identifier {one.get('system', '')}|{one.get('value', '')}",
                 "Patient.identifier",

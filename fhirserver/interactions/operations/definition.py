@@ -89,6 +89,10 @@ class Operation:
         return any(one.type == resource_type for one in self.inputs)
 
     @property
+    def gives_a_bundle(self) -> bool:
+        return any(one.type == "Bundle" for one in self.outputs)
+
+    @property
     def levels(self) -> tuple[str, ...]:
         """Where it stands, as shapes of the table of interactions."""
         return (

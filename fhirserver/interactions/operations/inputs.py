@@ -60,6 +60,8 @@ def inputs_of(call: Call, operation: Operation) -> Inputs:
     """The inputs of a call. Raises Invalid, Structure and, for a name that is not known, NotSupported."""
     values: dict[str, list[Any]] = {}
     for name, text in call.query:
+        if (name, text) == ("_summary", "count") and operation.gives_a_bundle and not operation.open:
+            raise Invalid(f"_summary=count is for searches: ${operation.code} does not count")
         known = _known(call, operation, name)
         if known is not None:
             values.setdefault(name, []).append(_of_text(known, text))
@@ -90,7 +92,7 @@ def _of_text(known: Parameter, text: str) -> Any:
     if known.type == "Coding":
         return _coding(known, text)
     if not is_primitive(known.type):
-        raise Invalid(f"'{known.name}' is a {known.type}: it needs a Parameters resource in the body")
+        raise Invalid(f"'{known.name}', of type {known.type}, needs a Parameters resource in the body")
     if known.type == "boolean" and text in ("true", "false"):
         return text == "true"
     if known.type in ("integer", "positiveInt", "unsignedInt") and text.lstrip("+-").isascii():
@@ -146,18 +148,18 @@ def _of_part(call: Call, operation: Operation, part: dict[str, Any], where: str)
     if known.type == "Resource" or known.type in RESOURCE_TYPES:
         resource = part.get("resource")
         if resource is None or known.type not in ("Resource", resource["resourceType"]):
-            raise Invalid(f"'{known.name}' is a {known.type} in 'resource'", where)
+            raise Invalid(f"'{known.name}' is of type {known.type}, in 'resource'", where)
         return resource
     if known.type == "part":
         return part
     key = next((key for key in part if key.startswith("value")), None)
     if key is None:
-        raise Invalid(f"'{known.name}' has no value[x]; it is a {known.type}", where)
+        raise Invalid(f"'{known.name}' has no value[x]; it is of type {known.type}", where)
     wanted = [f"value{type_[0].upper()}{type_[1:]}" for type_ in (known.type, *known.also)]
     given = key.removeprefix("value")
     alike = known.type in _TEXTS and f"{given[0].lower()}{given[1:]}" in _TEXTS
     if key not in wanted and not alike:
-        raise Invalid(f"'{known.name}' is a {known.type}: {wanted[0]}, not {key}", f"{where}.{key}")
+        raise Invalid(f"'{known.name}' is of type {known.type}: {wanted[0]}, not {key}", f"{where}.{key}")
     if alike:
         _require_type(known, part[key], f"{where}.{key}")
     return part[key]

@@ -19,11 +19,13 @@ from fhirserver.fhir.structure import Resource
 from fhirserver.identity.blocking import Block, blocks
 from fhirserver.identity.record import Record, record_of
 from fhirserver.identity.score import Grade, Match, match
+from fhirserver.identity.unique import Systems
 from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.bundle import Entry, bundle, outcome_entry, search_entry
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.operations.inputs import Inputs
 from fhirserver.interactions.searching import allowed, context_of, limits_of
+from fhirserver.interactions.spellings import spelled
 from fhirserver.search.compile import versions_statement
 from fhirserver.search.context import Context
 from fhirserver.search.parse import parse
@@ -60,8 +62,10 @@ class Candidate(Linked):
 async def match_patient(connection: Connection, call: Call, inputs: Inputs) -> Answer:
     """200 with a searchset. Raises Invalid for what nobody could be found by."""
     patient, count = _asked(inputs)
+    systems = call.services.definitions.known.systems
     rids, cut = await _candidate_rids(connection, call, blocks(patient))
-    found = await _compared(call, record_of(patient), await read.by_rid(connection, TYPE, sorted(rids)))
+    versions = await read.by_rid(connection, TYPE, sorted(rids))
+    found = await _compared(call, record_of(patient, systems), versions, systems)
     people = await _merged(connection, call, found)
     people.sort(key=lambda one: (-one.match.bits, one.version.id))
     notes = [_CUT] if cut else []
@@ -91,7 +95,11 @@ def _asked(inputs: Inputs) -> tuple[Resource, int]:
     if patient["resourceType"] != TYPE:
         raise Invalid(f"'resource' is a {TYPE}, not a {patient['resourceType']}")
     if not blocks(patient):
-        raise Invalid("a name, a birth date, an identifier or a telecom is needed to find somebody by", TYPE)
+        raise Invalid(
+            "this is too little to find somebody by: it takes a given and a family name, a whole birth date,"
+            " an identifier or a telecom; or one name with the year of birth, the postal code or the city",
+            TYPE,
+        )
     count = inputs.one("count")
     if count is not None and count < 1:
         raise Invalid("'count' is at least 1")
@@ -123,20 +131,23 @@ async def _candidate_rids(
 def _statement(call: Call, context: Context, block: Block) -> Fragment | None:
     """None where a name has nothing to search by, such as one of punctuation alone."""
     try:
-        query = parse(call.services.registry, limits_of(call.services), TYPE, block)
+        known = call.services.definitions.known
+        query = spelled(parse(known.registry, limits_of(call.services), TYPE, block), known.systems)
         return versions_statement(query, context, _RID, BLOCK_MAX + 1)
     except FhirError:
         return None
 
 
-async def _compared(call: Call, asked: Record, versions: Sequence[Version]) -> list[Candidate]:
+async def _compared(
+    call: Call, asked: Record, versions: Sequence[Version], systems: Systems
+) -> list[Candidate]:
     """Those that may be the one."""
     found: list[Candidate] = []
     for number, version in enumerate(versions, 1):
         if number % COMPARED_MAX == 0:
             await asyncio.sleep(0)
         patient = version.resource()
-        how = match(asked, record_of(patient))
+        how = match(asked, record_of(patient, systems))
         if how.grade is not Grade.CERTAINLY_NOT:
             linked = _linked(call, version, patient)
             found.append(Candidate(version, linked.links, linked.replaced_by, how))

@@ -18,6 +18,7 @@ from fhirserver.identity.compare import (
 from fhirserver.identity.record import Name, record_of
 from fhirserver.identity.score import Grade, match
 from fhirserver.identity.text import plain, skeleton, words
+from fhirserver.identity.unique import System, Systems
 
 ANNA = {
     "resourceType": "Patient",
@@ -165,6 +166,28 @@ def test_identifiers() -> None:
     assert found["same"] > found["slip"] > found["none"] > found["other"]
     twin = ANNA | {"identifier": mine, "name": named("Peter")}
     assert match(record_of(ANNA | {"identifier": mine}), record_of(twin)).grade is Grade.PROBABLE
+
+
+def test_an_identifier_that_is_another_ones_is_never_certain() -> None:
+    """Of a system in which two people never have the same: a slip of the pen there is another person's."""
+    known = Systems.of(System("Patient", name, "urn:mrn", True, None) for name in ("urn:mrn", "urn:oid:1.2"))
+
+    def grade(mine: list[tuple[str, str]], theirs: list[tuple[str, str]], systems: Systems) -> Grade:
+        one, other = (
+            record_of(
+                ANNA | {"identifier": [{"system": name, "value": value} for name, value in values]}, systems
+            )
+            for values in (mine, theirs)
+        )
+        assert match(one, other) == match(other, one)
+        return match(one, other).grade
+
+    for value in ("99990000", "12345687"):
+        mine, theirs = [("urn:mrn", "12345678")], [("urn:oid:1.2", value)]
+        assert grade(mine, theirs, known) is Grade.PROBABLE
+        assert grade([*mine, ("urn:ssn", "1")], [*theirs, ("urn:ssn", "1")], known) is Grade.PROBABLE
+        assert grade(mine, [*theirs, ("urn:oid:1.2", " 12345678")], known) is Grade.CERTAIN
+        assert grade(mine, theirs, Systems()) is Grade.CERTAIN
 
 
 def test_nothing_known_is_no_match() -> None:

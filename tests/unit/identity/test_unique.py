@@ -3,9 +3,21 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fhirserver.errors import Unprocessable
-from fhirserver.identity.unique import CHECK, UNIQUE, Systems, declared, key_of, together
+from fhirserver.identity.unique import (
+    CHECK,
+    UNIQUE,
+    Systems,
+    declared,
+    end_of,
+    joined,
+    key_of,
+    plain,
+    together,
+)
 
 
 def naming(*unique: str, check: str | None = None, **more: Any) -> dict[str, Any]:
@@ -22,7 +34,7 @@ def naming(*unique: str, check: str | None = None, **more: Any) -> dict[str, Any
 
 
 def systems(*resources: dict[str, Any]) -> Systems:
-    return Systems(together(resources))
+    return Systems.of(together(resources).values())
 
 
 def patient(*values: str, system: str = "urn:mrn", **more: Any) -> dict[str, Any]:
@@ -71,6 +83,8 @@ def test_all_names_of_a_system_are_one() -> None:
         claims = found.claims(patient("1", system=system))
         assert claims is not None
         assert [claim.key for claim in claims] == [key_of("urn:mrn", "1")]
+        assert found.names[system] == ("urn:mrn", "urn:oid:1.2.3", "urn:uuid:8a7b")
+    assert systems(naming("Patient")).names == {}, "a system of one name has no others"
 
 
 def test_claims() -> None:
@@ -83,9 +97,49 @@ def test_claims() -> None:
         ("1", "Patient.identifier[0]"),
         ("2", "Patient.identifier[2]"),
     }
-    replaced = [{"type": "replaced-by", "other": {"reference": "Patient/2"}}]
-    assert found.claims(patient("1", link=replaced)) == ()
     assert found.claims({"resourceType": "Patient", "identifier": [{"system": "urn:mrn"}]}) == ()
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ({"reference": "Patient/2"}, "2"),
+        ({"reference": "http://elsewhere.example/fhir/Patient/2/_history/3"}, "2"),
+        ({"reference": "Patient/1"}, None),
+        ({"reference": "Patient/"}, None),
+        ({"reference": "urn:uuid:8a7b"}, None),
+        ({"reference": "RelatedPerson/2"}, None),
+        ({"display": "somebody"}, None),
+        ({"identifier": {"value": "2"}}, None),
+    ],
+)
+def test_who_is_replaced_claims_beside_the_one_that_replaces_it(
+    reference: dict[str, Any], expected: str | None
+) -> None:
+    link = [
+        {"type": "seealso", "other": {"reference": "Patient/3"}},
+        {"type": "replaced-by", "other": reference},
+    ]
+    claims = systems(naming("Patient")).claims(patient("1", id="1", link=link))
+    assert [claim.replaced_by for claim in claims or ()] == [expected]
+
+
+def test_what_pairs_join() -> None:
+    group = joined([("a", "b"), ("c", "c"), ("b", "d"), ("x", "y"), ("y", "x"), ("e", "d")])
+    found = {frozenset(name for name in group if group[name] == one) for one in group.values()}
+    assert found == {frozenset(one) for one in ("abde", "c", "xy")}
+
+
+def test_where_links_lead_to() -> None:
+    known = {"a": "b", "b": "c", "c": None, "d": "gone", "x": "z", "y": "x", "z": "y", "w": "x"}
+    ends = {id_: end_of(id_, known) for id_ in known}
+    assert ends == dict.fromkeys("abc", "c") | {"d": "gone"} | dict.fromkeys("wxyz", "x")
+
+
+@given(st.text("1A \t\n\u00a0\u200b\ufeff\u3000é", max_size=8))
+def test_what_nobody_sees_makes_no_other_value(value: str) -> None:
+    seen = " ".join(value.replace("\u200b", "").replace("\ufeff", "").split())
+    assert plain(value) == seen and key_of("urn:mrn", value) == key_of("urn:mrn", seen)
 
 
 def test_check_digits_of_every_type() -> None:
