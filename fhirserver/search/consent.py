@@ -21,6 +21,8 @@ from fhirserver.policy.consent.asking import CHANGES, DOES, MAY
 from fhirserver.policy.restriction import OWNED, is_about_patients
 
 _NOW: Final = sql("(extract(epoch FROM statement_timestamp()) * 1000000)::bigint")
+_OWN: Final = sql("pg_current_xact_id_if_assigned()")
+AS_IT_IS: Final = sql("NULL::xid8")
 _NOBODYS: Final = sorted(type_ for type_ in ENDPOINT_TYPES if not is_about_patients(type_))
 
 
@@ -93,7 +95,7 @@ def _arguments(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fr
     alias = scope.alias
     return sql(
         "{}, {}::text[], {}, {}::text[], {}, {}, {}, {}.id, {}, {}.d_lo, {}.d_hi, {}.meta, {}.content",
-        *(does, list(MAY.get(does, ())), _actors(scope, asking), list(asking.purposes)),
+        *(does, list(MAY.get(does, ())), actors(scope.keys, asking), list(asking.purposes)),
         *(_breaks_glass(scope, asking, of_any_type), _NOW),
         sql("{}.type", alias) if of_any_type else sql("{}::text", scope.resource_type),
         *(alias, _patients(scope, of_any_type), alias, alias, alias, alias),
@@ -142,9 +144,9 @@ def _names_nobody(registry: Registry, scope: Scope, of_any_type: bool) -> Fragme
     return FALSE if param is None else presence.compile(scope, registry, param, True).filter
 
 
-def _actors(scope: Scope, asking: Asking) -> Fragment:
-    """The keys of who asks and of all that they belong to, made once for a statement, where it is needed."""
-    keys = scope.keys
+def actors(keys: Keys, asking: Asking, own: Fragment = _OWN) -> Fragment:
+    """The keys of who asks and of all that they belong to, made once for a statement, where it is needed: as
+    it was before the transaction that asks, or with `AS_IT_IS` for `own` with what that has written."""
     user = [keys.target(*actor) for actor in asking.actors]
     if not user and asking.app is None:
         return sql("ARRAY[]::bigint[]")
@@ -155,9 +157,9 @@ def _actors(scope: Scope, asking: Asking) -> Fragment:
         keys.of("tok", "CareTeam", "status", "active"),
     ]
     return sql(
-        "(SELECT consent_actors({}, {}::bigint[], {}::text[], {}::bigint, {}::bigint, {}::bigint[], {}))",
+        "(SELECT consent_actors({}, {}::bigint[], {}::text[], {}::bigint, {}::bigint, {}::bigint[], {}, {}))",
         *(keys.tenant, user, ["/".join(actor) for actor in asking.actors]),
-        *(*_app(keys, asking), params, _NOW),
+        *(*_app(keys, asking), params, _NOW, own),
     )
 
 
