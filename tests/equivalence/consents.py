@@ -15,9 +15,11 @@ from typing import Any
 from tests.db.consent.literal import CONFIDENTIALITY, HL7, Ask, is_permitted
 from tests.equivalence import paths
 from tests.equivalence.hospital import LABELS, PATIENTS, PEOPLE
-from tests.equivalence.predicate import Caller, Row, compartment, patients_of, subject_of
+from tests.equivalence.predicate import Caller, Row, compartment, follows, patients_of, subject_of
 
 Resource = dict[str, Any]
+ELSEWHERE = {"Bundle", "Contract", "Device", "GuidanceResponse", "Linkage", "MessageHeader", "Task"}
+"""Types in no compartment that may refer to patients."""
 KEEPERS = {"administrator", "registrar"}
 TYPES = ("Observation", "Condition", "Encounter", "Patient", "CareTeam", "DiagnosticReport", "Consent")
 
@@ -81,11 +83,14 @@ class Consents:
     def __post_init__(self) -> None:
         now = [row for row in self.rows if row.current]
         self.consents = [row.resource for row in now if row.type == "Consent"]
+        self.current = {(row.type, row.id): row for row in now}
         self.world = {f"{row.type}/{row.id}": row.resource for row in now}
 
     def permit(self, caller: Caller, row: Row) -> bool:
         """Whether the caller may read the row for treatment."""
-        if row.type != "Patient" and row.type not in compartment() and row.type != "Device":
+        if row.type == "Binary":
+            return follows(row, "r", self.current, lambda there: self.permit(caller, there))
+        if row.type != "Patient" and row.type not in compartment() and row.type not in ELSEWHERE:
             return True
         if row.type == "Consent" and KEEPERS & {name for name, _ in caller.roles}:
             return True
@@ -96,7 +101,15 @@ class Consents:
         # A deletion says nothing but whose it was.
         resource = {"resourceType": row.type, "id": row.id} if row.deleted else row.resource
         ask = Ask(self._actors(caller.user), "access", "TREAT", True, datetime.now(UTC))
-        return not patients or is_permitted(self.consents, ask, resource, patients, self.world)
+        known = any(patient in self.world for patient in patients)
+        if not known and not _names_somebody(row) and not self._is_about(patients):
+            return True
+        return is_permitted(self.consents, ask, resource, patients, self.world)
+
+    def _is_about(self, patients: list[str]) -> bool:
+        """Whether a consent is one of theirs, who may have been deleted since."""
+        of = (one for one in self.consents if one["status"] == "active" and "patient" in one)
+        return any(one["patient"]["reference"] in patients for one in of)
 
     def _actors(self, user: tuple[str, str] | None) -> frozenset[str]:
         """The caller and all that they belong to."""
@@ -132,8 +145,19 @@ def _whose(row: Row) -> str | None:
     return subject_of(row)
 
 
+def _names_somebody(row: Row) -> bool:
+    """Whether it names a patient, be it one who is elsewhere or named by an identifier alone."""
+    codes = ("patient",) if paths.parameter(row.type, "patient") else compartment().get(row.type, ())
+    return row.type == "Patient" or any(paths.values(row.resource, code) for code in codes)
+
+
 def _patients(row: Row) -> set[str]:
-    if row.type == "Device":
-        whose = _whose(row)
-        return set() if whose is None else {whose}
-    return patients_of(row)
+    return _named(row.resource) if row.type in ELSEWHERE else patients_of(row)
+
+
+def _named(value: Any) -> set[str]:
+    """The patients that something refers to, wherever in it."""
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    found = set[str]().union(*(_named(one) for one in children))
+    of = paths.target(value) if isinstance(value, dict) else None
+    return found | {of[1]} if of is not None and of[0] == "Patient" else found
