@@ -55,8 +55,8 @@ async def own_identities(
     """Those of (type, id) that are about what the caller may do, as they were or became in this transaction:
     a statement for each type that can be."""
     written = list(written)
-    bound = _bound(call)
-    own = set[tuple[str, str]]() if bound is None else await _belonging(connection, call, bound, written)
+    asking = bound(call)
+    own = set[tuple[str, str]]() if asking is None else await _belonging(connection, call, asking, written)
     principal = call.principal
     if principal.user is None:
         return own
@@ -78,12 +78,14 @@ async def own_identities(
             targets,
         ).numbered()
         own |= {(type_, record[0]) for record in await connection.fetch(text, *args)}
-    if bound is not None:
-        own |= await _consents(connection, call, bound, [id_ for type_, id_ in written if type_ == "Consent"])
+    if asking is not None:
+        own |= await _consents(
+            connection, call, asking, [id_ for type_, id_ in written if type_ == "Consent"]
+        )
     return own
 
 
-def _bound(call: Call) -> Asking | None:
+def bound(call: Call) -> Asking | None:
     """Who asks, if consents bind them: None for who keeps consents."""
     restriction = call.restriction
     asking = None if isinstance(restriction, Nothing) else restriction.asking
