@@ -14,6 +14,7 @@ from fhirserver.db.pool import Connection
 from fhirserver.errors import Forbidden
 from fhirserver.interactions.audit.record import record_broken_glass
 from fhirserver.interactions.call import Call
+from fhirserver.interactions.operations.consent import BREAK_GLASS
 from fhirserver.interactions.permission import decided
 from fhirserver.observe import log
 from fhirserver.policy.restriction import Nothing
@@ -45,10 +46,13 @@ class Broken:
 
 
 async def opened(call: Call) -> None:
-    """Let the call see what its caller has broken the glass for, if that is its purpose.
+    """Let the call see what its caller has broken the glass for, if that is its purpose; to break it is for
+    that purpose, too, of a token that serves no other.
 
     Raises Forbidden if the glass is whole, or whole again.
     """
+    if call.operation is BREAK_GLASS:
+        return
     restriction = call.restriction
     asking = None if isinstance(restriction, Nothing) else restriction.asking
     if asking is None or not asking.breaks_glass:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import chain
+from dataclasses import replace
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import EMPTY, TRUE, Fragment, sql, table
@@ -22,6 +22,7 @@ from fhirserver.interactions.call import Call
 from fhirserver.interactions.permission import is_restricted
 from fhirserver.interactions.searching import context_of
 from fhirserver.params import referenced
+from fhirserver.policy.restriction import keeping
 from fhirserver.search.restrict import permitted
 from fhirserver.store import merges
 from fhirserver.store.version import Draft
@@ -65,13 +66,15 @@ async def missing_targets(
         return []
     named = [_targets(call, draft) for draft in drafts]
     there = {(draft.type, draft.id) for draft in drafts}
-    wanted: dict[str, set[str]] = defaultdict(set)
-    for type_, id_, _ in chain.from_iterable(named):
-        if (type_, id_) not in there:
-            wanted[type_].add(id_)
-    for resource_type in sorted(wanted):
-        ids = await _held(connection, call, resource_type, wanted[resource_type])
-        there |= {(resource_type, id_) for id_ in ids}
+    wanted: dict[tuple[str, bool], set[str]] = defaultdict(set)
+    for draft, targets in zip(drafts, named, strict=True):
+        for type_, id_, _ in targets:
+            if (type_, id_) not in there:
+                wanted[type_, draft.type == "Consent"].add(id_)
+    for (resource_type, of_consents), ids in sorted(wanted.items()):
+        # Who keeps consents has to name in them who is hidden from them.
+        by = replace(call, restriction=keeping(call.restriction)) if of_consents else call
+        there |= {(resource_type, id_) for id_ in await _held(connection, by, resource_type, ids)}
     return [
         tuple(
             Issue("error", "not-found", f"{type_}/{id_} does not exist on this server", path)

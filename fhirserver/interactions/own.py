@@ -1,8 +1,9 @@
 """Nobody changes what says who they are and what they may do: somebody else has to.
 
 One's own Person, the PractitionerRoles of one's Practitioner, the RelatedPerson that one is (and, for staff,
-those of the own family), the care teams that one belongs to where these open records, and, where consents are
-enforced, those of others: who keeps consents writes them, and whose they are.
+those of the own family), and the care teams that one belongs to where these open records. Where consents are
+enforced, those of others, which who keeps consents writes, and whose they are; and what one belongs to, as it
+may be named there: nobody joins or leaves a care team, a group or a house by what they write themselves.
 """
 
 from __future__ import annotations
@@ -15,10 +16,16 @@ from fhirserver.db.pool import Connection
 from fhirserver.db.sql import sql, table
 from fhirserver.errors import Forbidden
 from fhirserver.interactions.call import Call
+from fhirserver.policy.consent import Asking
 from fhirserver.policy.principal import Principal
 from fhirserver.policy.restriction import Nothing
+from fhirserver.search.consent import AS_IT_IS, actors
 
 _STAFF: Final = frozenset({"Practitioner"})
+_BELONGING: Final = frozenset({"CareTeam", "Device", "Group", "Organization"})
+"""Types that say who belongs to what, beside PractitionerRole: a provision names them as its actor."""
+_NAMED_BY_US: Final = _BELONGING - {"Organization"}
+"""Those among them whose ids nobody chooses: no Consent can name one that has just been made."""
 
 
 def _about(principal: Principal) -> dict[str, list[tuple[str, str]]]:
@@ -47,15 +54,17 @@ async def own_identities(
 ) -> set[tuple[str, str]]:
     """Those of (type, id) that are about what the caller may do, as they were or became in this transaction:
     a statement for each type that can be."""
+    written = list(written)
+    asking = bound(call)
+    own = set[tuple[str, str]]() if asking is None else await _belonging(connection, call, asking, written)
     principal = call.principal
     if principal.user is None:
-        return set()
-    about, written = _about(principal), list(written)
+        return own
+    about = _about(principal)
     ids: dict[str, list[str]] = defaultdict(list)
     for type_, id_ in written:
         if type_ in about:
             ids[type_].append(id_)
-    own: set[tuple[str, str]] = set()
     for type_, found in ids.items():
         if type_ == principal.user[0] and principal.user[1] in found:
             own.add(principal.user)
@@ -69,14 +78,45 @@ async def own_identities(
             targets,
         ).numbered()
         own |= {(type_, record[0]) for record in await connection.fetch(text, *args)}
-    return own | await _consents(connection, call, [id_ for type_, id_ in written if type_ == "Consent"])
+    if asking is not None:
+        own |= await _consents(
+            connection, call, asking, [id_ for type_, id_ in written if type_ == "Consent"]
+        )
+    return own
 
 
-async def _consents(connection: Connection, call: Call, ids: list[str]) -> set[tuple[str, str]]:
-    """Consents in force that are neither the caller's own nor written by who keeps consents."""
+def bound(call: Call) -> Asking | None:
+    """Who asks, if consents bind them: None for who keeps consents."""
     restriction = call.restriction
     asking = None if isinstance(restriction, Nothing) else restriction.asking
-    if asking is None or asking.administers or not ids:
+    return None if asking is None or asking.administers else asking
+
+
+async def _belonging(
+    connection: Connection, call: Call, asking: Asking, written: list[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """All that says who belongs to what, if by writing it the caller came to belong to something, or no
+    longer does; but for what they made themselves."""
+    found = {identity for identity in written if identity[0] in _BELONGING}
+    if not found:
+        return found
+    keys = call.services.keys
+    named = [keys.target(*identity) for identity in sorted(found) if identity[0] in _NAMED_BY_US]
+    text, args = sql(
+        "SELECT ARRAY(SELECT DISTINCT unnest({}) ORDER BY 1) <> ARRAY(SELECT DISTINCT a FROM unnest({}) a"
+        " WHERE a <> ALL (ARRAY(SELECT r.idk FROM resource r WHERE r.type = any({}::text[])"
+        " AND r.idk = any({}::bigint[]) AND r.died IS NULL AND r.version = 1"
+        " AND r.born = pg_current_xact_id_if_assigned())) ORDER BY 1)",
+        *(actors(keys, asking), actors(keys, asking, AS_IT_IS), sorted(_NAMED_BY_US), named),
+    ).numbered()
+    return found if await connection.fetchval(text, *args) else set()
+
+
+async def _consents(
+    connection: Connection, call: Call, asking: Asking, ids: list[str]
+) -> set[tuple[str, str]]:
+    """Consents in force that are neither the caller's own nor written by who keeps consents."""
+    if not ids:
         return set()
     text, args = sql(
         "SELECT r.id FROM {} r WHERE r.tenant = {} AND r.id = any({}::text[])"

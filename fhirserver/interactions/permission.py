@@ -19,12 +19,15 @@ from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Return
 from fhirserver.interactions.own import require_others
 from fhirserver.interactions.searching import context_of
+from fhirserver.interactions.strangers import about_strangers
 from fhirserver.policy.access import decide, operation_action, required_actions
 from fhirserver.policy.consent.enforcement import Enforcement
 from fhirserver.policy.principal import Principal
 from fhirserver.policy.restriction import EVERYTHING, Everything, Nothing, Permits, Restriction, is_narrow
 from fhirserver.search.restrict import permitted
 from fhirserver.store import read
+
+WRITTEN: Final = frozenset("cu")
 
 
 def decided(call: Call) -> None:
@@ -42,9 +45,8 @@ def decided(call: Call) -> None:
         else required_actions(call.interaction, call.id is not None, conditional)
     )
     rights = call.type if call.operation is None else call.operation.rights or call.type
-    call.restriction = decide(principal, rights, None)
-    for action in actions:
-        call.restriction = decide(principal, rights, action)
+    for action in actions or (None,):
+        call.restriction = decide(principal, rights, action, consents=call.services.consent is not None)
     call.restriction = under_consent(call, call.restriction)
 
 
@@ -154,6 +156,8 @@ async def permitted_identities(
             permitted(context_of(call), type_, action=action),
         ).numbered()
         found |= {(type_, record[0]) for record in await connection.fetch(text, *args)}
+        if action in WRITTEN:
+            found -= await about_strangers(connection, call, type_, ids[type_])
     return found
 
 

@@ -22,6 +22,7 @@ from fhirserver.params import (
     near,
     number,
     ordering,
+    owners,
     phonetic,
     presence,
     quantity,
@@ -53,7 +54,7 @@ from fhirserver.policy.consent import compile_consent
 Index = Callable[[str, str, dict[str, Any]], Entries]
 """(type, id, resource) -> entries. The resource is valid; its numbers are int and Decimal."""
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 """Of all that is written here, hot codes and clinical dates included. Whoever changes what is written for
 some resource raises it: a database whose entries have another format must be rebuilt before it is searched.
 """
@@ -130,7 +131,7 @@ def _plan(
     }
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
     own = resource_type in COMPARTMENTS
-    refer = referenced.movable(keys, resolve, resource_type)
+    whole = (owners.indexer(keys, resolve, resource_type), referenced.movable(keys, resolve, resource_type))
     coded = PATIENT_CODED.get(resource_type)
     versioned = steps.keys() >= VERSIONED
     listed = listing.indexer(keys, resolve) if resource_type == "List" else None
@@ -154,8 +155,9 @@ def _plan(
             _keep_apart(resource, resolve, entries)
         if own:
             entries.compartments.append(keys.target(resource_type, id_))
-        if refer is not None:
-            refer(resource, entries)
+        for add in whole:
+            if add is not None:
+                add(resource, entries)
         if versioned and found.keys() >= VERSIONED:
             uri.put_version(keys, resource_type, "url", found["url"], found["version"], entries)
         if listed is not None:

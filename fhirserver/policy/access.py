@@ -43,6 +43,7 @@ ACTION: Final = {
 """Interaction -> the letter that a scope must have for it."""
 
 _ORDINARY: Final = ENDPOINT_TYPES - DEFINING - RECORDED
+_AGREED: Final = frozenset({"Consent"})
 
 FREE: Final = frozenset({"capabilities", "bundle"})
 """Open to all; the entries of a Bundle are decided one by one."""
@@ -69,14 +70,17 @@ def operation_action(affects_state: bool) -> str:
     return "u" if affects_state else "s"
 
 
-def decide(principal: Principal, resource_type: str | None, action: str | None) -> Restriction:
+def decide(
+    principal: Principal, resource_type: str | None, action: str | None, *, consents: bool = False
+) -> Restriction:
     """The restriction under which `action` on a type (None: on several) runs; `action` None: on nothing.
+    `consents`: they are enforced here.
 
     Raises Forbidden where no permit of the caller's is about the type and the action at all.
     """
     if principal.is_open:
         return EVERYTHING
-    restriction = restriction_of(principal)
+    restriction = restriction_of(principal, consents)
     if action is None:
         return restriction
     types = (resource_type,) if resource_type is not None else ENDPOINT_TYPES
@@ -89,24 +93,26 @@ def decide(principal: Principal, resource_type: str | None, action: str | None) 
 
 
 @lru_cache(maxsize=4_096)
-def restriction_of(principal: Principal) -> Permits:
-    """All that the caller may do: each scope with its own context, as far as a role of the user allows it."""
-    permits = [permit for scope in principal.scopes for permit in _permits(principal, scope)]
+def restriction_of(principal: Principal, consents: bool = False) -> Permits:
+    """All that the caller may do: each scope with its own context, as far as a role of the user allows it.
+    Where consents are enforced, a service writes them by a scope that names them."""
+    named = _AGREED if consents else frozenset[str]()
+    permits = [permit for scope in principal.scopes for permit in _permits(principal, scope, named)]
     if principal.reads_self and principal.user is not None:
         type_, id_ = principal.user
         permits.append(Permit(frozenset({type_}), frozenset("r"), (), (("_id", id_),)))
     return Permits(tuple(dict.fromkeys(permits)), principal.grant)
 
 
-def _permits(principal: Principal, scope: Scope) -> list[Permit]:
+def _permits(principal: Principal, scope: Scope, named: frozenset[str]) -> list[Permit]:
     """What a scope permits: no more than what the user may do, whoever asked for it. Without a user nothing
-    but `system/` permits anything."""
+    but `system/` permits anything, and `*` not to write what is `named`."""
     types = ENDPOINT_TYPES if scope.type == "*" else frozenset({scope.type})
     match scope.context:
         case "system":
             if principal.user is not None:
                 return []
-            return [Permit(of, actions, (), scope.params) for of, actions in _reach(scope) if actions]
+            return [Permit(of, actions, (), scope.params) for of, actions in _reach(scope, named) if actions]
         case _ if principal.user is None:
             return []
         case "patient":
@@ -140,18 +146,18 @@ def _within(principal: Principal, role: Role, permit: Permit) -> list[Permit]:
     return found
 
 
-def _reach(scope: Scope) -> list[tuple[frozenset[str], frozenset[str]]]:
+def _reach(scope: Scope, named: frozenset[str] = frozenset()) -> list[tuple[frozenset[str], frozenset[str]]]:
     """Types of a scope of a role, or of a service, and what it lets do with them.
 
     `*` is no word about writing what the server itself goes by, nor about what says who did what: such types
-    have to be named.
+    have to be named, and those of `named`.
     """
     if scope.type != "*":
         return [(frozenset({scope.type}), scope.actions)]
     reading = scope.actions & frozenset("rs")
     if reading == scope.actions:
         return [(_ORDINARY | DEFINING, scope.actions)]
-    return [(_ORDINARY, scope.actions), (DEFINING, reading)]
+    return [(_ORDINARY - named, scope.actions), (DEFINING | named, reading)]
 
 
 def _placed(

@@ -6,9 +6,11 @@ scope's context never serves another scope. https://hl7.org/fhir/smart-app-launc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
 
-from fhirserver.fhir.structure import COMPARTMENTS
+from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES, STRUCTURES
 from fhirserver.policy.consent.asking import Asking
 
 
@@ -94,18 +96,38 @@ EVERYTHING = Everything()
 NOTHING = Nothing()
 
 
+def keeping(restriction: Restriction) -> Restriction:
+    """What was granted to who keeps consents, whatever these say; for everybody else the restriction."""
+    if isinstance(restriction, Nothing) or restriction.asking is None or not restriction.asking.administers:
+        return restriction
+    return replace(restriction, asking=None)
+
+
 def is_narrow(restriction: Restriction, resource_type: str) -> bool:
     """Whether a caller may create or update some of a type only."""
     match restriction:
         case Everything(asking):
-            return asking is not None and is_about_patients(resource_type)
+            return asking is not None and _may_be_hidden(resource_type)
         case Nothing():
             return True
         case Permits(permits, _, asking):
-            if asking is not None and is_about_patients(resource_type):
+            if asking is not None and _may_be_hidden(resource_type):
+                return True
+            if resource_type in FOLLOWING and not sees_all(restriction):
                 return True
             whole = {a for p in permits if not p.is_narrow for a in p.actions if p.covers(resource_type, a)}
             return not whole.issuperset("cu")
+
+
+@lru_cache(maxsize=4_096)
+def sees_all(restriction: Everything | Permits) -> bool:
+    """Whether a caller may read all rows, but for those of types that have to be named."""
+    if restriction.asking is not None:
+        return False
+    if isinstance(restriction, Everything):
+        return True
+    whole = (permit.types for permit in restriction.permits if not permit.is_narrow and "r" in permit.actions)
+    return frozenset[str]().union(*whole) >= ENDPOINT_TYPES - RECORDED
 
 
 SHARED = frozenset(
@@ -158,11 +180,61 @@ def in_compartment(compartment: str, resource_type: str) -> bool:
     return compartment == "Patient" and resource_type in OWNED
 
 
+def _refers(type_: str, seen: frozenset[str] = frozenset()) -> bool:
+    """Whether what a type is made of says something of a patient, by a reference or a resource within it.
+
+    Who noted or signed it is not what it is about, and what may hold any value at all says nothing of itself.
+    """
+    if type_ in seen or type_ in _ABOUT_OTHERS:
+        return False
+    for name, element in STRUCTURES[type_].elements.items():
+        if len(element.types) > _VALUES_MAX or name == "contained":
+            continue
+        for one in element.types:
+            if one == "Resource" or (one == "Reference" and "Patient" in (element.targets or ("Patient",))):
+                return True
+            if STRUCTURES[one].kind in ("backbone", "complex") and _refers(one, seen | {type_}):
+                return True
+    return False
+
+
+_ABOUT_OTHERS: Final = frozenset({"Annotation", "Extension", "Meta", "Narrative", "Reference", "Signature"})
+_VALUES_MAX: Final = 20
+
+FOLLOWING: Final = frozenset({"Binary"})
+"""Types of which R4 says that access follows another resource, that they name:
+https://hl7.org/fhir/R4/binary-definitions.html#Binary.securityContext"""
+
+REFERRING: Final = frozenset(
+    type_
+    for type_ in ENDPOINT_TYPES - SHARED - DEFINING - RECORDED - FOLLOWING - COMPARTMENTS["Patient"].keys()
+    if type_ != "Patient" and _refers(type_)
+)
+"""Types that R4 puts into no Patient compartment, and that may refer to a patient all the same, as Task.for
+does: their rows are about the patients that they refer to, for consents and for nothing else."""
+
+
 def is_about_patients(resource_type: str) -> bool:
     """Whether rows of a type can be somebody's, whose consents then decide about them."""
     if resource_type in RECORDED:
         return False
-    return resource_type in OWNED or resource_type in COMPARTMENTS["Patient"] or resource_type == "Patient"
+    return (
+        resource_type in REFERRING or resource_type in COMPARTMENTS["Patient"] or resource_type == "Patient"
+    )
+
+
+def reads_patients(restriction: Restriction) -> bool:
+    """Whether a caller may read anything at all that can be somebody's."""
+    if isinstance(restriction, Permits):
+        return any(
+            "r" in permit.actions and any(map(_may_be_hidden, permit.types)) for permit in restriction.permits
+        )
+    return isinstance(restriction, Everything)
+
+
+def _may_be_hidden(resource_type: str) -> bool:
+    """Whether consents may hide rows of a type."""
+    return is_about_patients(resource_type) or resource_type in FOLLOWING
 
 
 def narrowed_to(

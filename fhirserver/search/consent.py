@@ -7,26 +7,29 @@ writes in a transaction opens nothing to them within it. docs/explanation/consen
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache, reduce
+from operator import or_ as or_bits
 from typing import Final
 
-from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, join, or_, sql
+from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, join, or_, sql, table
 from fhirserver.fhir.keys import Keys
-from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import presence, reference, token
+from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
+from fhirserver.params import reference, token, word
 from fhirserver.params.condition import Scope
-from fhirserver.params.registry import Registry
+from fhirserver.params.registry import r4
 from fhirserver.params.token import TokenValue
 from fhirserver.policy.consent import Asking
 from fhirserver.policy.consent.asking import CHANGES, DOES, MAY
-from fhirserver.policy.restriction import OWNED, is_about_patients
+from fhirserver.policy.restriction import is_about_patients
 
 _NOW: Final = sql("(extract(epoch FROM statement_timestamp()) * 1000000)::bigint")
+_OWN: Final = sql("pg_current_xact_id_if_assigned()")
+AS_IT_IS: Final = sql("NULL::xid8")
 _NOBODYS: Final = sorted(type_ for type_ in ENDPOINT_TYPES if not is_about_patients(type_))
+_PATIENTS: Final = sorted(type_ for type_ in ENDPOINT_TYPES if is_about_patients(type_))
 
 
-def consented(
-    registry: Registry, scope: Scope, asking: Asking | None, action: str, of_any_type: bool = False
-) -> Fragment:
+def consented(scope: Scope, asking: Asking | None, action: str, of_any_type: bool = False) -> Fragment:
     """Whether consents let the caller do `action` on the row. `of_any_type`: the row says its type.
 
     TRUE where consents are not enforced, and where they are about nothing of the type.
@@ -40,30 +43,29 @@ def consented(
     does = DOES[action]
     # Who changes what they may not see would see it then, or let themselves see it.
     needed = ("access", does) if does in CHANGES else (does,)
-    return and_(*(permission(registry, scope, asking, one, of_any_type) for one in needed))
+    return and_(*(permission(scope, asking, one, of_any_type) for one in needed))
 
 
-def permission(
-    registry: Registry, scope: Scope, asking: Asking, does: str, of_any_type: bool = False
-) -> Fragment:
+def permission(scope: Scope, asking: Asking, does: str, of_any_type: bool = False) -> Fragment:
     """The same for an action of `consentaction`, of rows that can be a patient's."""
-    whens = [sql("WHEN {} THEN {}", *when) for when in _plain(registry, scope, asking, of_any_type)]
+    whens = [sql("WHEN {} THEN {}", *when) for when in _plain(scope, asking, of_any_type)]
     return sql("CASE {} ELSE {} END", join(" ", whens), _asked(scope, asking, does, of_any_type))
 
 
-def _plain(
-    registry: Registry, scope: Scope, asking: Asking, of_any_type: bool
-) -> Iterator[tuple[Fragment, Fragment]]:
+def _plain(scope: Scope, asking: Asking, of_any_type: bool) -> Iterator[tuple[Fragment, Fragment]]:
     """What needs no look at what the row says: conditions in turn, and what holds then."""
-    alias, patients = scope.alias, _patients(scope, of_any_type)
+    alias = scope.alias
     if of_any_type:
         nobodys = [*_NOBODYS, "Consent"] if asking.administers else _NOBODYS
         yield sql("{}.type = any({}::text[])", alias, nobodys), TRUE
     if asking.own:
         yield _own(scope, asking, of_any_type), TRUE
-    nobody = TRUE if asking.default else _names_nobody(registry, scope, of_any_type)
-    yield sql("{} = ARRAY[]::bigint[]", patients), nobody
-    yield _unspoken(scope, patients, asking.default), TRUE if asking.default else FALSE
+    unspoken = _unspoken(scope, asking.default)
+    if asking.default:
+        yield unspoken, TRUE
+    yield _nobodys(scope, of_any_type), TRUE
+    if not asking.default:
+        yield unspoken, FALSE
 
 
 def _own(scope: Scope, asking: Asking, of_any_type: bool) -> Fragment:
@@ -93,10 +95,10 @@ def _arguments(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fr
     alias = scope.alias
     return sql(
         "{}, {}::text[], {}, {}::text[], {}, {}, {}, {}.id, {}, {}.d_lo, {}.d_hi, {}.meta, {}.content",
-        *(does, list(MAY.get(does, ())), _actors(scope, asking), list(asking.purposes)),
+        *(does, list(MAY.get(does, ())), actors(scope.keys, asking), list(asking.purposes)),
         *(_breaks_glass(scope, asking, of_any_type), _NOW),
         sql("{}.type", alias) if of_any_type else sql("{}::text", scope.resource_type),
-        *(alias, _patients(scope, of_any_type), alias, alias, alias, alias),
+        *(alias, _patients(scope), alias, alias, alias, alias),
     )
 
 
@@ -106,7 +108,7 @@ def _breaks_glass(scope: Scope, asking: Asking, of_any_type: bool) -> Fragment:
     if not asking.breaks_glass or asking.glass is None:
         return TRUE if asking.breaks_glass else FALSE
     about = [scope.keys.target("Patient", id_) for id_ in asking.glass]
-    patients = _patients(scope, of_any_type)
+    patients = _patients(scope)
     return sql(
         "({} && {}::bigint[] AND NOT EXISTS (SELECT FROM consent_rule k WHERE k.patient = ANY ({})"
         " AND k.patient <> ALL ({}::bigint[])))",
@@ -114,17 +116,13 @@ def _breaks_glass(scope: Scope, asking: Asking, of_any_type: bool) -> Fragment:
     )
 
 
-def _patients(scope: Scope, of_any_type: bool) -> Fragment:
-    """The keys of whoever's compartment the row is in; others than patients' are nobody's who consents."""
-    alias = scope.alias
-    own = sql("array_remove(ARRAY[{}.ptk], NULL)", alias)
-    if of_any_type:
-        owned = sql("{}.type = any({}::text[])", alias, sorted(OWNED))
-        return sql("(CASE WHEN {} THEN {} ELSE {}.compartments END)", owned, own, alias)
-    return own if scope.resource_type in OWNED else sql("{}.compartments", alias)
+def _patients(scope: Scope) -> Fragment:
+    """The keys of whoever's compartment the row is in, or is about: others than patients' are nobody's who
+    consents."""
+    return sql("{}.compartments", scope.alias)
 
 
-def _unspoken(scope: Scope, patients: Fragment, default: bool) -> Fragment:
+def _unspoken(scope: Scope, default: bool) -> Fragment:
     """Whether no rule can change the default, which takes one that says otherwise: what most rows come to,
     by a look into an index."""
     otherwise = not default
@@ -132,19 +130,38 @@ def _unspoken(scope: Scope, patients: Fragment, default: bool) -> Fragment:
         "NOT (SELECT EXISTS (SELECT FROM consent_rule k WHERE k.tenant = {} AND k.patient IS NULL"
         " AND k.permit = {})) AND NOT EXISTS (SELECT FROM consent_rule k WHERE k.patient = ANY ({})"
         " AND k.permit = {})",
-        *(scope.keys.tenant, otherwise, patients, otherwise),
+        *(scope.keys.tenant, otherwise, _patients(scope), otherwise),
     )
 
 
-def _names_nobody(registry: Registry, scope: Scope, of_any_type: bool) -> Fragment:
-    """Whether a row in no compartment names no patient either: who is named by an identifier is somebody."""
-    param = None if of_any_type else registry.get(scope.resource_type, "patient")
-    return FALSE if param is None else presence.compile(scope, registry, param, True).filter
+def _nobodys(scope: Scope, of_any_type: bool) -> Fragment:
+    """Whether a row names no patient, be it by an identifier, and is in nobody's compartment."""
+    named, patients = word.of_row(scope.alias), _patients(scope)
+    bits = sql("{}::bigint", _naming_bits(scope.resource_type))
+    if of_any_type:
+        every = [_naming_bits(type_) for type_ in _PATIENTS]
+        bits = sql("({}::bigint[])[array_position({}::text[], {}.type)]", every, _PATIENTS, scope.alias)
+    return sql(
+        "({} <> 0 AND {} & {} = 0 AND NOT EXISTS (SELECT FROM consent_rule k WHERE k.patient = ANY ({}))"
+        " AND NOT EXISTS (SELECT FROM {} o WHERE o.tenant = {} AND o.idk = ANY ({}) AND o.died IS NULL))",
+        *(named, named, bits, patients, table("Patient"), scope.keys.tenant, patients),
+    )
 
 
-def _actors(scope: Scope, asking: Asking) -> Fragment:
-    """The keys of who asks and of all that they belong to, made once for a statement, where it is needed."""
-    keys = scope.keys
+@lru_cache(maxsize=256)
+def _naming_bits(resource_type: str) -> int:
+    """The bits of a row's word of which one is set where it may name a patient: that of `patient`, or else of
+    what puts it into the compartment."""
+    if resource_type == "Patient":
+        return -1
+    own = ("patient",) if "patient" in r4().for_type(resource_type) else ()
+    codes = own or COMPARTMENTS["Patient"].get(resource_type, ())
+    return reduce(or_bits, (word.present_bit(resource_type, code) for code in codes), 0)
+
+
+def actors(keys: Keys, asking: Asking, own: Fragment = _OWN) -> Fragment:
+    """The keys of who asks and of all that they belong to, made once for a statement, where it is needed: as
+    it was before the transaction that asks, or with `AS_IT_IS` for `own` with what that has written."""
     user = [keys.target(*actor) for actor in asking.actors]
     if not user and asking.app is None:
         return sql("ARRAY[]::bigint[]")
@@ -155,9 +172,9 @@ def _actors(scope: Scope, asking: Asking) -> Fragment:
         keys.of("tok", "CareTeam", "status", "active"),
     ]
     return sql(
-        "(SELECT consent_actors({}, {}::bigint[], {}::text[], {}::bigint, {}::bigint, {}::bigint[], {}))",
+        "(SELECT consent_actors({}, {}::bigint[], {}::text[], {}::bigint, {}::bigint, {}::bigint[], {}, {}))",
         *(keys.tenant, user, ["/".join(actor) for actor in asking.actors]),
-        *(*_app(keys, asking), params, _NOW),
+        *(*_app(keys, asking), params, _NOW, own),
     )
 
 

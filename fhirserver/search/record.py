@@ -209,7 +209,7 @@ class _Page:
         context = self.context
         test = and_(
             self._wanted,
-            sql("NOT r.compartments @> {}::bigint[]", [self._key]),
+            not_(and_(sql("r.compartments @> {}::bigint[]", [self._key]), self._is_member)),
             self._of_nobody_else,
             or_(self._fresh, sql("r.id = any(f.renewed)")),
             self._after(REFERRED, sql("r.ord"), sql("r.rid")),
@@ -253,6 +253,11 @@ class _Page:
         than 15 KiB.
         """
         return and_(sql("r.tenant = {}", self.context.tenant), permitted(self.context, None))
+
+    @property
+    def _is_member(self) -> Fragment:
+        """Whether the row is of a type that can be one: others may be about the patient, too."""
+        return sql("r.type = any({})", type_names(sorted(members_of(self.record.type))))
 
     @cached_property
     def _member_types(self) -> frozenset[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, or_, sql, table
+from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, not_, or_, sql, table
 from fhirserver.errors import FhirError
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import ENDPOINT_TYPES
@@ -19,6 +19,7 @@ from fhirserver.params.condition import Condition, Driver, Ids, Patients, Rank, 
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
 from fhirserver.params.registry import Registry, SearchParam, compartment_params
 from fhirserver.policy.restriction import (
+    FOLLOWING,
     OWNED,
     CareTeams,
     Compartment,
@@ -29,6 +30,7 @@ from fhirserver.policy.restriction import (
     Place,
     Restriction,
     Unowned,
+    sees_all,
 )
 from fhirserver.search.consent import consented
 from fhirserver.search.context import ROW, Context
@@ -98,20 +100,61 @@ def permitted(
         case Nothing():
             return FALSE
     if resource_type is None:
-        asked = consented(context.registry, _scope(context, alias), restriction.asking, action, True)
-        if isinstance(restriction, Everything):
-            return asked
-        return and_(_granted(restriction), _of_types(context, restriction, alias, action), asked)
+        followed = _followed(context, restriction, alias, action)
+        return and_(
+            _any_type(context, restriction, alias, action),
+            or_(sql("{}.type <> all({}::text[])", alias, sorted(FOLLOWING)), followed),
+        )
+    if resource_type in FOLLOWING:
+        followed = _followed(context, restriction, alias, action)
+        return and_(_whole(context, restriction, resource_type, alias, action), followed)
     permits = restriction.of(resource_type, action) if isinstance(restriction, Permits) else ()
     if alias is ROW and not any(permit.criteria for permit in permits):
         return _kept(context.registry, context.keys, restriction, resource_type, action)
     return _whole(context, restriction, resource_type, alias, action)
 
 
+def _any_type(context: Context, restriction: Everything | Permits, alias: Fragment, action: str) -> Fragment:
+    """For a row of whatever type, as if those of `FOLLOWING` followed nothing."""
+    asked = consented(_scope(context, alias), restriction.asking, action, True)
+    if isinstance(restriction, Everything):
+        return asked
+    return and_(_granted(restriction), _of_types(context, restriction, alias, action), asked)
+
+
+def _followed(context: Context, restriction: Everything | Permits, alias: Fragment, action: str) -> Fragment:
+    """Whether the caller may read what a row of `FOLLOWING` names, which is its one compartment, and consents
+    let them do with that what they want to do with the row. What names another such row, or what is not here,
+    can only be deleted, but by who may read all; what names nothing is as free as its type.
+    """
+    if sees_all(restriction) or not _permits_any(restriction, FOLLOWING, action):
+        return TRUE
+    else_ = sql("led.type <> all({}::text[])", sorted(FOLLOWING))
+    asked = consented(_scope(context, _LEADING), restriction.asking, action, True)
+    open_ = and_(_any_type(context, restriction, _LEADING, "r"), TRUE if action in READING else asked)
+    return or_(
+        sql("{}.compartments = ARRAY[]::bigint[]", alias),
+        _leads(context, alias, and_(else_, open_)),
+        not_(_leads(context, alias, else_)) if action == "d" else FALSE,
+    )
+
+
+def _permits_any(restriction: Everything | Permits, types: frozenset[str], action: str) -> bool:
+    return isinstance(restriction, Everything) or any(restriction.of(type_, action) for type_ in types)
+
+
+def _leads(context: Context, alias: Fragment, test: Fragment) -> Fragment:
+    of = sql("led.idk = {}.compartments[1] AND led.died IS NULL AND led.tenant = {}", alias, context.tenant)
+    return exists(sql("FROM resource led WHERE {} AND {}", of, test))
+
+
+_LEADING = sql("led")
+
+
 def _whole(
     context: Context, restriction: Everything | Permits, resource_type: str, alias: Fragment, action: str
 ) -> Fragment:
-    asked = consented(context.registry, _scope(context, alias, resource_type), restriction.asking, action)
+    asked = consented(_scope(context, alias, resource_type), restriction.asking, action)
     if isinstance(restriction, Everything):
         return asked
     return and_(_granted(restriction), _of_type(context, restriction, resource_type, alias, action), asked)

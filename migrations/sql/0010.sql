@@ -123,11 +123,12 @@ DROP FUNCTION consent_decisions;
 
 -- The keys of who asks and of all that they belong to now: Devices that are the app, PractitionerRoles that are
 -- active, the Organizations of these and what those are part of, active CareTeams, Groups. `keys_` are those of
--- search parameters; a reference of such a parameter is its key # that of the target. What somebody writes in a
--- transaction makes them nobody else within it. Most people are in few of these: an index
--- that says so is asked first.
-CREATE OR REPLACE FUNCTION consent_actors(
-    tenant_ int, user_ bigint[], names text[], app bigint, app_of_system bigint, keys_ bigint[], at bigint
+-- search parameters; a reference of such a parameter is its key # that of the target. What somebody writes in the
+-- transaction `own` makes them nobody else: null is for who wants to know what it would. Most people are in few of
+-- these: an index that says so is asked first.
+DROP FUNCTION consent_actors;
+CREATE FUNCTION consent_actors(
+    tenant_ int, user_ bigint[], names text[], app bigint, app_of_system bigint, keys_ bigint[], at bigint, own xid8
 ) RETURNS bigint[]
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -140,7 +141,6 @@ DECLARE
     inactive bigint := keys_[6];
     period_ bigint := keys_[7];
     active_ bigint := keys_[8];
-    own xid8 := pg_current_xact_id_if_assigned();
     base bigint[] := user_;
     houses bigint[] := '{}';
     devices bigint[];
@@ -152,10 +152,11 @@ BEGIN
     INTO devices, found
     FROM tok x WHERE x.key = ANY (app || ARRAY(SELECT practitioner_ # u FROM unnest(user_) AS u));
     IF devices IS NOT NULL THEN
-        base := base || ARRAY(
-            SELECT d.idk FROM resource_device d
-            WHERE d.rid = ANY (devices) AND d.tenant = tenant_ AND d.keys @> ARRAY[app_of_system]
-              AND (d.died IS NULL OR d.died = own) AND d.born IS DISTINCT FROM own);
+        SELECT base || array_agg(d.idk), names || array_agg('Device/' || d.id)
+        INTO base, names
+        FROM resource_device d
+        WHERE d.rid = ANY (devices) AND d.tenant = tenant_ AND d.keys @> ARRAY[app_of_system]
+          AND (d.died IS NULL OR d.died = own) AND d.born IS DISTINCT FROM own;
     END IF;
     they := base;
     IF found IS NOT NULL THEN

@@ -16,9 +16,11 @@ from tests.db.consent.literal import CONFIDENTIALITY, HL7, Ask, is_permitted
 from tests.equivalence import paths
 from tests.equivalence.hospital import LABELS, PATIENTS, PEOPLE
 from tests.equivalence.hospital import TYPES as KINDS
-from tests.equivalence.predicate import Caller, Row, compartment, may, patients_of, subject_of
+from tests.equivalence.predicate import Caller, Row, compartment, follows, may, patients_of, subject_of
 
 Resource = dict[str, Any]
+ELSEWHERE = {"Bundle", "Contract", "Device", "GuidanceResponse", "Linkage", "MessageHeader", "Task"}
+"""Types in no compartment that may refer to patients."""
 KEEPERS = {"administrator", "registrar"}
 TYPES = ("Observation", "Condition", "Encounter", "Patient", "CareTeam", "DiagnosticReport", "Consent")
 
@@ -93,6 +95,7 @@ class Consents:
     def __post_init__(self) -> None:
         now = [row for row in self.rows if row.current]
         self.consents = [row.resource for row in now if row.type == "Consent"]
+        self.current = {(row.type, row.id): row for row in now}
         self.world = {f"{row.type}/{row.id}": row.resource for row in now}
         self.speaking = {
             one["patient"]["reference"]
@@ -106,7 +109,9 @@ class Consents:
 
     def permit(self, caller: Caller, row: Row) -> bool:
         """Whether the caller may read the row: for treatment, or as who has broken the glass."""
-        if row.type != "Patient" and row.type not in compartment() and row.type != "Device":
+        if row.type == "Binary":
+            return follows(row, "r", self.current, lambda there: self.permit(caller, there))
+        if row.type != "Patient" and row.type not in compartment() and row.type not in ELSEWHERE:
             return True
         if row.type == "Consent" and KEEPERS & {name for name, _ in caller.roles}:
             return True
@@ -118,7 +123,11 @@ class Consents:
         resource = {"resourceType": row.type, "id": row.id} if row.deleted else row.resource
         purpose = "BTG" if self._is_open(caller, set(patients)) else "TREAT"
         ask = Ask(self._actors(caller.user), "access", purpose, True, datetime.now(UTC))
-        return not patients or is_permitted(self.consents, ask, resource, patients, self.world)
+        # Somebody may be spoken for who has been deleted since.
+        known = any(patient in self.world for patient in patients)
+        if not known and not _names_somebody(row) and not self.speaking & set(patients):
+            return True
+        return is_permitted(self.consents, ask, resource, patients, self.world)
 
     def _is_open(self, caller: Caller, patients: set[str]) -> bool:
         """Whether denials are lifted: about everybody, or about these patients, of whom no other has any.
@@ -164,8 +173,19 @@ def _whose(row: Row) -> str | None:
     return subject_of(row)
 
 
+def _names_somebody(row: Row) -> bool:
+    """Whether it names a patient, be it one who is elsewhere or named by an identifier alone."""
+    codes = ("patient",) if paths.parameter(row.type, "patient") else compartment().get(row.type, ())
+    return row.type == "Patient" or any(paths.values(row.resource, code) for code in codes)
+
+
 def _patients(row: Row) -> set[str]:
-    if row.type == "Device":
-        whose = _whose(row)
-        return set() if whose is None else {whose}
-    return patients_of(row)
+    return _named(row.resource) if row.type in ELSEWHERE else patients_of(row)
+
+
+def _named(value: Any) -> set[str]:
+    """The patients that something refers to, wherever in it."""
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    found = set[str]().union(*(_named(one) for one in children))
+    of = paths.target(value) if isinstance(value, dict) else None
+    return found | {of[1]} if of is not None and of[0] == "Patient" else found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -114,13 +114,41 @@ def may(caller: Caller, type_: str, action: str) -> bool:
     return any(True for _ in _ways(caller, type_, action))
 
 
-def sees(caller: Caller, row: Row, action: str, teams: set[str]) -> bool:
+def sees(caller: Caller, row: Row, action: str, teams: set[str], current: Mapping[Key, Row]) -> bool:
     """Whether the caller may do the action on the row. `teams` are the ids of the patients in whose active
-    care teams the caller is."""
+    care teams the caller is, `current` are the rows as they are."""
+    return _may(caller, row, action, teams) and (
+        _reads_all(caller) or follows(row, action, current, lambda there: _may(caller, there, "r", teams))
+    )
+
+
+def _may(caller: Caller, row: Row, action: str, teams: set[str]) -> bool:
     return any(
         all(_within(row, place, teams, action) for place in places)
         and all(holds(row.resource, name, value) for name, value in criteria)
         for places, criteria in _ways(caller, row.type, action)
+    )
+
+
+def follows(row: Row, action: str, current: Mapping[Key, Row], is_seen: Callable[[Row], bool]) -> bool:
+    """Whether a Binary's securityContext lets it be seen: access follows what it names, and what names
+    nothing that is here can only be deleted. https://hl7.org/fhir/R4/binary-definitions.html"""
+    if row.type != "Binary" or "securityContext" not in row.resource:
+        return True
+    named = paths.target(row.resource["securityContext"])
+    there = None if named is None else current.get(named)
+    if there is None or there.type == "Binary":
+        return action == "d"
+    return is_seen(there)
+
+
+@cache
+def _reads_all(caller: Caller) -> bool:
+    """Whether some scope lets the caller read each type, all of it."""
+    return all(
+        any(not params and not any(places) for places, params in _ways(caller, type_, "r"))
+        for type_ in (*compartment(), *SHARED, *NAMED, *OPEN_MEMBERS, "Binary", "Task")
+        if type_ != "AuditEvent"
     )
 
 

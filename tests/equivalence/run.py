@@ -47,8 +47,9 @@ def views(caller: Caller, rows: list[Row]) -> dict[str, frozenset[int]]:
     """The rows that the caller may search for, those that they may read, and the latest of these."""
     teams = teams_of(caller, rows)
     last = {(row.type, row.id): row.version for row in rows}
-    readable = [row for row in rows if sees(caller, row, "r", teams)]
-    searchable = [row for row in rows if sees(caller, row, "s", teams)]
+    current = {(row.type, row.id): row for row in rows if row.current}
+    readable = [row for row in rows if sees(caller, row, "r", teams, current)]
+    searchable = [row for row in rows if sees(caller, row, "s", teams, current)]
     return {
         "s": frozenset(row.rid for row in searchable),
         "now": frozenset(row.rid for row in searchable if last[row.type, row.id] == row.version),

@@ -35,9 +35,11 @@ class Eyes:
     caller: Caller
     teams: frozenset[str] = frozenset()
     known: dict[tuple[int, str], bool] = field(default_factory=dict)
+    current: dict[tuple[str, str], Row] = field(default_factory=dict)
 
     def look(self, rows: list[Row]) -> None:
         teams = frozenset(teams_of(self.caller, rows))
+        self.current = {(row.type, row.id): row for row in rows if row.current}
         if teams != self.teams:
             self.teams, self.known = teams, {}
 
@@ -64,8 +66,8 @@ class Eyes:
 
     def sees(self, row: Row, action: str) -> bool:
         key = row.rid, action
-        if key not in self.known:
-            self.known[key] = sees(self.caller, row, action, set(self.teams))
+        if key not in self.known or row.type == "Binary":  # that goes by other rows, which change
+            self.known[key] = sees(self.caller, row, action, set(self.teams), self.current)
         return self.known[key]
 
 

@@ -170,6 +170,31 @@ async def test_only_for_who_may(world: World, glass: Glass) -> None:
     assert await glass.rows() == []
 
 
+async def test_a_token_that_serves_purposes_serves_no_other(world: World, glass: Glass) -> None:
+    who = {"user": ("Practitioner", "d"), "roles": ("practitioner",)}
+    treating = await granted(world.dsn, "user/*.rs", purposes=("TREAT",), **who)
+    answer = await glass.broken(treating)
+    assert (answer.status_code, await glass.rows()) == (403, [])
+    rescuing = await granted(world.dsn, "user/*.rs", purposes=("BTG",), **who)
+    assert (await world.ask(rescuing, "GET", "/Patient/bert")).status_code == 403
+    assert (await glass.broken(rescuing)).status_code == 200
+    assert (await world.ask(rescuing, "GET", "/Patient/bert")).status_code == 200
+    assert (await world.ask(treating, "GET", "/Patient/bert", **GLASS)).status_code == 403
+
+
+async def test_nor_does_one_that_reads_nobodys_record(world: World, glass: Glass) -> None:
+    who = {"user": ("Practitioner", "d"), "roles": ("practitioner",)}
+    for scope, status in (("user/Slot.r", 403), ("user/Observation.c", 403), ("user/Observation.r", 200)):
+        answer = await glass.broken(await granted(world.dsn, scope, **who))
+        assert answer.status_code == status, (scope, answer.text)
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "\u2060", "\u00a0", "\u00ad", "\ufeff"])
+async def test_what_nobody_reads_is_no_reason(world: World, glass: Glass, blank: str) -> None:
+    answer = await glass.broken(world.doctor, "x" + blank * 20)
+    assert (answer.status_code, await glass.rows()) == (400, [])
+
+
 async def test_it_is_ones_own(world: World, glass: Glass) -> None:
     await glass.broken(world.doctor)
     assert (await world.ask(world.other, "GET", "/Patient/bert", **GLASS)).status_code == 403

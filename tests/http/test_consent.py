@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from tests.support.callers import granted
 from tests.support.consents import PATIENTS, World, actor, concept, consent, enforcing, observation, purpose
 from tests.support.server import BASE, serving
 
@@ -131,6 +132,29 @@ async def test_nobody_lets_themselves_in_by_what_they_write(world: World) -> Non
     bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entry}
     answer = await world.ask(world.doctor, "POST", "", bundle)
     assert answer.status_code == 403, answer.text
+    await world.revoke(id_)
+
+
+async def test_a_service_writes_consents_by_a_scope_that_names_them(world: World) -> None:
+    """`*` is about what they bind, not about them."""
+    id_ = await world.agreed(consent("bert", "OPTOUT"))
+    everything = await granted(world.dsn, "system/*.cruds")
+    assert await world.ids(everything, "/Consent?status=active") == set()
+    for method, path, body in (
+        ("POST", f"/Consent/{id_}/$revoke", None),
+        ("POST", "/Consent", consent("carl", "OPTIN")),
+        ("PUT", f"/Consent/{id_}", {**consent("bert", "OPTIN"), "id": id_}),
+        ("DELETE", f"/Consent/{id_}", None),
+    ):
+        answer = await world.ask(everything, method, path, body)
+        assert answer.status_code == 403, (method, answer.text)
+    named = await granted(world.dsn, "system/*.cruds", "system/Consent.c")
+    made = await world.ask(named, "POST", "/Consent", consent("carl", "OPTIN"))
+    assert made.status_code == 201, made.text
+    path = f"/Consent/{made.json()['id']}"
+    assert (await world.ask(named, "DELETE", path)).status_code == 403
+    keeper = await granted(world.dsn, "system/Consent.cruds")
+    assert (await world.ask(keeper, "DELETE", path)).status_code == 204
     await world.revoke(id_)
 
 

@@ -136,6 +136,11 @@ async def test_active_and_expiring_consents(world: World) -> None:
     assert await world.ids(world.admin, "/Patient/carl/$active-consents") == {active}
     assert (await world.ask(world.admin, "GET", "/Patient/nobody/$active-consents")).status_code == 404
     assert await world.ids(world.admin, "/Consent/$expiring") == set()
+    hiding = await world.agreed(consent("bert", "OPTOUT"))
+    assert (await world.ask(world.admin, "GET", "/Patient/bert")).status_code == 404
+    assert await world.ids(world.admin, "/Patient/bert/$active-consents") == {hiding}
+    assert (await world.ask(world.doctor, "GET", "/Patient/bert/$active-consents")).status_code == 404
+    await world.revoke(hiding)
     assert await world.ids(world.admin, "/Consent/$expiring?days=400000") == {active}
     await world.revoke(active)
     assert await world.ids(world.admin, "/Patient/carl/$active-consents") == set()

@@ -112,9 +112,11 @@ class World:
         return await self.http.request(method, path, json=body, headers={**who.headers, **headers})
 
     async def ids(self, who: Granted, path: str, **headers: str) -> set[str]:
+        """Of the resources that are found; the deletions of a history have none."""
         answer = await self.ask(who, "GET", path, **headers)
         assert answer.status_code == 200, answer.text
-        return {entry["resource"]["id"] for entry in answer.json().get("entry", ())}
+        entries = answer.json().get("entry", ())
+        return {entry["resource"]["id"] for entry in entries if "resource" in entry}
 
     async def agreed(self, resource: dict[str, Any]) -> str:
         answer = await self.ask(self.admin, "POST", "/Consent", resource)
@@ -128,7 +130,7 @@ class World:
 
 
 @asynccontextmanager
-async def enforcing(database: str) -> AsyncIterator[World]:
+async def enforcing(database: str, **settings: Any) -> AsyncIterator[World]:
     """Resources are put there before consents are enforced: afterwards nobody chooses ids."""
     entries = [
         {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
@@ -139,8 +141,8 @@ async def enforcing(database: str) -> AsyncIterator[World]:
         assert (await http.post("", json=bundle)).status_code == 200
         system = f"{BASE.removesuffix('/fhir')}/auth/client"
         device = {"resourceType": "Device", "id": "app", "identifier": [{"system": system, "value": CLIENT}]}
-        assert (await http.put("/Device/app", json=device)).status_code == 201
-    async with serving(database, auth="smart", consent=SETTING, base_url=BASE) as http:
+        assert (await http.put("/Device/app", json=device)).is_success
+    async with serving(database, auth="smart", consent=SETTING, base_url=BASE, **settings) as http:
         everything = ("user/*.cruds",)
         yield World(
             http,

@@ -21,8 +21,9 @@ from fhirserver.policy.consent import Asking, compile_consent
 from fhirserver.policy.consent.asking import default_of
 from fhirserver.policy.consent.enforcement import Enforcement, code_of
 from fhirserver.policy.consent.vocabulary import TREAT
-from fhirserver.policy.restriction import Nothing, is_about_patients
+from fhirserver.policy.restriction import FOLLOWING, Nothing, is_about_patients
 from fhirserver.search.consent import decisions, permission
+from fhirserver.search.context import Context
 from fhirserver.store.version import instant
 
 ACTIONS: Final = frozenset({"access", "collect", "use", "disclose", "correct"})
@@ -112,11 +113,14 @@ async def _of_resource(
     connection: Connection, call: Call, type_: str, id_: str, asking: Asking, action: str
 ) -> tuple[bool, list[Said]]:
     context = context_of(call)
+    if type_ in FOLLOWING:
+        named = await _followed(connection, context, type_, id_)
+        return (True, []) if named is None else await _of_resource(connection, call, *named, asking, action)
     whole = is_about_patients(type_)
     scope = context.scope(type_)
     text, args = sql(
         "SELECT {} FROM {} r WHERE r.tenant = {} AND r.id = {} AND r.died IS NULL",
-        permission(context.registry, scope, asking, action) if whole else TRUE,
+        permission(scope, asking, action) if whole else TRUE,
         *(table(type_), context.tenant, id_),
     ).numbered()
     row = await connection.fetchrow(text, *args)
@@ -132,6 +136,25 @@ async def _of_resource(
     if not whole:
         return True, []
     return bool(permitted), await _said(connection, call, rows, type_, asking, action)
+
+
+async def _followed(connection: Connection, context: Context, type_: str, id_: str) -> tuple[str, str] | None:
+    """What decides about a row that follows another one; None where it names nothing. Raises NotFound where
+    either is not there."""
+    text, args = sql(
+        "SELECT r.compartments, l.type, l.id FROM {} r LEFT JOIN resource l ON l.idk = r.compartments[1]"
+        " AND l.died IS NULL AND l.tenant = r.tenant AND l.type <> all({}::text[])"
+        " WHERE r.tenant = {} AND r.id = {} AND r.died IS NULL",
+        *(table(type_), sorted(FOLLOWING), context.tenant, id_),
+    ).numbered()
+    row = await connection.fetchrow(text, *args)
+    if row is None:
+        raise NotFound(f"{type_}/{id_} is not known")
+    if not row["compartments"]:
+        return None
+    if row["type"] is None:
+        raise NotFound(f"what {type_}/{id_} follows is not known: nobody sees it")
+    return row["type"], row["id"]
 
 
 async def _said(

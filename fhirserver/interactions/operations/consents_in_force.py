@@ -13,6 +13,7 @@ from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.operations.inputs import SHAPING, Inputs
 from fhirserver.interactions.search import search
 from fhirserver.interactions.searching import allowed, limits_of
+from fhirserver.policy.restriction import keeping
 from fhirserver.store import read
 
 DAYS: Final = 30
@@ -20,9 +21,11 @@ _DAY: Final = 86_400_000_000
 
 
 async def active_consents(connection: Connection, call: Call, inputs: Inputs) -> Answer:
-    """200 with a searchset. Raises NotFound for a patient whom the caller does not see."""
+    """200 with a searchset. Raises NotFound for a patient whom the caller does not see, unless they keep
+    consents: those of who hides from them as well."""
     tenant, id_ = call.services.tenant, call.resource_id
-    if await read.latest(connection, tenant, "Patient", id_, allowed(call, "s")) is None:
+    seen = allowed(replace(call, restriction=keeping(call.restriction)), "s")
+    if await read.latest(connection, tenant, "Patient", id_, seen) is None:
         raise NotFound(f"Patient/{id_} is not known")
     whose = sql("k.patient = {}", call.services.keys.target("Patient", id_))
     return await _found(connection, call, whose, DATE_MAX)

@@ -17,17 +17,19 @@ from fhirserver.db.sql import FALSE, TRUE, Fragment, join, or_, sql, table
 from fhirserver.errors import Forbidden, Invalid, Unprocessable
 from fhirserver.fhir import json
 from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.identity.moving import STAYING
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.draft import new_id
 from fhirserver.interactions.operations.check_access import ACTIONS, Parts, enforced, identity_of
 from fhirserver.interactions.operations.inputs import Inputs, parameters
 from fhirserver.interactions.searching import context_of
+from fhirserver.params import referenced
 from fhirserver.params.condition import Ids, Patients, Scope, Tokens
 from fhirserver.policy.consent import Asking, Compiled, Rule, compile_consent
 from fhirserver.policy.consent.asking import default_of
 from fhirserver.policy.consent.enforcement import code_of
 from fhirserver.policy.consent.vocabulary import TREAT
-from fhirserver.policy.restriction import OWNED, Nothing, is_about_patients
+from fhirserver.policy.restriction import REFERRING, Nothing, is_about_patients
 from fhirserver.search.consent import permission
 from fhirserver.search.context import Context
 from fhirserver.search.restrict import permitted, within
@@ -171,7 +173,7 @@ async def _decisions(
         mine = permitted(context, type_) if seen else TRUE
         if mine is FALSE:
             continue
-        each = join(", ", [permission(context.registry, scope, one, action) for one in asking])
+        each = join(", ", [permission(scope, one, action) for one in asking])
         text, args = sql(
             "SELECT r.id, ARRAY[{}] AS may FROM {} r WHERE r.tenant = {} AND r.died IS NULL AND {} AND {}",
             *(each, table(type_), context.tenant, _of(context, scope, patient), mine),
@@ -182,20 +184,27 @@ async def _decisions(
 
 
 def _of(context: Context, scope: Scope, patient: str) -> Fragment:
-    """Whether a row is of the patient's record, so that an index leads to it."""
+    """Whether a row is of the patient's record, so that an index leads to it, but for the few types that have
+    none."""
     key = scope.keys.target("Patient", patient)
+    if scope.resource_type in REFERRING & STAYING:
+        return sql("r.compartments @> {}::bigint[]", [key])
     ways = [sql("r.ptk = {}", key)]
-    if scope.resource_type not in OWNED:
-        for driver in within(context, scope, "Patient", patient).drivers:
-            match driver:
-                case Tokens(keys):
-                    rids = sql("SELECT t.rid FROM tok t WHERE t.key = any({}::bigint[])", list(keys))
-                    ways.append(sql("r.rid = any(ARRAY({}))", rids))
-                case Ids(ids):
-                    ways.append(sql("r.id = any({}::text[])", list(ids)))
-                case _:  # by `ptk`, as above
-                    assert isinstance(driver, Patients)
+    if scope.resource_type in REFERRING:
+        ways.append(_under(referenced.moving_keys(scope.keys, scope.resource_type, key)))
+    for driver in within(context, scope, "Patient", patient).drivers:
+        match driver:
+            case Tokens(keys):
+                ways.append(_under(keys))
+            case Ids(ids):
+                ways.append(sql("r.id = any({}::text[])", list(ids)))
+            case _:  # by `ptk`, as above
+                assert isinstance(driver, Patients)
     return or_(*ways)
+
+
+def _under(keys: Sequence[int]) -> Fragment:
+    return sql("r.rid = any(ARRAY(SELECT t.rid FROM tok t WHERE t.key = any({}::bigint[])))", list(keys))
 
 
 def _change(actor: tuple[str, str] | None, number: int, before: Decisions, after: Decisions) -> Parts:

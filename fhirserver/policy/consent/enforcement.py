@@ -46,11 +46,8 @@ class Enforcement:
 
         Raises Forbidden for a purpose that neither token nor role lets the caller claim, Invalid for none.
         """
-        allowed = self._purposes_of(principal)
-        named = principal.purposes or allowed
+        named = principal.purposes or self._purposes_of(principal)
         claimed = named[0] if purpose is None else code_of(purpose)
-        if principal.purposes and claimed not in named:
-            raise Forbidden(f"the access token is for another purpose of use: {', '.join(named)}")
         self.require_claimable(principal, claimed)
         return Asking(
             actors=() if principal.user is None else (principal.user,),
@@ -63,7 +60,11 @@ class Enforcement:
         )
 
     def require_claimable(self, principal: Principal, purpose: str) -> None:
-        """Raise Forbidden for a purpose that no role of the caller's may claim."""
+        """Raise Forbidden for a purpose that the caller's token does not serve, or that no role of theirs may
+        claim."""
+        if principal.purposes and purpose not in principal.purposes:
+            named = ", ".join(principal.purposes)
+            raise Forbidden(f"the access token is for another purpose of use: {named}")
         allowed = self._purposes_of(principal)
         if purpose not in allowed and not principal.is_open:
             raise Forbidden(

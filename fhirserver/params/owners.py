@@ -1,0 +1,52 @@
+"""Whose a resource is that R4 puts into nobody's compartment: by what it refers to.
+
+docs/explanation/consent.md, https://hl7.org/fhir/R4/binary-definitions.html#Binary.securityContext
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.links import holders
+from fhirserver.fhir.structure import Resource
+from fhirserver.params.entries import Entries
+from fhirserver.params.reference import Resolve
+from fhirserver.policy.restriction import FOLLOWING, REFERRING
+
+
+def indexer(keys: Keys, resolve: Resolve, resource_type: str) -> Callable[[Resource, Entries], None] | None:
+    """What adds to the compartments of a resource those of whoever it is about; None for types that R4 says
+    it of, and for those that are nobody's.
+
+    Nothing but consents looks at them: `policy.restriction` has the types that lie in a compartment.
+    """
+    if resource_type in FOLLOWING:
+        nowhere = keys.of("nowhere")
+
+        def follow(resource: Resource, entries: Entries) -> None:
+            """The one resource that is named; one that cannot be found here is nowhere."""
+            if "securityContext" in resource:
+                named = resource["securityContext"].get("reference")
+                entries.compartments.append((named and resolve(named)[1]) or nowhere)
+
+        return follow
+    if resource_type not in REFERRING:
+        return None
+
+    def refer(resource: Resource, entries: Entries) -> None:
+        for holder in holders(resource):
+            found, target = resolve(holder["reference"])
+            if target and found.type == "Patient":
+                entries.compartments.append(target)
+        entries.compartments.extend(_within(keys, resource))
+
+    return refer
+
+
+def _within(keys: Keys, resource: Resource) -> list[int]:
+    """The Patients that a Bundle holds."""
+    held = [entry["resource"] for entry in resource.get("entry", ()) if "resource" in entry]
+    return [
+        keys.target("Patient", one["id"]) for one in held if one["resourceType"] == "Patient" and "id" in one
+    ]

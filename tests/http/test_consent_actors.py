@@ -1,0 +1,142 @@
+"""Who belongs to what a Consent names, is not for them to say."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.support.callers import CLIENT, granted
+from tests.support.consents import World, actor, consent, enforcing
+from tests.support.server import BASE
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+JSON_PATCH = {"Content-Type": "application/json-patch+json"}
+D, E = ({"reference": f"Practitioner/{id_}"} for id_ in "de")
+SYSTEM = f"{BASE.removesuffix('/fhir')}/auth/client"
+TEAM = {"resourceType": "CareTeam", "status": "active"}
+GROUP = {"resourceType": "Group", "type": "practitioner", "actual": True}
+DEVICE = {"resourceType": "Device", "deviceName": [{"name": "app", "type": "other"}]}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(database: str) -> AsyncIterator[World]:
+    async with enforcing(database) as made:
+        yield made
+
+
+async def made(world: World, resource: dict[str, Any]) -> str:
+    answer = await world.ask(world.admin, "POST", f"/{resource['resourceType']}", resource)
+    assert answer.status_code == 201, answer.text
+    return f"{resource['resourceType']}/{answer.json()['id']}"
+
+
+def added(path: str, value: Any) -> list[dict[str, Any]]:
+    return [{"op": "add", "path": path, "value": value}]
+
+
+def gone(path: str) -> dict[str, str]:
+    return {"method": "DELETE", "url": path}
+
+
+@pytest.mark.parametrize(
+    ("resource", "who", "joins"),
+    [
+        (TEAM, "doctor", added("/participant", [{"member": D}])),
+        (
+            {**TEAM, "status": "inactive", "participant": [{"member": D}]},
+            "doctor",
+            added("/status", "active"),
+        ),
+        (GROUP, "doctor", added("/member", [{"entity": D}])),
+        (
+            {**GROUP, "member": [{"entity": D, "inactive": True}]},
+            "doctor",
+            added("/member/0/inactive", False),
+        ),
+        (DEVICE, "doctor", added("/identifier", [{"system": SYSTEM, "value": CLIENT}])),
+    ],
+    ids=["care team", "its status", "group", "its member", "app"],
+)
+async def test_nobody_joins_or_leaves_what_a_consent_may_name(
+    world: World, resource: dict[str, Any], who: str, joins: list[dict[str, Any]]
+) -> None:
+    """Where somebody else lets them join, they see; and then they do not leave to escape a denial."""
+    caller, path = getattr(world, who), await made(world, resource)
+    id_ = await world.agreed(consent("bert", "OPTOUT", type="permit", actor=actor(path)))
+    answer = await world.ask(caller, "PATCH", f"/{path}", joins, **JSON_PATCH)
+    assert answer.status_code == 403, answer.text
+    assert "somebody else" in answer.json()["issue"][0]["diagnostics"]
+    assert (await world.ask(caller, "GET", "/Patient/bert")).status_code == 404
+    entry = {
+        "resource": {**resource, "id": path.partition("/")[2]},
+        "request": {"method": "PUT", "url": path},
+    }
+    assert (await world.ask(world.admin, "PATCH", f"/{path}", joins, **JSON_PATCH)).status_code == 200
+    assert (await world.ask(caller, "GET", "/Patient/bert")).status_code == 200
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    answer = await world.ask(caller, "POST", "", bundle)
+    assert answer.status_code == 403, answer.text
+    await world.revoke(id_)
+
+
+async def test_nor_does_a_house_that_somebody_works_in(world: World) -> None:
+    path = await made(world, {"resourceType": "Organization", "name": "another"})
+    id_ = await world.agreed(consent("bert", "OPTOUT", type="permit", actor=actor(path)))
+    moved = added("/partOf", {"reference": path})
+    assert (
+        await world.ask(world.other, "PATCH", "/Organization/house", moved, **JSON_PATCH)
+    ).status_code == 403
+    assert (await world.ask(world.other, "GET", "/Patient/bert")).status_code == 404
+    # Who does not work there is nobody else by it: that is administration, and what the right is for.
+    assert (
+        await world.ask(world.doctor, "PATCH", "/Organization/house", moved, **JSON_PATCH)
+    ).status_code == 200
+    assert (await world.ask(world.other, "GET", "/Patient/bert")).status_code == 200
+    away = [{"op": "remove", "path": "/partOf"}]
+    assert (
+        await world.ask(world.admin, "PATCH", "/Organization/house", away, **JSON_PATCH)
+    ).status_code == 200
+    await world.revoke(id_)
+
+
+async def test_nobody_leaves_by_deleting(world: World) -> None:
+    """By itself, by a search, and in a transaction; an app, too, belongs to groups."""
+    app = await granted(world.dsn, "system/Group.cruds", "system/Patient.rs")
+    group = {**GROUP, "type": "device", "member": [{"entity": {"reference": "Device/app"}}]}
+    path = await made(world, group)
+    id_ = await world.agreed(consent("bert", "OPTIN", type="deny", actor=actor(path)))
+    assert (await world.ask(app, "GET", "/Patient/bert")).status_code == 404
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [{"request": gone(path)}]}
+    assert (await world.ask(app, "DELETE", f"/{path}")).status_code == 403
+    assert (await world.ask(app, "DELETE", "/Group?type=device")).status_code == 403
+    assert (await world.ask(app, "POST", "", bundle)).status_code == 403
+    assert (await world.ask(world.admin, "DELETE", f"/{path}")).status_code == 204
+    assert (await world.ask(app, "GET", "/Patient/bert")).status_code == 200
+    await world.revoke(id_)
+
+
+async def test_what_one_makes_oneself_and_what_others_belong_to_is_free(world: World) -> None:
+    for resource in ({**TEAM, "participant": [{"member": D}]}, {**GROUP, "member": [{"entity": D}]}):
+        answer = await world.ask(world.doctor, "POST", f"/{resource['resourceType']}", resource)
+        assert answer.status_code == 201, answer.text
+    path = await made(world, TEAM)
+    joins = added("/participant", [{"member": E}])
+    assert (await world.ask(world.doctor, "PATCH", f"/{path}", joins, **JSON_PATCH)).status_code == 200
+    # One that has just been made leads nowhere else, either.
+    organization = await made(world, {"resourceType": "Organization", "name": "named"})
+    entry = [
+        {
+            "resource": {**TEAM, "participant": [{"member": D}]},
+            "request": {"method": "POST", "url": "CareTeam"},
+        },
+        {
+            "resource": {"resourceType": "Organization", "partOf": {"reference": organization}},
+            "request": {"method": "POST", "url": "Organization"},
+        },
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entry}
+    assert (await world.ask(world.doctor, "POST", "", bundle)).status_code == 200
