@@ -155,7 +155,7 @@ async def test_months_are_made_ahead_once(watched: Watched) -> None:
     await watched.sql("SELECT audit_months()")
     assert await watched.sql(query) == before
     assert await watched.sql(
-        "SELECT bool_and(c.relrowsecurity AND (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid) = 8)"
+        "SELECT bool_and(c.relrowsecurity AND (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid) = 7)"
         " FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid"
         " WHERE h.inhparent = 'resource_auditevent'::regclass"
     )
