@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.audit.support import Watched, patients, query, subtypes, user
+from tests.audit.support import Watched, data, patients, query, subtypes, user
 from tests.support.callers import Granted, granted, revoke
 from tests.support.door import opened
 
@@ -115,6 +115,26 @@ async def test_who_is_not_signed_in_leaves_a_trace(world: World) -> None:
     await revoke(world.dsn, over)
     assert (await world.ask("GET", "/Patient/anna", None, over)).status == 401
     assert [one["outcomeDesc"] for one in await world.new()] == ["401 Unauthorized"]
+
+
+async def test_who_tries_what_is_not_offered_leaves_a_trace(world: World) -> None:
+    await world.new()
+    for who, name in ((world.people["doctor"], "Practitioner/d"), (None, None)):
+        for method, target, status, about in (
+            ("PUT", "/AuditEvent/x", 405, ["AuditEvent/x"]),
+            ("PATCH", "/AuditEvent?patient=anna", 405, ["AuditEvent"]),
+            ("POST", "/Patient/anna", 405, ["Patient/anna"]),
+            ("GET", "/Patient/anna/$nonsense", 404, []),
+            ("GET", "/$nonsense", 404, []),
+        ):
+            assert (await world.ask(method, target, None, who)).status == status, target
+            events = await world.new()
+            assert {user(one) for one in events} == {name}, target
+            assert events[0]["outcomeDesc"].startswith(str(status)) and data(events[0]) == about
+            assert ("anna" in target) is any(patients(one) == ["Patient/anna"] for one in events)
+        for method, target in (("GET", "/nonsense"), ("PURGE", "/Patient/anna"), ("GET", "/Patient/a/b/c/d")):
+            assert (await world.ask(method, target, None, who)).status in (404, 405)
+            assert await world.new() == [], target
 
 
 async def test_what_is_forbidden_or_hidden_leaves_a_trace(world: World) -> None:
