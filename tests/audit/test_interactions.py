@@ -316,7 +316,7 @@ async def test_a_transaction_that_fails_leaves_an_event_of_its_failure(watched: 
 
 async def test_a_transaction_that_finds_what_it_would_create_says_so(watched: Watched) -> None:
     body = {**observation("", "a"), "identifier": [{"system": "urn:x", "value": "found"}]}
-    entry = {"request": {"method": "POST", "url": "Observation"}, "resource": body}
+    entry: Resource = {"request": {"method": "POST", "url": "Observation"}, "resource": body}
     entry["request"]["ifNoneExist"] = "identifier=urn:x|found"
     whole = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
     assert (await watched.ask("POST", "", whole)).status == 200
@@ -369,11 +369,29 @@ async def test_words_that_may_name_others_stand_in_an_event_of_nobody(
 
 
 async def test_what_is_streamed_is_recorded_before_it_begins(watched: Watched) -> None:
-    many = [("POST", "Observation", observation("", "a")) for _ in range(150)]
+    many = [("POST", "Observation", observation("", "a", "d")) for _ in range(150)]
     assert (await watched.ask("POST", "", bundle("transaction", *many))).status == 200
     await watched.new()
     reply = await watched.ask("GET", "/Patient/a/$everything")
     assert len(reply.resource()["entry"]) > 150
-    [event] = await watched.new()
-    assert (subtypes(event), patients(event)) == (["operation", "everything"], ["Patient/a"])
+    events = {patients(one)[0]: (subtypes(one), query(one)) for one in await watched.new()}
+    operation = ["operation", "everything"]
+    assert events == {
+        "Patient/a": (operation, "Patient/a/$everything"),
+        "Patient/d": (operation, "Patient/[id]/$everything"),
+    }
     assert not any(e["resource"]["resourceType"] == "AuditEvent" for e in reply.resource()["entry"])
+
+
+async def test_who_is_shown_in_a_later_piece_only_has_an_event_too(watched: Watched) -> None:
+    """Resources of the same instant come in the order in which they were written, backwards."""
+    body = {**observation("", "b", "late"), "effectiveDateTime": "1900-01-01"}
+    assert (await watched.ask("POST", "/Observation", body)).status == 201
+    many = [("POST", "Observation", observation("", "b") | {"effectiveDateTime": "2020-01-01"})] * 400
+    assert (await watched.ask("POST", "", bundle("transaction", *many))).status == 200
+    await watched.new()
+    reply = await watched.ask("GET", "/Patient/b/$everything")
+    assert len(reply.resource()["entry"]) > 400
+    told = [patients(one) for one in await watched.new()]
+    assert ["Patient/late"] in told and ["Patient/b"] in told
+    assert len(told) == len({str(one) for one in told})

@@ -7,7 +7,7 @@ for auditors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -20,7 +20,7 @@ from fhirserver.interactions.audit.deeds import (
     patients_asked,
     site_of,
 )
-from fhirserver.interactions.audit.whose import as_told, owners_in, owners_of
+from fhirserver.interactions.audit.whose import BEGINNING, as_told, owners_in, owners_of
 from fhirserver.interactions.audit.words import words, words_for
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Return
@@ -70,7 +70,7 @@ def of_answer(call: Call, answer: Answer) -> list[Happening]:
     if answer.version is not None:
         shown = _whose(answer.version)
     else:
-        shown = owners_in(answer.body) if answer.more is None or not patients_asked(call) else []
+        shown = owners_in(answer.body, begins=answer.more is not None)
     patients = list(dict.fromkeys([*answer.about, *shown, *patients_asked(call)]))
     if deed.action == "E":
         return _searched(call, deed, SUCCESS, patients)
@@ -78,6 +78,12 @@ def of_answer(call: Call, answer: Answer) -> list[Happening]:
         deed = _also(deed, _READS)
     path = path_of(call, answer)
     return _about(call, deed, SUCCESS, patients, [] if path is None else [path])
+
+
+def of_piece(call: Call, piece: bytes, told: Collection[str | None]) -> list[Happening]:
+    """The events of further entries of an answer, of those of whom none has told so far."""
+    patients = [one for one in owners_in(BEGINNING + piece.lstrip(b","), begins=True) if one not in told]
+    return [one for one in _searched(call, deed_of(call), SUCCESS, patients) if one.subject.patient]
 
 
 def of_refusal(call: Call, status: int, entry: Call | None = None) -> list[Happening]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import FhirError
@@ -21,6 +22,7 @@ from fhirserver.interactions.failures import translated
 from fhirserver.interactions.permission import decided
 from fhirserver.policy.audit import Happening
 from fhirserver.store import along
+from fhirserver.store.trail import Trail
 from fhirserver.store.version import Draft, Version
 
 
@@ -109,6 +111,21 @@ async def record_answer(call: Call, answer: Answer) -> None:
         return
     found = events.of_answer(call, answer)
     await trail.record(lambda: drafts(call.services, found))
+    if answer.more is not None:
+        told = {one.subject.patient for one in found}
+        answer.more = _recorded_pieces(call, trail, answer.more, told)
+
+
+async def _recorded_pieces(
+    call: Call, trail: Trail, pieces: AsyncIterator[bytes], told: set[str | None]
+) -> AsyncIterator[bytes]:
+    """The pieces, each once it is recorded whom it shows beside those whom the ones before have shown."""
+    async for piece in pieces:
+        found = events.of_piece(call, piece, told)
+        if found:
+            await trail.record(partial(drafts, call.services, found))
+            told.update(one.subject.patient for one in found)
+        yield piece
 
 
 async def record_refusal(call: Call, error: Exception) -> None:

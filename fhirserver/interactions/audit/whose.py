@@ -22,6 +22,8 @@ from fhirserver.policy.audit import patients_in_role
 from fhirserver.policy.restriction import OWNED, RECORDED, in_compartment
 
 _MENTION: Final = re.compile(rb'"Patient(?:/|","id":")([A-Za-z0-9.\-]{1,64})')
+BEGINNING: Final = b'{"resourceType":"Bundle","entry":['
+"""What makes a Bundle of entries that begin, as `owners_in` reads them."""
 _HOLDERS: Final = frozenset({"Bundle", "Parameters"})
 """Types that are about whatever is in them."""
 
@@ -39,13 +41,14 @@ def owners_of(type_: str, id_: str, content: str | None) -> list[str]:
     return owners({"resourceType": type_, "id": id_, **found})
 
 
-def owners_in(body: bytes | None) -> list[str]:
-    """Whose records the resources in an answer are; all whom it names, where it is but a beginning."""
+def owners_in(body: bytes | None, *, begins: bool = False) -> list[str]:
+    """Whose records the resources in an answer are. `begins`: further entries of a Bundle follow. All whom it
+    names, if it cannot be read."""
     named = mentioned(body) if body else []
     if body is None or not named:
         return []
     try:
-        return owners(orjson.loads(body))
+        return owners(orjson.loads(body + b"]}" if begins else body))
     except orjson.JSONDecodeError:
         return named
 
