@@ -28,10 +28,12 @@ class Issue:
 
 
 class FhirError(Exception):
-    """An interaction failed; `issues` says what, where and what would be right."""
+    """An interaction failed; `issues` says what, where and what would be right, `entry` in which entry of a
+    Bundle, counted from 0."""
 
     status: ClassVar[int] = 400
     code: ClassVar[str] = "invalid"
+    entry: int | None = None
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from typing import Final
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fhirserver.errors import FhirError, TooMany
+from fhirserver.errors import FhirError, TooMany, Unauthorized
 from fhirserver.http.attended import Attended
 from fhirserver.http.authenticate import Authenticate
 from fhirserver.http.render import Response, is_as_stored, refuse, respond
@@ -22,7 +22,7 @@ from fhirserver.interactions.call import Params, Services
 from fhirserver.interactions.failures import translated
 from fhirserver.interactions.patch import PATCHES
 from fhirserver.interactions.run import run_alone
-from fhirserver.interactions.table import Target, offers, resolve
+from fhirserver.interactions.table import Target, attempted, offers, resolve
 from fhirserver.policy.principal import OPEN, Principal
 
 _THREAD_BYTES: Final = 512 * 1024
@@ -72,7 +72,7 @@ class Pipeline:
                 return await asyncio.to_thread(respond, call, answer, wanted)
             return respond(call, answer, wanted)
         except FhirError as error:
-            if call is None and target is not None:
+            if call is None:
                 error = await self._unheard(scope, query, target, principal, error)
             return refuse(error, wanted)
         except Exception as error:
@@ -82,17 +82,30 @@ class Pipeline:
             return refuse(known, wanted)
 
     async def _unheard(
-        self, scope: Scope, query: Params, target: Target, principal: Principal, error: FhirError
+        self, scope: Scope, query: Params, target: Target | None, principal: Principal, error: FhirError
     ) -> FhirError:
         """The error, once it is recorded that somebody was refused before there was a call; or why that
         cannot be. Who asks too often is refused without, or could fill the disk."""
         if isinstance(error, TooMany):
             return error
         try:
-            await record_refusal(unread(scope, self._services, query, target, principal), error)
+            if target is None and (target := attempted(scope["method"], path_of(scope))) is not None:
+                principal = await self._whoever(scope)
+            if target is not None:
+                await record_refusal(unread(scope, self._services, query, target, principal), error)
         except FhirError as unrecorded:
             return unrecorded
         return error
+
+    async def _whoever(self, scope: Scope) -> Principal:
+        """Who asks for what is not there; whoever that is, it is refused. Raises TooMany."""
+        try:
+            principal = await self._authenticate(Headers.of(scope).get(b"authorization"))
+        except Unauthorized:
+            return OPEN
+        if not principal.is_open:
+            self._services.rates.take("client", principal.id)
+        return principal
 
 
 def _options(path: str) -> Response:

@@ -12,7 +12,14 @@ from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.audit.record import Ledger
 from fhirserver.interactions.bundle import Entry, bundle
 from fhirserver.interactions.call import Answer, Call
-from fhirserver.interactions.entries import entries_of, entry_call, failed_entry, located, response_entry
+from fhirserver.interactions.entries import (
+    attempted_call,
+    entries_of,
+    entry_call,
+    failed_entry,
+    located,
+    response_entry,
+)
 from fhirserver.interactions.failures import Unexpected, translated
 from fhirserver.interactions.transaction import transaction
 from fhirserver.observe import log
@@ -81,7 +88,7 @@ async def _entry(
             except Exception as error:
                 raise _known(error) from error
     except FhirError as error:
-        ledger.refused(made, error)
+        await ledger.refused(connection, made or attempted_call(call, entry), error)
         return failed_entry(error, outcome(*error.issues))
     ledger.answered(made, answer)
     return response_entry(made, entry["request"]["method"], answer)

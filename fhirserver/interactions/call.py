@@ -145,7 +145,8 @@ class Answer:
     `version` is set when the answer is about one version, so that a Bundle entry can repeat its
     location, ETag and instant. `is_empty`: no row was shown, for whatever reason. `gzip` is `body`
     compressed, where it is constant and was so beforehand. `more` are the pieces that follow `body`, which is
-    only the beginning then. `recorded`: the audit trail has it already, with what was written.
+    only the beginning then. `recorded`: the audit trail has it already, with what was written. `about` are
+    Patients whom it tells of without naming them.
     """
 
     status: int
@@ -156,6 +157,7 @@ class Answer:
     is_empty: bool = False
     more: AsyncIterator[bytes] | None = None
     recorded: bool = False
+    about: tuple[str, ...] = ()
 
     async def gathered(self) -> Answer:
         """The same in one piece."""

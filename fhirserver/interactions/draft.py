@@ -22,6 +22,7 @@ from fhirserver.identity.moving import Move
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.consents import enforceable
 from fhirserver.interactions.terms import conform
+from fhirserver.policy.audit.codes import RECEIVED
 from fhirserver.policy.restriction import RECORDED
 from fhirserver.store.contained import inners
 from fhirserver.store.version import Draft, Version
@@ -79,6 +80,8 @@ def draft(
     The structure of the resource has been validated, and it belongs to the caller. Its meta keeps tags,
     profiles, security labels and source as they came (docs/adr/0004-meta-and-identical-updates.md).
     """
+    if resource["resourceType"] in RECORDED:
+        resource = _received(resource)
     resource, followed = _followed(services, resource, id_)
     return _judged(services, resource, _localized(services, resource), id_, method, after, followed)
 
@@ -135,7 +138,6 @@ def _judged(
     known = services.definitions.known
     warnings = (*conform(services, resource, known.library), *enforceable(services, resource))
     known.systems.require_valid(resource)
-    _require_foreign(services, resource)
     made = _made(services, resource, content, id_, method, after)
     if not (warnings or followed):
         return made
@@ -182,12 +184,10 @@ def _made(
     )
 
 
-def _require_foreign(services: Services, resource: Resource) -> None:
-    """Raise Unprocessable for an AuditEvent that says that this server recorded it: only the server does."""
-    if resource["resourceType"] in RECORDED:
-        observer = resource["source"]["observer"]
-        if observer.get("display") in services.own_bases:
-            raise Unprocessable("this server records its events itself", "AuditEvent.source.observer")
+def _received(event: Resource) -> Resource:
+    """An AuditEvent of somebody else's, with the mark of those: what has none, this server has recorded."""
+    meta = event.get("meta", {})
+    return {**event, "meta": {**meta, "tag": [*meta.get("tag", ()), RECEIVED.element()]}}
 
 
 def _localized(services: Services, resource: Resource) -> bytes:

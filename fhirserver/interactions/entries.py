@@ -22,7 +22,7 @@ from fhirserver.interactions.bundle import Entry
 from fhirserver.interactions.call import Answer, Call, Params
 from fhirserver.interactions.headers import Prefer, Return
 from fhirserver.interactions.query import parameters
-from fhirserver.interactions.table import resolve
+from fhirserver.interactions.table import attempted, resolve
 from fhirserver.settings import Settings
 from fhirserver.store.version import instant
 
@@ -47,6 +47,7 @@ class located:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, FhirError):
+            error.entry = self._index
             error.issues = tuple(relocated(issue, self._index, self._entry) for issue in error.issues)
 
 
@@ -105,6 +106,29 @@ def entry_call(call: Call, entry: dict[str, Any]) -> Call:
         path=path.strip("/"),
         operation=target.interaction.operation,
         origin=call.origin,
+    )
+
+
+def attempted_call(call: Call, entry: dict[str, Any]) -> Call | None:
+    """What can be said of an entry that is no call; None where its path means nothing."""
+    request = entry.get("request")
+    if not isinstance(request, dict):
+        return None
+    try:
+        path, query = split_url(request["url"], (call.base, *call.services.own_bases), call.services.settings)
+    except FhirError:
+        return None
+    target = attempted(request["method"], path)
+    if target is None:
+        return None
+    return replace(
+        call,
+        interaction=target.interaction.name,
+        type=target.type,
+        id=target.id,
+        query=query,
+        resource=None,
+        path=path.strip("/"),
     )
 
 

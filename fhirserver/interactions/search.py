@@ -12,6 +12,7 @@ from fhirserver.errors import Issue
 from fhirserver.fhir.dates import micros
 from fhirserver.interactions import distance
 from fhirserver.interactions.answer import outcome
+from fhirserver.interactions.audit.whose import owners_of
 from fhirserver.interactions.bundle import Entry, Link, bundle, outcome_entry, search_entry
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.including import included
@@ -29,6 +30,8 @@ from fhirserver.store.version import COLUMNS, Version
 
 TOTAL_CHEAP_MAX = 500
 """Matches up to which `Bundle.total` is counted unasked; beyond, `_total=accurate` asks for it."""
+COUNTED_MAX = 10
+"""Matches up to which a search that only counts tells of those whom it counted."""
 
 
 async def search(connection: Connection, call: Call) -> Answer:
@@ -49,7 +52,8 @@ async def search(connection: Connection, call: Call) -> Answer:
         body = bundle(
             "searchset", _remarks(query.warnings, (), () if total else doubts(wanted)), links, total=total
         )
-        return Answer(200, body, is_empty=not total)
+        about = await _counted(connection, call, query, snapshot, total)
+        return Answer(200, body, is_empty=not total, about=about)
     rows = await _rows(connection, call, query, snapshot, cursor)
     if snapshot is None and rows:
         snapshot = Committed(rows[0]["snapshot"])
@@ -130,6 +134,18 @@ async def _count(
     text, args = compiled.count_statement(query, context_of(call, snapshot), at_most).numbered()
     count: Any = await connection.fetchval(text, *args)
     return int(count)
+
+
+async def _counted(
+    connection: Connection, call: Call, query: SearchQuery, snapshot: Snapshot | None, total: int
+) -> tuple[str, ...]:
+    """Whose records so few are that their number tells of them, for the audit trail."""
+    if call.services.trail is None or query.contained is not None or not 0 < total <= COUNTED_MAX:
+        return ()
+    statement = compiled.versions_statement(query, context_of(call, snapshot), COLUMNS, COUNTED_MAX)
+    text, args = statement.numbered()
+    found = [Version.of(row) for row in await connection.fetch(text, *args)]
+    return tuple(one for version in found for one in owners_of(version.type, version.id, version.content))
 
 
 def _remarks(ignored: Sequence[str], left_out: Sequence[str], doubts: Sequence[str]) -> list[Entry]:

@@ -119,6 +119,27 @@ def resolve(method: str, path: str) -> Target:
     return _target(row, segments)
 
 
+_ATTEMPTS: Final = {"PUT": "update", "PATCH": "patch", "DELETE": "delete", "POST": "create"}
+
+
+def attempted(method: str, path: str) -> Target | None:
+    """What a request for which `resolve` has no row was about: somebody tried to do it to a type or an
+    instance, or by an operation. None where the path or the method means nothing."""
+    segments = [unquote(segment) for segment in path.strip("/").split("/")]
+    shape = "/".join(_shape(segments, index) for index in range(len(segments)))
+    type_ = segments[0] if segments[0] in ENDPOINT_TYPES else None
+    id_ = segments[1] if type_ and shape.startswith(":type/:id") and is_id(segments[1]) else None
+    if method not in (*_ATTEMPTS, "GET", "HEAD"):
+        return None
+    if segments[-1].startswith("$") and (type_ or len(segments) == 1):
+        name = "operation"
+    elif type_ is not None and shape in _SHAPES:
+        name = _ATTEMPTS.get(method, "read" if id_ else "search")
+    else:
+        return None
+    return Target(Interaction(name, method, shape, None, ""), type_, id_)
+
+
 def offers(path: str) -> list[str]:
     """The methods of a path, for OPTIONS. Raises NotFound."""
     segments, methods = _methods(path)

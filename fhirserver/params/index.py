@@ -49,6 +49,7 @@ from fhirserver.params.inline import Run
 from fhirserver.params.reference import Resolve
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.params.token import TokenValue
+from fhirserver.policy.audit import patients_in_role
 from fhirserver.policy.consent import compile_consent
 
 Index = Callable[[str, str, dict[str, Any]], Entries]
@@ -153,6 +154,8 @@ def _plan(
                 run(nodes, entries)
         if resource_type == "Patient":
             _keep_apart(resource, resolve, entries)
+        if resource_type == "AuditEvent":
+            entries.ptk = _told_of(resource, resolve)
         if own:
             entries.compartments.append(keys.target(resource_type, id_))
         for add in whole:
@@ -184,6 +187,13 @@ def _keep_apart(patient: dict[str, Any], resolve: Resolve, entries: Entries) -> 
     found = [resolve(link["other"]["reference"]) for link in links if "reference" in link["other"]]
     merged = {target for other, target in found if other.type == "Patient"}
     entries.compartments = [target for target in entries.compartments if target not in merged]
+
+
+def _told_of(event: dict[str, Any], resolve: Resolve) -> int | None:
+    """Whose record an AuditEvent is about, who may read it: one patient's, not that of who asked."""
+    found = [resolve(text) for text in patients_in_role(event)]
+    targets = {target for told, target in found if told.type == "Patient"}
+    return targets.pop() if len(targets) == 1 else None
 
 
 def patient_code_key(keys: Keys, resource_type: str, ptk: int, code: str) -> int:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Final
 
-from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, join, or_, sql, table, type_names, whole
+from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, join, not_, or_, sql, table, type_names, whole
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
 from fhirserver.params import reference
 from fhirserver.params.condition import Scope

@@ -21,6 +21,7 @@ from fhirserver.params.registry import Registry, SearchParam, compartment_params
 from fhirserver.policy.restriction import (
     FOLLOWING,
     OWNED,
+    RECORDED,
     CareTeams,
     Compartment,
     Everything,
@@ -39,6 +40,9 @@ SEARCH = "s"
 """The action that every row has to permit unless it is read by its id."""
 
 READING = frozenset("rs")
+
+_ALONE = OWNED | RECORDED
+"""Types whose rows name others as well as whose they are: who asked, in an event."""
 
 
 def visible(context: Context, scope: Scope, action: str = SEARCH) -> Fragment:
@@ -199,7 +203,7 @@ def _of_types(context: Context, restriction: Permits, alias: Fragment, action: s
     tests: list[Fragment] = []
     every: list[str] = []
     for permits, types in groups.items():
-        alike = not any(permit.criteria for permit in permits) and not OWNED.intersection(types)
+        alike = not any(permit.criteria for permit in permits) and not _ALONE.intersection(types)
         for some in [types] if alike else [[type_] for type_ in types]:
             rows = _of_type(context, restriction, some[0], alias, action)
             if rows is TRUE:
@@ -225,13 +229,13 @@ def _place(context: Context, scope: Scope, place: Place) -> Fragment:
     match place:
         case Unowned():
             return _names_no_patient(context, scope)
-        case Compartment(type_, id_) if scope.resource_type in OWNED:
+        case Compartment(type_, id_) if scope.resource_type in _ALONE:
             return sql("{}.ptk = {}", alias, scope.keys.target(type_, id_))
         case Compartment(type_, id_):
             return sql("{}.compartments @> {}::bigint[]", alias, [scope.keys.target(type_, id_)])
         case CareTeams(member):
             patients = _patients_of_teams(scope, member)
-            if scope.resource_type in OWNED:
+            if scope.resource_type in _ALONE:
                 return sql("{}.ptk = any({})", alias, patients)
             return sql("{}.compartments && {}", alias, patients)
 

@@ -55,11 +55,10 @@ SELECT audit_months();
 INSERT INTO resource_auditevent SELECT * FROM auditevent_before;
 DROP TABLE auditevent_before;
 
+-- None by patient: `tok` leads to whomever an event names, and `ptk` says who of them may read it.
 CREATE INDEX resource_auditevent_rid ON resource_auditevent (rid);
 CREATE INDEX resource_auditevent_version ON resource_auditevent (tenant, id, version);
 CREATE INDEX resource_auditevent_idk ON resource_auditevent (idk) WHERE died IS NULL;
-CREATE INDEX resource_auditevent_ptk ON resource_auditevent (ptk, ord DESC, rid DESC)
-    WHERE died IS NULL AND ptk IS NOT NULL;
 CREATE INDEX resource_auditevent_ord ON resource_auditevent (tenant, ord DESC, rid DESC) WHERE died IS NULL;
 CREATE INDEX resource_auditevent_word ON resource_auditevent (tenant, (keys[1]), ord DESC, rid DESC)
     WHERE died IS NULL;

@@ -155,21 +155,50 @@ async def test_months_are_made_ahead_once(watched: Watched) -> None:
     await watched.sql("SELECT audit_months()")
     assert await watched.sql(query) == before
     assert await watched.sql(
-        "SELECT bool_and(c.relrowsecurity AND (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid) = 8)"
+        "SELECT bool_and(c.relrowsecurity AND (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid) = 7)"
         " FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid"
         " WHERE h.inhparent = 'resource_auditevent'::regclass"
     )
 
 
-async def test_events_of_others_may_be_added_but_none_in_the_name_of_this_server(watched: Watched) -> None:
+MARK = {"system": "urn:fhirserver:CodeSystem:audit-event", "code": "received"}
+NAMED = "http://test/fhir"
+OBSERVERS: list[dict[str, Any]] = [
+    *({"display": text} for text in (NAMED, f"{NAMED}/", NAMED.upper(), f" {NAMED}", f"{NAMED}\u200b")),
+    *({"display": NAMED.replace("http", "https")}, {"reference": NAMED}, {"identifier": {"value": NAMED}}),
+    {"display": "another system"},
+]
+TAGS: list[list[dict[str, Any]]] = [
+    [{"system": "urn:x", "code": "y"}],
+    [{**MARK, "code": "Received"}],
+    [{"system": MARK["system"].upper(), "code": "recorded"}],
+]
+
+
+async def test_an_event_that_somebody_sends_cannot_look_like_one_of_this_server(watched: Watched) -> None:
+    """Whatever it says: word for word what this server wrote, in any spelling, and with any tags."""
     await watched.ask("GET", "/Patient/a")
-    event = {name: value for name, value in (await watched.new())[-1].items() if name not in ("id", "meta")}
-    assert event["source"]["observer"]["display"] == "http://test/fhir"
-    reply = await watched.ask("POST", "/AuditEvent", event)
-    assert reply.status == 422
-    foreign = {**event, "source": {"observer": {"display": "another system"}}}
-    made = await watched.ask("POST", "/AuditEvent", foreign)
-    assert made.status == 201
-    assert len((await watched.ask("GET", "/AuditEvent?source:missing=true")).resource().get("entry", [])) == 0
-    found = await watched.ask("GET", f"/AuditEvent?_id={made.resource()['id']}")
-    assert found.resource()["total"] == 1
+    own = (await watched.new())[-1]
+    assert MARK not in own.get("meta", {}).get("tag", [])
+    event = {name: value for name, value in own.items() if name != "id"}
+    assert event["source"]["observer"]["display"] == NAMED
+    sent = [{**event, "source": {**event["source"], "observer": one, "site": NAMED}} for one in OBSERVERS]
+    sent += [event, *({**event, "meta": {**event.get("meta", {}), "tag": tags}} for tags in TAGS)]
+    made: set[str] = set()
+    for body in sent:
+        reply = await watched.ask("POST", "/AuditEvent", body)
+        assert reply.status == 201 and MARK in reply.resource()["meta"]["tag"], (body, reply)
+        made.add(reply.resource()["id"])
+    for kind in ("batch", "transaction"):
+        entries = [{"request": {"method": "POST", "url": "AuditEvent"}, "resource": body} for body in sent]
+        bundle = {"resourceType": "Bundle", "type": kind, "entry": entries}
+        reply = await watched.ask("POST", "", bundle, prefer="return=representation")
+        assert reply.status == 200, reply
+        made |= {entry["resource"]["id"] for entry in reply.resource()["entry"]}
+    assert len(made) == 3 * len(sent)
+    mark = f"{MARK['system']}|{MARK['code']}"
+    found = (await watched.ask("GET", f"/AuditEvent?_tag={mark}&_count=1000")).resource()
+    assert {entry["resource"]["id"] for entry in found["entry"]} == made
+    others = (await watched.ask("GET", f"/AuditEvent?_tag:not={mark}&_count=1000")).resource()
+    ours = {entry["resource"]["id"] for entry in others["entry"]}
+    assert own["id"] in ours and not ours & made

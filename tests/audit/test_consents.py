@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from fhirserver.fhir.validate import issues
-from tests.audit.support import Watched, patients, subtypes
+from tests.audit.support import Watched, data, patients, subtypes
 from tests.support.consents import SETTING, World, consent, enforcing
 from tests.support.door import opened
 from tests.support.server import BASE
@@ -54,3 +54,42 @@ async def test_denials_by_consent_and_breaking_the_glass(world: World) -> None:
         [event] = await watched.new()
         assert subtypes(event) == ["read", "110127"] and patients(event) == ["Patient/bert"]
         assert event["purposeOfEvent"][0]["coding"][0]["code"] == "BTG"
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+async def test_what_consents_withhold_from_an_entry_of_a_bundle(world: World, kind: str) -> None:
+    id_ = await world.agreed(consent("carl", "OPTOUT"))
+    settings = {"auth": "smart", "consent": SETTING, "base_url": BASE, "audit": "on"}
+    async with opened(world.dsn, **settings) as door:
+        watched = Watched(door, world.dsn)
+        await watched.new()
+        entry = {"request": {"method": "GET", "url": "Observation/obs-carl"}}
+        bundle = {"resourceType": "Bundle", "type": kind, "entry": [entry]}
+        reply = await watched.ask("POST", "", bundle, world.doctor)
+        assert reply.status == (404 if kind == "transaction" else 200), reply
+        refused, denied = await watched.new()
+        assert subtypes(refused) == [kind if kind == "transaction" else "read"]
+        assert data(refused) == ["Observation/obs-carl"] and patients(refused) == []
+        assert subtypes(denied) == ["AuthZ-Consent"] and patients(denied) == ["Patient/carl"]
+        assert f"Consent/{id_}" in str(denied)
+    await world.revoke(id_)
+
+
+async def test_who_asks_what_consents_say_of_a_record_is_told(world: World) -> None:
+    settings = {"auth": "smart", "consent": SETTING, "base_url": BASE, "audit": "on"}
+    asked = {"name": "actor", "valueString": "Practitioner/d"}
+    async with opened(world.dsn, **settings) as door:
+        watched = Watched(door, world.dsn)
+        await watched.new()
+        resource = {"name": "resource", "valueString": "Observation/obs-anna"}
+        patient = {"name": "patient", "valueString": "Patient/anna"}
+        type_ = {"name": "type", "valueCode": "Observation"}
+        for target, more in (
+            ("/Observation/obs-anna/$explain-access", []),
+            ("/Consent/$check-access", [resource]),
+            ("/Consent/$check-access", [patient, type_]),
+        ):
+            body = {"resourceType": "Parameters", "parameter": [asked, *more]}
+            reply = await watched.ask("POST", target, body, world.admin)
+            assert reply.status == 200, reply
+            assert "Patient/anna" in [patients(one)[0] for one in await watched.new() if patients(one)]

@@ -46,6 +46,15 @@ PATCH = {
 }
 
 
+MERGE = {
+    "resourceType": "Parameters",
+    "parameter": [
+        {"name": "source-patient", "valueReference": {"reference": "Patient/a"}},
+        {"name": "target-patient", "valueReference": {"reference": "Patient/none"}},
+    ],
+}
+
+
 def bundle(kind: str, *entries: tuple[str, str, Resource | None]) -> Resource:
     made = [
         {"request": {"method": method, "url": url}, **({"resource": body} if body else {})}
@@ -89,11 +98,11 @@ CASES: dict[str, Case] = {
         *(["Patient/a"], ["Observation/n/_history/2"]),
     ),
     "patch": (
-        *("PATCH", "/Observation/u", PATCH, 200, "U", ["patch"]),
+        *("PATCH", "/Observation/u", PATCH, 200, "U", ["patch", "read"]),
         *(["Patient/b"], ["Observation/u/_history/3"]),
     ),
     "conditional patch": (
-        *("PATCH", "/Observation?_id=o", PATCH, 200, "U", ["patch"]),
+        *("PATCH", "/Observation?_id=o", PATCH, 200, "U", ["patch", "read"]),
         *(["Patient/a"], ["Observation/o/_history/2"]),
     ),
     "delete": (
@@ -111,7 +120,7 @@ CASES: dict[str, Case] = {
     "search": ("GET", "/Observation?patient=a", None, 200, "E", ["search-type"], ["Patient/a"], []),
     "search by form": (
         *("POST", "/Patient/_search", None, 200, "E", ["search-type"]),
-        *([None, "Patient/b", "Patient/a"], []),
+        *(["Patient/b", "Patient/a"], []),
     ),
     "search of nobody": ("GET", "/Organization", None, 200, "E", ["search-type"], [None], []),
     "search of the system": ("GET", "/?_id=a", None, 200, "E", ["search-system"], ["Patient/a"], []),
@@ -132,6 +141,40 @@ CASES: dict[str, Case] = {
     "accounting": (
         *("GET", "/Patient/b/$accounting-of-disclosures", None, 200, "E"),
         *(["operation", "accounting-of-disclosures"], ["Patient/b"], []),
+    ),
+    "validate": (
+        *("GET", "/Observation/o/$validate", None, 200, "E", ["operation", "validate"]),
+        *([None, "Patient/a"], []),
+    ),
+    "validate before a delete": (
+        *("GET", "/Patient/a/$validate?mode=delete", None, 200, "E", ["operation", "validate"]),
+        *(["Patient/a"], []),
+    ),
+    "count": (
+        *("GET", "/Patient?family=Family-a&_summary=count", None, 200, "E", ["search-type"]),
+        *([None, "Patient/a"], []),
+    ),
+    "count of nobody": (
+        *("GET", "/Patient?family=Nobody&_summary=count", None, 200, "E", ["search-type"]),
+        *([None], []),
+    ),
+    "a merge that is refused": (
+        *("POST", "/Patient/$merge", MERGE, 422, "E", ["operation", "merge"]),
+        *(["Patient/a", "Patient/none"], []),
+    ),
+    "no such method": (
+        *("POST", "/Patient/a", patient("a"), 405, "C", ["create"], ["Patient/a"], ["Patient/a"]),
+    ),
+    "an event is changed": (
+        *("PUT", "/AuditEvent/x", {}, 405, "U", ["update"], [], ["AuditEvent/x"]),
+    ),
+    "events are deleted": (
+        *("DELETE", "/AuditEvent?patient=a", None, 405, "D", ["delete"]),
+        *(["Patient/a"], ["AuditEvent"]),
+    ),
+    "no such operation": (
+        *("GET", "/Patient/a/$nonsense", None, 404, "E", ["operation"]),
+        *([None, "Patient/a"], []),
     ),
     "not there": ("GET", "/Observation/none", None, 404, "R", ["read"], [], ["Observation/none"]),
     "a patient who is not there": (
@@ -222,6 +265,7 @@ async def test_a_batch_leaves_the_events_of_its_entries(watched: Watched) -> Non
     told = sorted((one["action"], one["outcome"], *subtypes(one), *patients(one)) for one in events)
     assert told == [
         ("C", "0", "create", "Patient/b"),
+        ("D", "4", "delete"),
         ("E", "0", "search-type", "Patient/b"),
         ("R", "0", "read", "Patient/a"),
         ("R", "4", "read"),
@@ -257,7 +301,30 @@ async def test_a_transaction_that_fails_leaves_an_event_of_its_failure(watched: 
     assert reply.status == 404
     [event] = await watched.new()
     assert (subtypes(event), event["outcome"]) == (["transaction"], "4")
+    assert data(event) == ["Observation/none"]  # because of which it fails
     assert (await watched.ask("GET", "/Observation/f")).status == 404
+    await watched.new()
+    for failing, about, whose in (
+        (("GET", "Patient/none", None), ["Patient/none"], ["Patient/none"]),
+        (("PUT", "AuditEvent/x", {"resourceType": "AuditEvent", "id": "x"}), ["AuditEvent/x"], []),
+        (("GET", "nonsense", None), [], []),
+    ):
+        assert (await watched.ask("POST", "", bundle("transaction", failing))).status >= 400
+        [event] = await watched.new()
+        assert (data(event), patients(event)) == (about, whose) and issues(event) == []
+
+
+async def test_a_transaction_that_finds_what_it_would_create_says_so(watched: Watched) -> None:
+    body = {**observation("", "a"), "identifier": [{"system": "urn:x", "value": "found"}]}
+    entry: Resource = {"request": {"method": "POST", "url": "Observation"}, "resource": body}
+    entry["request"]["ifNoneExist"] = "identifier=urn:x|found"
+    whole = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    assert (await watched.ask("POST", "", whole)).status == 200
+    assert [subtypes(one) for one in await watched.new()] == [["create", "transaction"]]
+    assert (await watched.ask("POST", "", whole)).status == 200
+    assert [subtypes(one) for one in await watched.new()] == [["create"]]
+    assert (await watched.ask("POST", "", whole, prefer="return=representation")).status == 200
+    assert [subtypes(one) for one in await watched.new()] == [["create", "read"]]
     await watched.new()
 
 
@@ -281,10 +348,10 @@ async def test_readers_that_share_a_statement_leave_an_event_each(watched: Watch
 @pytest.mark.parametrize(
     ("target", "plain"),
     [
-        ("/Patient?family=Family-a", True),
+        ("/Observation?patient=a", True),
         ("/Observation?patient=a&category=x,y", True),
+        ("/Patient?family=Family-a", False),
         ("/Patient?_id=a,somebody-else", False),
-        ("/Patient?family=Family-a,Somebody", False),
         ("/Patient?family=Family-a&_id:not=somebody-else", False),
     ],
 )
@@ -294,20 +361,37 @@ async def test_words_that_may_name_others_stand_in_an_event_of_nobody(
     reply = await watched.ask("GET", target)
     assert reply.status == 200, reply
     events = await watched.new()
-    of_anna = [one for one in events if patients(one) == ["Patient/a"]]
-    told = [query(one) for one in of_anna]
+    told = [query(one) for one in events if patients(one) == ["Patient/a"]]
     whole = target.removeprefix("/")
     assert [text == whole for text in told] == [plain], told
-    assert plain or all("omebody" not in str(text) for text in told)
+    assert plain or all("omebody" not in str(text) and "Family" not in str(text) for text in told)
     assert [query(one) for one in events if not patients(one)] == ([] if plain else [whole])
 
 
 async def test_what_is_streamed_is_recorded_before_it_begins(watched: Watched) -> None:
-    many = [("POST", "Observation", observation("", "a")) for _ in range(150)]
+    many = [("POST", "Observation", observation("", "a", "d")) for _ in range(150)]
     assert (await watched.ask("POST", "", bundle("transaction", *many))).status == 200
     await watched.new()
     reply = await watched.ask("GET", "/Patient/a/$everything")
     assert len(reply.resource()["entry"]) > 150
-    [event] = await watched.new()
-    assert (subtypes(event), patients(event)) == (["operation", "everything"], ["Patient/a"])
+    events = {patients(one)[0]: (subtypes(one), query(one)) for one in await watched.new()}
+    operation = ["operation", "everything"]
+    assert events == {
+        "Patient/a": (operation, "Patient/a/$everything"),
+        "Patient/d": (operation, "Patient/[id]/$everything"),
+    }
     assert not any(e["resource"]["resourceType"] == "AuditEvent" for e in reply.resource()["entry"])
+
+
+async def test_who_is_shown_in_a_later_piece_only_has_an_event_too(watched: Watched) -> None:
+    """Resources of the same instant come in the order in which they were written, backwards."""
+    body = {**observation("", "b", "late"), "effectiveDateTime": "1900-01-01"}
+    assert (await watched.ask("POST", "/Observation", body)).status == 201
+    many = [("POST", "Observation", observation("", "b") | {"effectiveDateTime": "2020-01-01"})] * 400
+    assert (await watched.ask("POST", "", bundle("transaction", *many))).status == 200
+    await watched.new()
+    reply = await watched.ask("GET", "/Patient/b/$everything")
+    assert len(reply.resource()["entry"]) > 400
+    told = [patients(one) for one in await watched.new()]
+    assert ["Patient/late"] in told and ["Patient/b"] in told
+    assert len(told) == len({str(one) for one in told})

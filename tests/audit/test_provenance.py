@@ -48,7 +48,13 @@ async def test_each_write_and_each_transaction_has_one(database: str) -> None:
         refused = {"resourceType": "Bundle", "type": "transaction", "entry": [*entries, *entries]}
         assert (await door.json("POST", "", refused)).status == 400
         assert (await door.ask("DELETE", f"/Patient/{id_}")).status == 204
-        assert len(await provenances(door)) == 3
+        assert (await door.ask("DELETE", f"/Patient/{id_}")).status == 204  # of nothing
+        deletes = [{"request": {"method": "DELETE", "url": "Basic/b"}}]
+        assert (await door.json("POST", "", {**bundle, "entry": deletes})).status == 200
+        assert [told(one) for one in await provenances(door)][3:] == [
+            ("DELETE", [f"Patient/{id_}/_history/4"]),
+            ("DELETE", ["Basic/b/_history/2"]),
+        ]
         found = (await door.ask("GET", f"/Provenance?target=Patient/{id_}&_total=accurate")).resource()
         assert found["total"] >= 1
 

@@ -24,10 +24,11 @@ def test_the_page_is_right(database: str, tmp_path: Path) -> None:
     with process(environment=settings) as server:
         reader = Reader(tmp_path, server, database)
         reader.type(use)
-        of_anna, of_nobody, touched, failed = bundles(reader.type(ask))
+        of_anna, of_nobody, touched, failed, own = bundles(reader.type(ask))
         assert of_anna["total"] == 2 and "entry" not in of_nobody
         assert [entry["resource"]["subtype"][0]["code"] for entry in touched["entry"]] == ["read"]
         assert failed["entry"][0]["resource"]["outcomeDesc"] == "404 Not Found"
+        assert own["total"] >= 5
         [shown] = bundles(reader.type(account))
         assert {entry["resource"]["action"] for entry in shown["entry"]} == {"R", "E"}
         reader.type(never)

@@ -1,18 +1,18 @@
-"""What a call is in the words of an audit event: kind, words of the search, whose records it names."""
+"""What a call is in the words of an audit event: its kind, who asks, whose records it asks for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import urlencode
 
+from fhirserver.fhir.reference import parse
+from fhirserver.interactions.audit.words import WHOSE, referred
 from fhirserver.interactions.call import Answer, Call, Services
 from fhirserver.policy.audit import Action, Asker, Deed, Outcome, Site, codes
 from fhirserver.policy.consent.vocabulary import BREAK_GLASS
 from fhirserver.policy.restriction import Nothing
-from fhirserver.search.parse import CURSOR
 from fhirserver.settings import Settings
 
 _KINDS: Final[dict[str, tuple[Action, str]]] = {
@@ -26,34 +26,14 @@ _KINDS: Final[dict[str, tuple[Action, str]]] = {
     "delete": ("D", "delete"),
     "delete_conditional": ("D", "delete"),
     "bundle": ("E", "batch"),
+    "operation": ("E", "operation"),
 }
-"""By `table.Interaction.name`; search, history and operations depend on more."""
+"""By `table.Interaction.name`; search, history and known operations depend on more."""
 
 UNRECORDED: Final = frozenset({"capabilities"})
 """What is open to everybody and nobody's."""
 
-_PATIENT: Final = re.compile(rb'"Patient(?:/|","id":")([A-Za-z0-9.\-]{1,64})')
 _CODE: Final = re.compile(r"(?:.*\|)?([A-Z]{2,20})")
-_PLAIN: Final = frozenset(
-    {
-        *("code", "category", "status", "type", "class", "intent", "date", "clinical-status", "_lastUpdated"),
-        *(
-            "_type",
-            "_sort",
-            "_elements",
-            "_include",
-            "_revinclude",
-            "_summary",
-            "_count",
-            "_total",
-            "_format",
-        ),
-        *("_profile", "_tag", "_security", "_pretty", CURSOR),
-    }
-)
-"""Parameters whose alternatives name nobody."""
-_OTHERS: Final = re.compile(r"_filter|_has|_list|_query|.*:not.*|.*:missing")
-"""Parameters that may be about somebody else than whom they find."""
 
 
 @lru_cache(maxsize=1_024)
@@ -112,61 +92,43 @@ def site(settings: Settings) -> Site:
 
 # -- whose record
 
-
-def patients_in(text: bytes | str | None) -> list[str]:
-    """The Patients that JSON of this server's names, as references or because it holds them."""
-    if text is None:
-        return []
-    found = _PATIENT.findall(text if isinstance(text, bytes) else text.encode())
-    return [f"Patient/{id_.decode()}" for id_ in dict.fromkeys(found)]
-
-
-def patients_of(type_: str, id_: str, content: str | None) -> list[str]:
-    """Those of one resource: itself, if it is one, and those that it refers to."""
-    own = [f"Patient/{id_}"] if type_ == "Patient" else []
-    return list(dict.fromkeys([*own, *patients_in(content)]))
+_ABOUT: Final = frozenset(
+    {"patient", "subject", "resource", "source-patient", "target-patient", "source", "target"}
+)
+"""What operations are called with that says whose record they are about."""
 
 
 def patients_asked(call: Call) -> list[str]:
-    """Those that the request itself is about: by its path, or by the search parameters that say whose."""
-    found: list[str] = []
+    """Those that the request itself is about: by its path, by the search parameters that say whose, or by
+    what an operation is called with."""
+    found: list[str | None] = []
     if call.type == "Patient" and call.id is not None:
         found.append(f"Patient/{call.id}")
     if call.compartment is not None and call.compartment[0] == "Patient":
         found.append("/".join(call.compartment))
     for name, value in call.query:
-        whose = name in ("patient", "subject", "patient:Patient", "subject:Patient")
-        if whose or (call.type == "Patient" and name == "_id"):
-            found += _references(value.split(","), name)
-    return found
+        if name in WHOSE or (call.type == "Patient" and name == "_id"):
+            found += [referred(name, one, call.type) for one in value.split(",")]
+    if call.operation is not None:
+        found += _called_with(call)
+    return [one for one in dict.fromkeys(found) if one is not None]
 
 
-_ID: Final = re.compile(r"(Patient/)?([A-Za-z0-9.\-]{1,64})")
+def _called_with(call: Call) -> Iterator[str]:
+    """The Patients in the body of an operation, of which nobody knows yet whether it is right."""
+    body: Any = call.resource
+    parts: Any = body.get("parameter") if isinstance(body, dict) else None
+    for part in parts if isinstance(parts, list) else ():
+        if not isinstance(part, dict) or part.get("name") not in _ABOUT:
+            continue
+        value = part.get("valueReference") or part.get("valueString")
+        text = value.get("reference") if isinstance(value, dict) else value
+        found = parse(text, call.services.own_bases) if isinstance(text, str) else None
+        if found is not None and found.is_local and found.type == "Patient":
+            yield f"Patient/{found.id}"
 
 
-def _references(values: Iterable[str], name: str) -> list[str]:
-    """What may be an id of a Patient; a subject without a type may be anybody."""
-    found = [_ID.fullmatch(value) for value in values]
-    return [f"Patient/{one[2]}" for one in found if one and (one[1] or not name.startswith("subject"))]
-
-
-# -- the words of a search
-
-
-def is_plain(call: Call) -> bool:
-    """Whether all that a search says holds of whom it finds, so that they may read it: alternatives, and
-    what is excluded, may name others."""
-    return not any(
-        _OTHERS.match(name) or ("," in value and name.partition(":")[0] not in _PLAIN)
-        for name, value in call.query
-    )
-
-
-def query_of(call: Call, *, values: bool = True) -> str:
-    """The request below the base; without `values` it tells what was asked by, not for what."""
-    kept = [(name, value if values and name != CURSOR else "") for name, value in call.query]
-    text = urlencode(kept, safe=":,/|$")
-    return f"{call.path}?{text}" if text else call.path
+# -- the request
 
 
 def outcome_of(status: int, phrase: str) -> Outcome:

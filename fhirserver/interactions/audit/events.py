@@ -1,13 +1,13 @@
 """The AuditEvents of a call: one for each patient whom it is about, one where it is about nobody.
 
 https://profiles.ihe.net/ITI/BALP/ asks for one event a patient, so that nobody's event tells of another.
-Where a search may name others than whom it finds, an event of its own has its words; those of the patients
-have none.
+What such an event cannot tell, a resource or the words of a search, stands in one without a patient, which is
+for auditors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -15,16 +15,15 @@ from typing import Final, Protocol
 from fhirserver.interactions.audit.deeds import (
     asker_of,
     deed_of,
-    is_plain,
     outcome_of,
     path_of,
     patients_asked,
-    patients_in,
-    patients_of,
-    query_of,
     site_of,
 )
+from fhirserver.interactions.audit.whose import BEGINNING, as_told, owners_in, owners_of
+from fhirserver.interactions.audit.words import words, words_for
 from fhirserver.interactions.call import Answer, Call
+from fhirserver.interactions.headers import Return
 from fhirserver.policy.audit import SUCCESS, Deed, Happening, Outcome, Subject, codes
 from fhirserver.policy.consent.vocabulary import BREAK_GLASS
 
@@ -32,6 +31,8 @@ DATA_MAX: Final = 1_000
 """Resources that one event names at most; more go into further ones."""
 _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
 _CREATES: Final = codes.interaction("create")
+_READS: Final = codes.interaction("read")
+_PATCHES: Final = frozenset({"patch", "patch_conditional"})
 
 
 class Stored(Protocol):
@@ -49,17 +50,16 @@ class Stored(Protocol):
 
 def of_write(call: Call, made: Stored, before: Stored | None = None) -> list[Happening]:
     """The events of a version that is written: of those whose record it belongs to now, or did before."""
-    deed = deed_of(call)
-    if before is None and deed.action == "U":
-        deed = replace(deed, action="C", subtypes=(_CREATES, *deed.subtypes))
+    deed = _written(call, created=before is None)
     patients = _whose(made, *([before] if before is not None else ()))
-    return _events(call, deed, SUCCESS, patients, _versioned(made, made.version))
+    return _about(call, deed, SUCCESS, patients, [_versioned(made, made.version)])
 
 
 def of_deletion(call: Call, buried: Sequence[Stored]) -> list[Happening]:
     """The events of versions that are deleted."""
     found = [
-        _events(call, deed_of(call), SUCCESS, _whose(one), _versioned(one, one.version + 1)) for one in buried
+        _about(call, deed_of(call), SUCCESS, _whose(one), [_versioned(one, one.version + 1)])
+        for one in buried
     ]
     return [one for events in found for one in events]
 
@@ -67,33 +67,56 @@ def of_deletion(call: Call, buried: Sequence[Stored]) -> list[Happening]:
 def of_answer(call: Call, answer: Answer) -> list[Happening]:
     """The events of a request that changed nothing and is about to be answered."""
     deed = deed_of(call)
-    shown = patients_in(answer.body)
-    if not shown and answer.version is not None:
-        shown = patients_of(answer.version.type, answer.version.id, answer.version.content)
-    patients = list(dict.fromkeys([*shown, *patients_asked(call)]))
-    if deed.action != "E":
-        return _events(call, deed, SUCCESS, patients, path_of(call, answer))
-    return _searched(call, deed, SUCCESS, patients)
+    if answer.version is not None:
+        shown = _whose(answer.version)
+    else:
+        shown = owners_in(answer.body, begins=answer.more is not None)
+    patients = list(dict.fromkeys([*answer.about, *shown, *patients_asked(call)]))
+    if deed.action == "E":
+        return _searched(call, deed, SUCCESS, patients)
+    if answer.version is not None and call.interaction in ("create", *_PATCHES) and _shows(call):
+        deed = _also(deed, _READS)
+    path = path_of(call, answer)
+    return _about(call, deed, SUCCESS, patients, [] if path is None else [path])
 
 
-def of_refusal(call: Call, status: int) -> list[Happening]:
-    """The events of a request that is answered with an error."""
+def of_piece(call: Call, piece: bytes, told: Collection[str | None]) -> list[Happening]:
+    """The events of further entries of an answer, of those of whom none has told so far."""
+    patients = [one for one in owners_in(BEGINNING + piece.lstrip(b","), begins=True) if one not in told]
+    return [one for one in _searched(call, deed_of(call), SUCCESS, patients) if one.subject.patient]
+
+
+def of_refusal(call: Call, status: int, entry: Call | None = None) -> list[Happening]:
+    """The events of a request that is answered with an error. `entry` is that of a Bundle for which it is."""
     deed, outcome = deed_of(call), outcome_of(status, _PHRASES.get(status, ""))
-    if deed.action != "E":
-        return _events(call, deed, outcome, patients_asked(call), path_of(call))
-    return _searched(call, deed, outcome, patients_asked(call))
+    of = call if entry is None else entry
+    if deed.action == "E" and entry is None:
+        return _searched(call, deed, outcome, patients_asked(call))
+    path = path_of(of)
+    return _about(call, deed, outcome, patients_asked(of), [] if path is None else [path])
 
 
-def withheld(call: Call, found: Stored, consents: Iterable[str]) -> list[Happening]:
-    """The events of a refusal for which consents are the reason."""
-    deed = Deed("E", (codes.BY_CONSENT,), codes.ALERT)
-    outcome = Outcome("4", "denied by consent")
-    others = tuple(
-        {"what": {"reference": path}, "type": codes.CONSENT.element()} for path in dict.fromkeys(consents)
-    )
+def withheld(call: Call, found: Stored, consents: Mapping[str | None, Sequence[str]]) -> list[Happening]:
+    """The events of a refusal for which consents are the reason: those that deny, by whose they are; those of
+    nobody are policies.
+
+    Each patient's event names the patient's own, one without a patient the policies. Where nothing but the
+    absence of a permission denies, it is told to all whose record it is. Who asks is told nothing: for them
+    there is nothing.
+    """
+    deed, outcome = Deed("E", (codes.BY_CONSENT,), codes.ALERT), Outcome("4", "denied by consent")
+    asks, path = call.principal.user, f"{found.type}/{found.id}"
+    denying = [one for one in consents if one is not None] or ([] if consents else _whose(found))
+    patients = [one for one in denying if asks is None or one != "/".join(asks)]
+    subjects = [Subject(one, (as_told(one, path),), None, _named(consents.get(one, ()))) for one in patients]
+    if None in consents or not any(one.data == (path,) for one in subjects):
+        subjects.append(Subject(None, (path,), None, _named(consents.get(None, ()))))
     tell = _teller(call)
-    subjects = [Subject(one, (f"{found.type}/{found.id}",), None, others) for one in _whose(found)]
     return [tell(deed, outcome, one) for one in subjects]
+
+
+def _named(consents: Iterable[str]) -> tuple[dict[str, object], ...]:
+    return tuple({"what": {"reference": path}, "type": codes.CONSENT.element()} for path in consents)
 
 
 def of_broken_glass(call: Call, patient: str | None, reason: str) -> list[Happening]:
@@ -111,21 +134,40 @@ def of_broken_glass(call: Call, patient: str | None, reason: str) -> list[Happen
 def of_transaction(call: Call, done: Sequence[tuple[Call, Stored, Sequence[Stored], int]]) -> list[Happening]:
     """The events of what a transaction wrote: one for each kind of interaction and patient, which names all
     the resources. `done`: the entry, a version, those before it, the number of the version that it made."""
-    kinds: dict[tuple[Deed, str | None], list[str]] = {}
+    kinds: dict[tuple[Deed, str | None], dict[str, None]] = {}
     for made, stored, before, number in done:
-        deed = deed_of(made)
-        if number == 1 and deed.action == "U":
-            deed = replace(deed, action="C", subtypes=(_CREATES, *deed.subtypes))
-        deed = replace(deed, subtypes=(*deed.subtypes, *deed_of(call).subtypes))
+        deed = _also(
+            _written(made, created=all(one.content is None for one in before)), *deed_of(call).subtypes
+        )
         path = _versioned(stored, number)
-        for patient in _whose(stored, *before) or [None]:
-            kinds.setdefault((deed, patient), []).append(path)
+        for subject in _subjects(_whose(stored, *before), [path]):
+            kinds.setdefault((deed, subject.patient), {}).update(dict.fromkeys(subject.data))
     tell = _teller(call)
     return [
-        tell(deed, SUCCESS, Subject(patient, tuple(paths[start : start + DATA_MAX])))
+        tell(deed, SUCCESS, Subject(patient, tuple(list(paths)[start : start + DATA_MAX])))
         for (deed, patient), paths in kinds.items()
         for start in range(0, len(paths), DATA_MAX)
     ]
+
+
+# -- parts
+
+
+def _written(call: Call, *, created: bool) -> Deed:
+    """The kind of a write: an update may create, and a patch shows what somebody else wrote."""
+    deed = deed_of(call)
+    if created and deed.action == "U":
+        deed = replace(deed, action="C", subtypes=(_CREATES, *deed.subtypes))
+    return _also(deed, _READS) if call.interaction in _PATCHES and _shows(call) else deed
+
+
+def _shows(call: Call) -> bool:
+    """Whether the answer to a write has the resource, which a caller need not have sent."""
+    return call.prefer.returns not in (Return.MINIMAL, Return.OPERATION_OUTCOME)
+
+
+def _also(deed: Deed, *subtypes: codes.Coding) -> Deed:
+    return replace(deed, subtypes=tuple(dict.fromkeys((*deed.subtypes, *subtypes))))
 
 
 def _versioned(stored: Stored, number: int) -> str:
@@ -133,26 +175,32 @@ def _versioned(stored: Stored, number: int) -> str:
 
 
 def _whose(*versions: Stored) -> list[str]:
-    found = [one for stored in versions for one in patients_of(stored.type, stored.id, stored.content)]
+    found = [one for stored in versions for one in owners_of(stored.type, stored.id, stored.content)]
     return list(dict.fromkeys(found))
 
 
-def _events(
-    call: Call, deed: Deed, outcome: Outcome, patients: Sequence[str], path: str | None
+def _subjects(patients: Sequence[str], paths: Sequence[str]) -> list[Subject]:
+    """What is told to each patient of resources, and to nobody in particular what none is told in full."""
+    told = [Subject(one, tuple(dict.fromkeys(as_told(one, path) for path in paths))) for one in patients]
+    if any(one.data == tuple(paths) for one in told):
+        return told
+    return [Subject(None, tuple(paths)), *told]
+
+
+def _about(
+    call: Call, deed: Deed, outcome: Outcome, patients: Sequence[str], paths: Sequence[str]
 ) -> list[Happening]:
-    data = () if path is None else (path,)
     tell = _teller(call)
-    return [tell(deed, outcome, Subject(one, data)) for one in patients or [None]]
+    return [tell(deed, outcome, one) for one in _subjects(patients, paths)]
 
 
 def _searched(call: Call, deed: Deed, outcome: Outcome, patients: Sequence[str]) -> list[Happening]:
-    tell = _teller(call)
-    if not patients or (len(patients) == 1 and is_plain(call)):
-        patient = patients[0] if patients else None
-        return [tell(deed, outcome, Subject(patient, (), query_of(call)))]
-    veiled = query_of(call, values=False)
-    subjects = [Subject(None, (), query_of(call)), *(Subject(one, (), veiled) for one in patients)]
-    return [tell(deed, outcome, one) for one in subjects]
+    """The same of the words of a request."""
+    tell, whole = _teller(call), words(call)
+    told = [Subject(one, (), words_for(call, one)) for one in patients]
+    if not any(one.query == whole for one in told):
+        told.insert(0, Subject(None, (), whole or None))
+    return [tell(deed, outcome, one) for one in told]
 
 
 def _teller(call: Call) -> Callable[[Deed, Outcome, Subject], Happening]:

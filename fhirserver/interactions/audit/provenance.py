@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/provenance.html
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.audit.deeds import asker_of, site_of
@@ -20,19 +20,28 @@ _OPERATION: Final = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
 _PART: Final = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 
 
-def provenance_of(call: Call, made: Sequence[tuple[Stored, bool]]) -> Resource:
-    """The Provenance of versions that are written together; each with whether it follows another."""
+Change = Literal["CREATE", "UPDATE", "DELETE"]
+"""https://terminology.hl7.org/CodeSystem-v3-DataOperation.html"""
+
+
+def provenance_of(call: Call, made: Sequence[tuple[Stored, Change]]) -> Resource:
+    """The Provenance of versions that are written together, each with what was done; of a deletion the
+    version that it ended."""
     asker, site = asker_of(call), site_of(call.services)
-    changes = {follows for _, follows in made}
-    activity = "OPERATE" if len(changes) > 1 else "UPDATE" if True in changes else "CREATE"
+    changes = {change for _, change in made}
+    activity = changes.pop() if len(changes) == 1 else "OPERATE"
     return {
         "resourceType": "Provenance",
-        "target": [{"reference": f"{one.type}/{one.id}/_history/{one.version}"} for one, _ in made],
+        "target": [{"reference": _target(one, change)} for one, change in made],
         "recorded": instant(call.now),
         **({"reason": [_concept(Coding(codes.ACT_REASON, asker.purpose))]} if asker.purpose else {}),
         "activity": _concept(Coding(_OPERATION, activity)),
         "agent": _agents(asker, site),
     }
+
+
+def _target(one: Stored, change: Change) -> str:
+    return f"{one.type}/{one.id}/_history/{one.version + (change == 'DELETE')}"
 
 
 def _agents(asker: Asker, site: Site) -> list[dict[str, Any]]:

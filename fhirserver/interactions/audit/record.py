@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import FhirError
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.audit import events
 from fhirserver.interactions.audit.deeds import UNRECORDED
-from fhirserver.interactions.audit.provenance import provenance_of
+from fhirserver.interactions.audit.provenance import Change, provenance_of
 from fhirserver.interactions.audit.template import event_draft
 from fhirserver.interactions.audit.withheld import by_consent
 from fhirserver.interactions.call import Answer, Call, Services
 from fhirserver.interactions.draft import own_draft
+from fhirserver.interactions.entries import attempted_call, entry_call
 from fhirserver.interactions.failures import translated
+from fhirserver.interactions.permission import decided
 from fhirserver.policy.audit import Happening
+from fhirserver.store import along
+from fhirserver.store.trail import Trail
 from fhirserver.store.version import Draft, Version
 
 
@@ -32,21 +38,28 @@ def recorded(call: Call, made: Draft, before: Version | None = None) -> Draft:
     services = call.services
     if before is not None and before.deleted:
         before = None
-    along: list[Happening | Resource] = []
+    told: list[Happening | Resource] = []
     if services.trail is not None:
-        along += events.of_write(call, made, before)
+        told += events.of_write(call, made, before)
     if services.settings.provenance:
-        along.append(provenance_of(call, [(made, before is not None)]))
-    return replace(made, along=tuple(drafts(services, along))) if along else made
+        change: Change = "CREATE" if before is None else "UPDATE"
+        told.append(provenance_of(call, [(made, change)]))
+    return replace(made, along=tuple(drafts(services, told))) if told else made
 
 
 async def record_deletion(connection: Connection, call: Call, buried: Sequence[Version]) -> bool:
-    """Record deletions in their transaction; whether they are."""
-    trail = call.services.trail
-    if trail is None or not buried:
+    """Record deletions in their transaction; whether the trail has them. Raises Again where the definitions
+    have changed."""
+    services, trail = call.services, call.services.trail
+    if not buried:
+        return False
+    if services.settings.provenance:
+        told = provenance_of(call, [(one, "DELETE") for one in buried])
+        await along.put(connection, services.tenant, drafts(services, [told]))
+    if trail is None:
         return False
     found = events.of_deletion(call, buried)
-    await trail.put(connection, lambda: drafts(call.services, found))
+    await trail.put(connection, lambda: drafts(services, found))
     return True
 
 
@@ -74,10 +87,11 @@ class Ledger:
         if self.is_kept and not answer.recorded and call.interaction not in UNRECORDED:
             self._events += events.of_answer(call, answer)
 
-    def refused(self, call: Call | None, error: Exception) -> None:
+    async def refused(self, connection: Connection, call: Call | None, error: Exception) -> None:
         """An entry is refused; without a call nobody knows what it wanted."""
         if self.is_kept and call is not None and call.interaction not in UNRECORDED:
             self._events += events.of_refusal(call, status_of(error))
+            self._events += await by_consent(call, error, connection)
 
     def add(self, found: Iterable[Happening]) -> None:
         """Further events."""
@@ -97,6 +111,21 @@ async def record_answer(call: Call, answer: Answer) -> None:
         return
     found = events.of_answer(call, answer)
     await trail.record(lambda: drafts(call.services, found))
+    if answer.more is not None:
+        told = {one.subject.patient for one in found}
+        answer.more = _recorded_pieces(call, trail, answer.more, told)
+
+
+async def _recorded_pieces(
+    call: Call, trail: Trail, pieces: AsyncIterator[bytes], told: set[str | None]
+) -> AsyncIterator[bytes]:
+    """The pieces, each once it is recorded whom it shows beside those whom the ones before have shown."""
+    async for piece in pieces:
+        found = events.of_piece(call, piece, told)
+        if found:
+            await trail.record(partial(drafts, call.services, found))
+            told.update(one.subject.patient for one in found)
+        yield piece
 
 
 async def record_refusal(call: Call, error: Exception) -> None:
@@ -104,8 +133,23 @@ async def record_refusal(call: Call, error: Exception) -> None:
     trail = call.services.trail
     if trail is None or call.interaction in UNRECORDED:
         return
-    found = [*events.of_refusal(call, status_of(error)), *await by_consent(call, error)]
+    entry = refused_entry(call, error)
+    found = [*events.of_refusal(call, status_of(error), entry), *await by_consent(entry or call, error)]
     await trail.record(lambda: drafts(call.services, found))
+
+
+def refused_entry(call: Call, error: Exception) -> Call | None:
+    """What the entry wanted for which a transaction is refused, if that is known."""
+    if call.interaction != "bundle" or not isinstance(error, FhirError) or error.entry is None:
+        return None
+    entry = call.resource["entry"][error.entry]
+    try:
+        made = entry_call(call, entry)
+    except FhirError:
+        return attempted_call(call, entry)
+    with suppress(FhirError):
+        decided(made)
+    return made
 
 
 def status_of(error: Exception) -> int:

@@ -72,6 +72,8 @@ class _Varying:
                 _refer(keys, "entity", parts, found)
                 if parts[0] == "Patient":
                     found.compartments.append(_refer(keys, "patient", parts, found))
+        if self.patient is not None:
+            found.ptk = keys.target(*self.patient.split("/"))
         if self.request is not None:
             token.put_exact(keys, _TYPE, _REQUEST, [(None, self.request)], found)
         found.ord = found.d_lo = micros(self.at)
@@ -216,7 +218,7 @@ def _without(services: Services, told: Happening) -> _Common | None:
     whole = services.definitions.known.index(_TYPE, "an-event", {**resource, "id": "an-event"})
     own = _Varying.of(told).entries(services.keys)
     dated = (whole.ord, whole.d_lo, whole.d_hi) == (own.ord, own.d_lo, own.d_hi)
-    known = all(term.known for term in whole.terms) and whole.words is None and whole.ptk is None
+    known = all(term.known for term in whole.terms) and whole.words is None and whole.ptk == own.ptk
     among = set(own.keys) <= set(whole.keys) and set(own.tok) <= set(whole.tok)
     if not (dated and known and among and set(own.compartments) <= set(whole.compartments)):
         return None
@@ -232,6 +234,7 @@ def _without(services: Services, told: Happening) -> _Common | None:
 def _joined(common: Entries, own: Entries) -> Entries:
     """All entries, each once."""
     return Entries(
+        ptk=own.ptk,
         ord=own.ord,
         d_lo=own.d_lo,
         d_hi=own.d_hi,

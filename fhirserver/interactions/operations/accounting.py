@@ -10,13 +10,23 @@ from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.operations.inputs import SHAPING, Inputs
 from fhirserver.interactions.search import search
 
-_SHOWN: Final = (("action", "R,E"), ("outcome", "0"), ("type", "rest"))
-"""What was shown: reads, and what is executed (searches and operations), where it succeeded."""
+_INTERACTION: Final = "http://hl7.org/fhir/restful-interaction"
+_SHOWING: Final = (
+    *("read", "vread", "history-instance", "history-type", "history-system"),
+    *("search-type", "search-system", "operation"),
+)
+_SHOWN: Final = (
+    ("subtype", ",".join(f"{_INTERACTION}|{one}" for one in _SHOWING)),
+    ("outcome", "0"),
+    ("type", "rest"),
+)
+"""What was shown: reads, searches and operations, and writes that were answered with what the caller had not
+sent, which are reads as well, where they succeeded."""
 
 
 async def accounting(connection: Connection, call: Call, inputs: Inputs) -> Answer:
     """200 with a searchset, empty for a patient of whom nothing was shown to anybody."""
-    params = [("patient", f"Patient/{call.resource_id}"), *_SHOWN]
+    params = [("entity", f"Patient/{call.resource_id}"), *_SHOWN]
     for prefix, name in (("ge", "start"), ("le", "end")):
         if (day := inputs.one(name)) is not None:
             params.append(("date", f"{prefix}{day}"))

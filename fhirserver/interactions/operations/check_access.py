@@ -14,6 +14,7 @@ from fhirserver.errors import Forbidden, Invalid, NotFound, NotSupported
 from fhirserver.fhir import json
 from fhirserver.fhir.reference import parse
 from fhirserver.fhir.structure import ENDPOINT_TYPES
+from fhirserver.interactions.audit.whose import owners_of
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.operations.inputs import Inputs, parameters
 from fhirserver.interactions.searching import context_of
@@ -24,7 +25,7 @@ from fhirserver.policy.consent.vocabulary import TREAT
 from fhirserver.policy.restriction import FOLLOWING, Nothing, is_about_patients
 from fhirserver.search.consent import decisions, permission
 from fhirserver.search.context import Context
-from fhirserver.store.version import instant
+from fhirserver.store.version import COLUMNS, Version, instant
 
 ACTIONS: Final = frozenset({"access", "collect", "use", "disclose", "correct"})
 Parts = list[tuple[str, str, Any]]
@@ -50,8 +51,8 @@ async def check_access(connection: Connection, call: Call, inputs: Inputs) -> An
     asking, action = _asked(call, inputs)
     resource = identity_of(call, inputs.one("resource"))
     if resource is not None:
-        permitted, said = await _of_resource(connection, call, *resource, asking, action)
-        return _answer(call, asking, permitted, said)
+        permitted, said, about = await _of_resource(connection, call, *resource, asking, action)
+        return _answer(call, asking, permitted, said, about=about)
     type_, patient = inputs.one("type"), identity_of(call, inputs.one("patient"))
     if type_ not in ENDPOINT_TYPES or patient is None or patient[0] != "Patient":
         raise Invalid("$check-access needs a resource, or a patient and the type of data")
@@ -63,16 +64,16 @@ async def check_access(connection: Connection, call: Call, inputs: Inputs) -> An
     )
     said = await _said(connection, call, rows, type_, asking, action)
     permitted = all(one.permits for one in said) and (bool(said) or asking.default)
-    return _answer(call, asking, permitted or patient[1] in asking.own, said)
+    return _answer(call, asking, permitted or patient[1] in asking.own, said, about=["/".join(patient)])
 
 
 async def explain_access(connection: Connection, call: Call, inputs: Inputs) -> Answer:
     """200 with Parameters. Raises Forbidden, and NotFound for a resource that is not there."""
     asking, action = _asked(call, inputs)
     identity = (call.resource_type, call.resource_id)
-    permitted, said = await _of_resource(connection, call, *identity, asking, action)
+    permitted, said, about = await _of_resource(connection, call, *identity, asking, action)
     each: Parts = [("said", "part", [*one.parts(), ("decision", "code", _word(one.permits))]) for one in said]
-    return _answer(call, asking, permitted, said, each)
+    return _answer(call, asking, permitted, said, each, about=about)
 
 
 def _asked(call: Call, inputs: Inputs) -> tuple[Asking, str]:
@@ -111,15 +112,19 @@ def identity_of(call: Call, value: Any) -> tuple[str, str] | None:
 
 async def _of_resource(
     connection: Connection, call: Call, type_: str, id_: str, asking: Asking, action: str
-) -> tuple[bool, list[Said]]:
+) -> tuple[bool, list[Said], list[str]]:
+    """Whether it is permitted, what is said of it, and whose record it is."""
     context = context_of(call)
     if type_ in FOLLOWING:
         named = await _followed(connection, context, type_, id_)
-        return (True, []) if named is None else await _of_resource(connection, call, *named, asking, action)
+        return (
+            (True, [], []) if named is None else await _of_resource(connection, call, *named, asking, action)
+        )
     whole = is_about_patients(type_)
     scope = context.scope(type_)
     text, args = sql(
-        "SELECT {} FROM {} r WHERE r.tenant = {} AND r.id = {} AND r.died IS NULL",
+        "SELECT {}, {} FROM {} r WHERE r.tenant = {} AND r.id = {} AND r.died IS NULL",
+        COLUMNS,
         permission(scope, asking, action) if whole else TRUE,
         *(table(type_), context.tenant, id_),
     ).numbered()
@@ -132,10 +137,11 @@ async def _of_resource(
         context.tenant,
         id_,
     )
-    permitted: Any = row[0]
+    about = owners_of(type_, id_, Version.of(row).content)
     if not whole:
-        return True, []
-    return bool(permitted), await _said(connection, call, rows, type_, asking, action)
+        return True, [], about
+    said = await _said(connection, call, rows, type_, asking, action)
+    return bool(row[-1]), said, about
 
 
 async def _followed(connection: Connection, context: Context, type_: str, id_: str) -> tuple[str, str] | None:
@@ -176,7 +182,13 @@ async def _said(
 
 
 def _answer(
-    call: Call, asking: Asking, permitted: bool, said: Sequence[Said], more: Parts | None = None
+    call: Call,
+    asking: Asking,
+    permitted: bool,
+    said: Sequence[Said],
+    more: Parts | None = None,
+    *,
+    about: Sequence[str],
 ) -> Answer:
     decision = "no-consent" if not said else _word(permitted)
     deciding = [one for one in said if one.permits == permitted][:1]
@@ -187,7 +199,8 @@ def _answer(
         ("evaluatedAt", "instant", instant(call.now)),
         *(more or []),
     ]
-    return Answer(200, json.dumps(parameters(parts)), {"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store"}
+    return Answer(200, json.dumps(parameters(parts)), headers, about=tuple(about))
 
 
 def _word(permits: bool) -> str:

@@ -20,6 +20,7 @@ from fhirserver.fhir.profile.examination import ISSUES_MAX
 from fhirserver.fhir.profile.terms import Terms
 from fhirserver.fhir.profile.validate import examine
 from fhirserver.interactions.answer import outcome
+from fhirserver.interactions.audit.whose import owners_of
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.conformance import require, unmeetable
 from fhirserver.interactions.integrity import verify_unreferenced
@@ -56,8 +57,10 @@ async def validate(connection: Connection, call: Call, inputs: Inputs) -> Answer
     and Gone for an instance that is not there."""
     asked = _asked(call, inputs)
     found: list[Issue] = []
+    about: list[str] = []
     if call.id is not None:
         current = await _current(connection, call, _ACTIONS.get(asked.mode or "", "r"))
+        about = owners_of(current.type, current.id, current.content)
         if asked.mode == "delete":
             found += await _undeletable(connection, call, current)
         elif asked.resource is None:
@@ -73,7 +76,8 @@ async def validate(connection: Connection, call: Call, inputs: Inputs) -> Answer
     elif asked.mode != "delete":
         raise Invalid("$validate needs a resource: in the body, or in the parameter 'resource'")
     found = found[:ISSUES_MAX] or [Issue("information", "informational", "no issues were found")]
-    return Answer(200, outcome(*sorted(found, key=lambda issue: _ORDER[issue.severity])))
+    body = outcome(*sorted(found, key=lambda issue: _ORDER[issue.severity]))
+    return Answer(200, body, about=tuple(about))
 
 
 def _examined(call: Call, asked: Asked, questionnaires: dict[str, Any], terms: Terms) -> list[Issue]:

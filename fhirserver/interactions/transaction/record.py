@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fhirserver.db.pool import Connection
 from fhirserver.interactions.audit.events import of_transaction
-from fhirserver.interactions.audit.provenance import provenance_of
+from fhirserver.interactions.audit.provenance import Change, provenance_of
 from fhirserver.interactions.audit.record import Ledger, drafts
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.transaction.item import Item
@@ -23,21 +23,30 @@ async def record_transaction(connection: Connection, call: Call, items: Sequence
     if ledger.is_kept:
         ledger.add(of_transaction(call, made))
         for item in items:
-            if item.answer is not None and not (item.puts or (item.deletes and item.before)):
+            if item.answer is not None and not _written(item):
                 ledger.answered(item.call, item.answer)
     await ledger.close(connection)
-    if call.services.settings.provenance and (changed := [one for one in writes if not one[0].deletes]):
-        targets = [(version, bool(item.before)) for item, version in changed]
+    if call.services.settings.provenance and writes:
+        targets: list[tuple[Version, Change]] = [(version, _change(item)) for item, version in writes]
         services = call.services
         await along.put(connection, services.tenant, drafts(services, [provenance_of(call, targets)]))
 
 
 def _written(item: Item) -> Sequence[Version]:
-    """What an entry wrote, or found there already; what it deleted."""
+    """What an entry wrote, unless it found it there already; what it deleted."""
     if item.deletes:
         return item.before
     version = item.answer.version if item.puts and item.answer is not None else None
-    return [] if version is None else [version]
+    if version is None or version.version in [one.version for one in item.before]:
+        return []
+    found = item.interaction == "create" and item.answer is not None and item.answer.status == 200
+    return [] if found else [version]
+
+
+def _change(item: Item) -> Change:
+    if item.deletes:
+        return "DELETE"
+    return "CREATE" if all(one.deleted for one in item.before) else "UPDATE"
 
 
 def _number(item: Item, version: Version) -> int:

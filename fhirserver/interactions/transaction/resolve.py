@@ -190,7 +190,7 @@ async def delete_all(
             if current is None or current.deleted:
                 continue
             buried[item.call.resource_type].append(current.rid)
-            if call.services.trail is not None:
+            if call.services.trail is not None or call.services.settings.provenance:
                 item.before += await read.by_rid(connection, item.call.resource_type, [current.rid])
             item.answer = gone(item.call, len(item.doomed))
             item.answer.headers["ETag"] = f'W/"{current.version + 1}"'

@@ -1,5 +1,25 @@
 """What is recorded of an access: https://hl7.org/fhir/R4/auditevent.html in the patterns of IHE BALP."""
 
-from fhirserver.policy.audit.event import SUCCESS, Action, Asker, Deed, Happening, Outcome, Site, Subject
+from fhirserver.policy.audit.event import (
+    SUCCESS,
+    Action,
+    Asker,
+    Deed,
+    Happening,
+    Outcome,
+    Site,
+    Subject,
+    patients_in_role,
+)
 
-__all__ = ["SUCCESS", "Action", "Asker", "Deed", "Happening", "Outcome", "Site", "Subject"]
+__all__ = [
+    "SUCCESS",
+    "Action",
+    "Asker",
+    "Deed",
+    "Happening",
+    "Outcome",
+    "Site",
+    "Subject",
+    "patients_in_role",
+]

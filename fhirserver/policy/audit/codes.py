@@ -29,6 +29,8 @@ OPERATION: Final = "urn:fhirserver:CodeSystem:operation"
 ACT_REASON: Final = f"{_HL7}/v3-ActReason"
 """System of purposes of use."""
 
+RECEIVED: Final = Coding("urn:fhirserver:CodeSystem:audit-event", "received")
+"""Tag of an event that a client has sent, whatever it says of who recorded it."""
 
 # -- AuditEvent.type and subtype
 

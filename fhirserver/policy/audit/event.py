@@ -44,7 +44,7 @@ class Site:
 
     @property
     def reference(self) -> dict[str, Any]:
-        """By which it names itself, and nobody else may. In every event, it is no search value."""
+        """By which it names itself. In every event, it is no search value."""
         return {"display": self.base}
 
 
@@ -209,3 +209,13 @@ def _what(path: str) -> dict[str, str]:
 
 def _entity(what: dict[str, Any], type_: Coding, role: Coding) -> dict[str, Any]:
     return {"what": what, "type": type_.element(), "role": role.element()}
+
+
+def patients_in_role(event: Resource) -> list[str]:
+    """Whose record an AuditEvent is about, whoever recorded it: its entities in the role of the patient."""
+    role, found = codes.PATIENT.element(), list[str]()
+    for one in event.get("entity", ()):
+        reference = one.get("what", {}).get("reference", "")
+        if role.items() <= one.get("role", {}).items() and reference.startswith("Patient/"):
+            found.append("/".join(reference.split("/")[:2]))
+    return list(dict.fromkeys(found))
