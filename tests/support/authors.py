@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 PATIENTS = 4
 PATIENT = st.integers(0, PATIENTS - 1)
 LIST = st.integers(0, 1)
-PLACE = st.integers(0, 3)
+PLACE = st.integers(0, 2)
 Step = tuple[str, int, Any]
 
 STEPS = st.one_of(
@@ -29,8 +29,9 @@ STEPS = st.one_of(
     st.tuples(st.just("remove"), LIST, PLACE),
     st.tuples(st.just("swap"), LIST, st.tuples(PLACE, PLACE)),
     st.tuples(st.just("resend"), LIST, st.none()),
+    st.tuples(st.just("amend"), LIST, PATIENT),
     st.tuples(st.just("touch"), LIST, st.none()),
-    st.tuples(st.just("again"), LIST, st.tuples(PATIENT, PATIENT)),
+    st.tuples(st.just("again"), LIST, st.lists(PATIENT, min_size=2, max_size=4)),
 )
 
 
@@ -83,8 +84,8 @@ class Model:
         return Entry(said, self.numbers)
 
     def edit(self, n: int, kind: str, what: Any) -> list[tuple[int, int]] | None:
-        """What an author sends after reading: subject and items, each with what tells it apart; None where
-        they change nothing."""
+        """What an author sends after reading, or of what they wrote themselves: subject and items, each
+        with what tells it apart; None where they change nothing."""
         one = self.lists[n]
         before = [(entry.number, self.reads(entry.said), entry.said) for entry in one.entries]
         subject = self.reads(one.subject)
@@ -108,7 +109,9 @@ class Model:
                 if not one.marked and sent[one.entries[i].number] == sent[one.entries[j].number]:
                     return None  # nobody could tell
                 one.entries[i], one.entries[j] = one.entries[j], one.entries[i]
-            case "resend":
+            case "resend" | "amend":
+                if kind == "amend":
+                    one.entries.append(self.new(what))
                 subject = one.subject
                 sent = {entry.number: entry.said for entry in one.entries}
             case "touch":
@@ -144,7 +147,7 @@ async def run(door: Door, steps: list[Step]) -> None:
     """Take the steps at both, and undo all that holds in the end: they agree after each."""
     model = Model()
     for n in range(2):
-        await _again(door, model, n, (n, n + 1))
+        await _again(door, model, n, [n, n, n + 1, n + 2])
     for step in steps:
         await _take(door, model, step)
         await _agree(door, model)
@@ -157,9 +160,9 @@ async def run(door: Door, steps: list[Step]) -> None:
             assert await door.read(n) == [one.subject, *(entry.said for entry in one.entries)]
 
 
-async def _again(door: Door, model: Model, n: int, said: tuple[int, int]) -> None:
-    one = model.lists[n] = Listed(said[0], [model.new(said[1])], marked=n == 0)
-    await door.write(n, one, [(said[0], 0), (said[1], one.entries[0].number)])
+async def _again(door: Door, model: Model, n: int, said: list[int]) -> None:
+    one = model.lists[n] = Listed(said[0], [model.new(patient) for patient in said[1:]], marked=n == 0)
+    await door.write(n, one, [(said[0], 0), *((entry.said, entry.number) for entry in one.entries)])
 
 
 async def _take(door: Door, model: Model, step: Step) -> None:
