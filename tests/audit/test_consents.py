@@ -88,6 +88,7 @@ async def test_who_asks_what_consents_say_of_a_record_is_told(world: World) -> N
             ("/Observation/obs-anna/$explain-access", []),
             ("/Consent/$check-access", [resource]),
             ("/Consent/$check-access", [patient, type_]),
+            ("/Consent/$simulate", [{"name": "consent", "resource": consent("anna", "OPTIN")}]),
         ):
             body = {"resourceType": "Parameters", "parameter": [asked, *more]}
             reply = await watched.ask("POST", target, body, world.admin)

@@ -368,6 +368,25 @@ async def test_words_that_may_name_others_stand_in_an_event_of_nobody(
     assert [query(one) for one in events if not patients(one)] == ([] if plain else [whole])
 
 
+async def test_a_merge_tells_both_whom_no_reference_names(watched: Watched) -> None:
+    for id_ in ("twice-1", "twice-2"):
+        body = patient(id_) | {"identifier": [{"system": "urn:x", "value": id_}]}
+        assert (await watched.ask("PUT", f"/Patient/{id_}", body)).status == 201
+    given = [
+        {"name": f"{side}-patient-identifier", "valueIdentifier": {"system": "urn:x", "value": id_}}
+        for side, id_ in (("source", "twice-1"), ("target", "twice-2"))
+    ]
+    for preview in (True, False):
+        await watched.new()
+        asked = [*given, {"name": "preview", "valueBoolean": preview}]
+        reply = await watched.ask(
+            "POST", "/Patient/$merge", {"resourceType": "Parameters", "parameter": asked}
+        )
+        assert reply.status == 200, reply
+        told = [patients(one) for one in await watched.new() if subtypes(one) == ["operation", "merge"]]
+        assert sorted(told) == [["Patient/twice-1"], ["Patient/twice-2"]]
+
+
 async def test_what_is_streamed_is_recorded_before_it_begins(watched: Watched) -> None:
     many = [("POST", "Observation", observation("", "a", "d")) for _ in range(150)]
     assert (await watched.ask("POST", "", bundle("transaction", *many))).status == 200

@@ -1,6 +1,6 @@
 """Whether consents are why somebody was told that there is nothing: who looks after them wants to know.
 
-It is asked of an unknown id as of one that is withheld, in the same statement.
+It is asked of an unknown id as of one that is withheld, in the same statement; what differs is the event.
 """
 
 from __future__ import annotations

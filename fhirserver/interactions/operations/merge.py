@@ -145,7 +145,7 @@ def _planned(
             if name not in ("versionId", "lastUpdated")
         }
         result = {name: value for name, value in {**target, "meta": meta}.items() if value}
-    return Answer(200, _body(call, issues, result))
+    return Answer(200, _body(call, issues, result), about=_about(merge))
 
 
 def _answered(call: Call, merge: Merge, outcome: Outcome) -> Answer:
@@ -156,12 +156,20 @@ def _answered(call: Call, merge: Merge, outcome: Outcome) -> Answer:
         issue = Issue("information", "informational", text)
         place = f"{call.base}/{outcome.task.path}"
         task = outcome.task.resource()
-        return Answer(202, _body(call, [issue], None, task), {"Content-Location": place})
+        return Answer(202, _body(call, [issue], None, task), {"Content-Location": place}, about=_about(merge))
     assert outcome.done is not None
     text = f"{_DONE[merge.kind]}: {outcome.count} resources were moved from {_way(merge)}"
     target = outcome.done.target
     issue = Issue("information", "informational", text)
-    return Answer(200, _body(call, [issue], None if target is None else target.resource()))
+    body = _body(call, [issue], None if target is None else target.resource())
+    return Answer(200, body, about=_about(merge))
+
+
+def _about(merge: Merge) -> tuple[str, ...]:
+    """Whose records are merged, or parted."""
+    if merge.type != "Patient":
+        return ()
+    return f"Patient/{merge.source}", f"Patient/{merge.target}"
 
 
 def _way(merge: Merge) -> str:

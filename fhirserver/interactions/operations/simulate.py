@@ -90,7 +90,8 @@ async def simulate(connection: Connection, call: Call, inputs: Inputs) -> Answer
         *(("warning", "string", f"{fault.path}: {fault.text}") for fault in compiled.faults),
         *changes,
     ]
-    return Answer(200, json.dumps(parameters(parts)), {"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store"}
+    return Answer(200, json.dumps(parameters(parts)), headers, about=(f"Patient/{patient}",))
 
 
 def _compiled(call: Call, consent: Mapping[str, Any]) -> Compiled:
