@@ -405,18 +405,23 @@ class _Page:
         """Whether the row is of nobody else's record: that it is referred to does not make it part of this.
 
         Where it says whose it is (`ptk`), that has to be the one whose record this is. Where it does not, it
-        may name no patient at all: what names this one by what the compartment goes by is a member.
+        may name no other patient.
         """
         whose = sql("CASE WHEN r.type = 'Patient' THEN r.idk ELSE r.ptk END")
-        owner = sql("{}", self._key) if self.record.type == "Patient" else sql("(SELECT b.ptk FROM b)")
-        named = sql(
-            "jsonb_path_exists(r.content, (SELECT {}::text::jsonpath))",
-            literals.naming_patients(self.context.reading.own_bases),
-        )
+        owner, path = self._patient
+        others = literals.names_others(sql("r.content"), path, self.context.reading.own_bases)
         return sql(
             "CASE WHEN {} IS NOT NULL THEN {} IS NOT DISTINCT FROM {} ELSE NOT {} END",
-            *(whose, whose, owner, named),
+            *(whose, whose, owner, others),
         )
+
+    @property
+    def _patient(self) -> tuple[Fragment, Fragment]:
+        """Key and `Patient/[id]` of the patient whose record, or whose encounter, it is; NULL if nobody's."""
+        if self.record.type == "Patient":
+            return sql("{}", self._key), sql("{}", f"Patient/{self.record.id}")
+        path = sql("substring(b.content #>> '{subject,reference}' FROM '(?:^|/)(Patient/[^/#]+)')")
+        return sql("(SELECT b.ptk FROM b)"), sql("(SELECT {} FROM b WHERE b.ptk IS NOT NULL)", path)
 
 
 def _direction(ord_: Fragment, rid: Fragment, upwards: bool) -> Fragment:

@@ -119,13 +119,16 @@ def _is_of_others(resource: Resource, patient: Key | None) -> bool:
     own = whose(resource)
     if own is not None:
         return own != patient
-    return any(_names_patient(node) for node in _objects(resource))
+    return any(named != patient for node in _objects(resource) for named in _patients(node))
 
 
-def _names_patient(node: dict[str, Any]) -> bool:
-    held = node.get("resource")
-    is_held = isinstance(held, dict) and held.get("resourceType") == "Patient"
-    return is_held or paths.points_at(node, "Patient")
+def _patients(node: dict[str, Any]) -> Iterator[Key]:
+    """The patients that an object names: by a reference, or as an entry of a Bundle."""
+    target, held = paths.target(node), node.get("resource")
+    if target is not None and target[0] == "Patient":
+        yield target
+    if isinstance(held, dict) and held.get("resourceType") == "Patient":
+        yield "Patient", held.get("id", "")
 
 
 def _repeats(node: Any, names: list[str]) -> bool:

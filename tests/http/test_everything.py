@@ -132,6 +132,58 @@ async def test_the_hospitals_have_what_is_looked_for(hospital: World) -> None:
     assert sum(size[2] for size in sizes), "records of others are referred to"
 
 
+async def test_a_record_takes_along_what_is_its_own_and_nobodys(hospital: World) -> None:
+    """And what is another patient's is left where it is, whatever refers to it."""
+    http = hospital.http
+    text = {"contentType": "text/plain", "data": "eA=="}
+    ina, udo = ({"reference": f"Patient/{name}"} for name in ("ina", "udo"))
+    things: dict[str, dict[str, Any]] = {
+        "Binary/own": {**text, "securityContext": ina},
+        "Binary/nobodys": text,
+        "Bundle/own": {
+            "type": "collection",
+            "entry": [{"resource": {"resourceType": "Patient", "id": "ina"}}],
+        },
+        "Task/own": {"status": "requested", "intent": "order", "for": ina, "requester": udo},
+        "Schedule/nobodys": {"actor": [{"reference": "Location/nobodys"}]},
+        "Binary/his": {**text, "securityContext": udo},
+        "Bundle/his": {
+            "type": "collection",
+            "entry": [{"resource": {"resourceType": "Patient", "id": "udo"}}],
+        },
+        "Bundle/somebodys": {"type": "collection", "entry": [{"resource": {"resourceType": "Patient"}}]},
+        "Task/his": {"status": "requested", "intent": "order", "for": udo, "requester": ina},
+        "Contract/both": {"subject": [ina, udo]},
+        "Account/his": {"status": "active", "subject": [udo]},
+    }
+    stored_ = [
+        {"resourceType": type_, "id": id_, **thing}
+        for path, thing in things.items()
+        for type_, id_ in (path.split("/"),)
+    ]
+    stored_ += [{"resourceType": "Patient", "id": name} for name in ("ina", "udo")]
+    stored_ += [{"resourceType": "Location", "id": "nobodys"}]
+    stored_ += [
+        {
+            "resourceType": "Basic",
+            "id": "of-ina",
+            "code": {"text": "x"},
+            "subject": ina,
+            "extension": [{"url": "urn:x", "valueReference": {"reference": path}} for path in things],
+        }
+    ]
+    for one in stored_:
+        answer = await http.put(f"/{one['resourceType']}/{one['id']}", json=one)
+        assert answer.is_success, answer.text
+    found = (await http.get("/Patient/ina/$everything")).json()
+    assert {"/".join(key) for key in keys([found])} == {
+        *("Patient/ina", "Basic/of-ina"),
+        *("Binary/own", "Binary/nobodys", "Bundle/own", "Task/own", "Schedule/nobodys"),
+    }
+    for one in stored_:
+        assert (await http.delete(f"/{one['resourceType']}/{one['id']}")).is_success
+
+
 async def test_pages_backwards_are_the_pages_forwards(hospital: World) -> None:
     http = hospital.http
     for count in (1, 4, 9):
