@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from fhirserver.db.pool import TenantPool
+from fhirserver.errors import Issue
 from fhirserver.fhir.keys import Keys
 from fhirserver.interactions.conformance import Policy
 from fhirserver.interactions.headers import Prefer
@@ -145,7 +146,8 @@ class Answer:
     `version` is set when the answer is about one version, so that a Bundle entry can repeat its
     location, ETag and instant. `is_empty`: no row was shown, for whatever reason. `gzip` is `body`
     compressed, where it is constant and was so beforehand. `more` are the pieces that follow `body`, which is
-    only the beginning then. `recorded`: the audit trail has it already, with what was written.
+    only the beginning then. `recorded`: the audit trail has it already, with what was written. `warnings` are
+    about what was written.
     """
 
     status: int
@@ -156,6 +158,7 @@ class Answer:
     is_empty: bool = False
     more: AsyncIterator[bytes] | None = None
     recorded: bool = False
+    warnings: tuple[Issue, ...] = ()
 
     async def gathered(self) -> Answer:
         """The same in one piece."""
