@@ -61,7 +61,7 @@ _WORDS: Final = frozenset(
     )
 )
 _EXPOSED: Final = (
-    *("ETag", "Location", "Content-Location", "Last-Modified", "Retry-After", "Allow"),
+    *("ETag", "Location", "Content-Location", "Last-Modified", "Retry-After", "Allow", "Warning"),
     *("X-Request-ID", "X-Correlation-ID", "X-Process-Time", "X-Security-Context"),
 )
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from typing import Final
 
 from fhirserver.errors import Issue
 from fhirserver.fhir import json
@@ -15,6 +17,10 @@ from fhirserver.store.version import Draft, Version
 
 _PLACE = "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-"
 """With `line` and `col`: where an issue stands, in the words of HL7's own validator."""
+_UNQUOTED = re.compile(r"[^ !#-\[\]-~]")
+"""What stands in no quoted text of a header as it is."""
+_WARNINGS_MAX: Final = 5
+_WARNING_LENGTH_MAX: Final = 300
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -60,8 +66,11 @@ def _text(echoing: str) -> str:
 
 def written(call: Call, version: Version, status: int, done: str, made: Draft | None = None) -> Answer:
     """After a write: 201 with Location or 200, and by Prefer nothing, the resource or an outcome, which also
-    has the warnings. `made` is what was written, None where nothing had to be."""
+    has the warnings, which a header says anyhow. `made` is what was written, None where nothing had to be."""
     headers = version_headers(version)
+    warnings = made.warnings if made is not None else ()
+    if warnings:
+        headers["Warning"] = _warning(warnings)
     location = f"{call.base}/{version.versioned_path}"
     headers["Location" if status == 201 else "Content-Location"] = location
     match call.prefer.returns:
@@ -69,8 +78,15 @@ def written(call: Call, version: Version, status: int, done: str, made: Draft | 
             body = None
         case Return.OPERATION_OUTCOME:
             said = Issue("information", "informational", f"{version.versioned_path} {done}")
-            body = outcome(said, *(made.warnings if made is not None else ()))
+            body = outcome(said, *warnings)
         case _:
             body = version.json()
     along = made.along if made is not None else ()
-    return Answer(status, body, headers, version, recorded=any(one.type == "AuditEvent" for one in along))
+    is_recorded = any(one.type == "AuditEvent" for one in along)
+    return Answer(status, body, headers, version, recorded=is_recorded, warnings=warnings)
+
+
+def _warning(warnings: Sequence[Issue]) -> str:
+    """For who asks for no OperationOutcome: https://www.rfc-editor.org/rfc/rfc7234#section-5.5"""
+    texts = (_UNQUOTED.sub("?", one.diagnostics[:_WARNING_LENGTH_MAX]) for one in warnings[:_WARNINGS_MAX])
+    return ", ".join(f'299 - "{text}"' for text in texts)

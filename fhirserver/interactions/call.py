@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from fhirserver.db.pool import TenantPool
+from fhirserver.errors import Issue
 from fhirserver.fhir.keys import Keys
 from fhirserver.interactions.conformance import Policy
 from fhirserver.interactions.headers import Prefer
@@ -146,7 +147,7 @@ class Answer:
     location, ETag and instant. `is_empty`: no row was shown, for whatever reason. `gzip` is `body`
     compressed, where it is constant and was so beforehand. `more` are the pieces that follow `body`, which is
     only the beginning then. `recorded`: the audit trail has it already, with what was written. `about` are
-    Patients whom it tells of without naming them.
+    Patients whom it tells of without naming them. `warnings` are about what was written.
     """
 
     status: int
@@ -158,6 +159,7 @@ class Answer:
     more: AsyncIterator[bytes] | None = None
     recorded: bool = False
     about: tuple[str, ...] = ()
+    warnings: tuple[Issue, ...] = ()
 
     async def gathered(self) -> Answer:
         """The same in one piece."""

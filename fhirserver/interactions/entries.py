@@ -18,6 +18,7 @@ from fhirserver.fhir import json, xml
 from fhirserver.fhir.structure import Resource
 from fhirserver.fhir.validate import validate
 from fhirserver.interactions import shape
+from fhirserver.interactions.answer import outcome
 from fhirserver.interactions.bundle import Entry
 from fhirserver.interactions.call import Answer, Call, Params
 from fhirserver.interactions.headers import Prefer, Return
@@ -195,6 +196,8 @@ def response_entry(call: Call, method: str, answer: Answer) -> Entry:
             response["outcome"] = orjson.Fragment(answer.body)
         else:
             entry["resource"] = orjson.Fragment(shape.shaped(answer.body, shape.shape_of(call.query)))
+    if answer.warnings and "outcome" not in response:
+        response["outcome"] = orjson.Fragment(outcome(*answer.warnings))
     entry["response"] = response
     return entry
 

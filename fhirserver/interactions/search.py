@@ -18,7 +18,7 @@ from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.including import included
 from fhirserver.interactions.permission import is_restricted
 from fhirserver.interactions.preparing import prepared
-from fhirserver.interactions.searching import asked, context_of
+from fhirserver.interactions.searching import asked, asker, context_of
 from fhirserver.search import compile as compiled
 from fhirserver.search import discrepancy, page
 from fhirserver.search.doubts import doubts
@@ -41,7 +41,7 @@ async def search(connection: Connection, call: Call) -> Answer:
     """
     query = asked(call)
     path = call.path.removesuffix("_search").strip("/")
-    bound = page.binding(call.type, query.applied, call.principal.id, path)
+    bound = page.binding(call.type, query.applied, asker(call), path)
     cursor = None if query.counts_only else _cursor(call, query, bound)
     wanted = query
     seen = None if cursor is None or cursor.snapshot is None else Committed(cursor.snapshot)

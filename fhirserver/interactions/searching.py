@@ -11,6 +11,7 @@ from fhirserver.interactions.call import Call, Services
 from fhirserver.interactions.headers import Handling
 from fhirserver.interactions.spellings import spelled
 from fhirserver.params.kinds import Reading
+from fhirserver.policy.restriction import Nothing
 from fhirserver.search.context import Context
 from fhirserver.search.parse import Limits, parse
 from fhirserver.search.query import SearchQuery
@@ -39,6 +40,14 @@ def asked(call: Call) -> SearchQuery:
         with_others = query.contained is not None and not query.contained.alone
         elements.check_elements(query.elements, () if with_others else query.types)
     return spelled(query, known.systems)
+
+
+def asker(call: Call) -> str:
+    """Whom a page link belongs to: who asks and, where consents are enforced, for which purpose, since for
+    another one other rows are there."""
+    restriction = call.restriction
+    asking = None if isinstance(restriction, Nothing) else restriction.asking
+    return call.principal.id if asking is None else f"{call.principal.id} {asking.purpose}"
 
 
 def context_of(call: Call, snapshot: Snapshot | None = None) -> Context:

@@ -107,11 +107,11 @@ def is_narrow(restriction: Restriction, resource_type: str) -> bool:
     """Whether a caller may create or update some of a type only."""
     match restriction:
         case Everything(asking):
-            return asking is not None and _may_be_hidden(resource_type)
+            return asking is not None and may_be_hidden(resource_type)
         case Nothing():
             return True
         case Permits(permits, _, asking):
-            if asking is not None and _may_be_hidden(resource_type):
+            if asking is not None and may_be_hidden(resource_type):
                 return True
             if resource_type in FOLLOWING and not sees_all(restriction):
                 return True
@@ -227,12 +227,12 @@ def reads_patients(restriction: Restriction) -> bool:
     """Whether a caller may read anything at all that can be somebody's."""
     if isinstance(restriction, Permits):
         return any(
-            "r" in permit.actions and any(map(_may_be_hidden, permit.types)) for permit in restriction.permits
+            "r" in permit.actions and any(map(may_be_hidden, permit.types)) for permit in restriction.permits
         )
     return isinstance(restriction, Everything)
 
 
-def _may_be_hidden(resource_type: str) -> bool:
+def may_be_hidden(resource_type: str) -> bool:
     """Whether consents may hide rows of a type."""
     return is_about_patients(resource_type) or resource_type in FOLLOWING
 

@@ -86,7 +86,7 @@ def decode(text: str, secret: bytes, bound_to: bytes, now: int, kept_s: int) -> 
         raise Invalid("the page link is malformed") from None
     tag, payload = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
     if not hmac.compare_digest(tag, _tag(payload, secret, bound_to)):
-        raise Invalid("the page link was changed, or belongs to another search or caller")
+        raise Invalid("the page link was changed, or belongs to another search, caller or purpose of use")
     version, *fields = msgspec.json.decode(payload)
     if version != _VERSION:
         raise Gone("the page link is of an earlier version of this server; search again")

@@ -135,6 +135,41 @@ async def test_nobody_lets_themselves_in_by_what_they_write(world: World) -> Non
     await world.revoke(id_)
 
 
+async def test_a_page_link_serves_the_purpose_it_was_given_for(world: World) -> None:
+    first = await world.ask(world.admin, "GET", "/Patient?_count=1&_total=accurate")
+    (url,) = [one["url"] for one in first.json()["link"] if one["relation"] == "next"]
+    path = url.removeprefix(BASE)
+    assert (await world.ask(world.admin, "GET", path)).json()["total"] == 3
+    answer = await world.ask(world.admin, "GET", path, **{"X-Purpose-Of-Use": "HRESCH"})
+    assert answer.status_code == 400, answer.text
+    assert "purpose" in answer.json()["issue"][0]["diagnostics"]
+
+
+async def test_what_is_not_enforced_is_said_to_who_writes_it(world: World) -> None:
+    """By whatever way they prefer to be answered, and alone or among others."""
+    empty = consent("bert", None)
+    answer = await world.ask(world.admin, "POST", "/Consent", empty)
+    assert answer.status_code == 201
+    assert answer.headers["Warning"].startswith('299 - "neither policyRule (OPTIN, ')
+    entry = {"resource": empty, "request": {"method": "POST", "url": "Consent"}}
+    for type_ in ("batch", "transaction"):
+        bundle = {"resourceType": "Bundle", "type": type_, "entry": [entry]}
+        said = (await world.ask(world.admin, "POST", "", bundle)).json()["entry"][0]["response"]
+        assert [one["severity"] for one in said["outcome"]["issue"]] == ["warning"]
+    plain = await world.ask(world.admin, "POST", "/Consent", {**consent("bert", "OPTIN"), "status": "draft"})
+    assert "Warning" not in plain.headers
+
+
+async def test_nothing_is_announced_that_consents_do_away_with(world: World) -> None:
+    (rest,) = (await world.http.get("/metadata")).json()["rest"]
+    types = {one["type"]: one for one in rest["resource"]}
+    chosen = {name: types[name]["updateCreate"] for name in ("Patient", "Task", "Binary", "Organization")}
+    assert chosen == {"Patient": False, "Task": False, "Binary": False, "Organization": True}
+    named = {one["name"] for of in (rest, *types.values()) for one in of.get("operation", ())}
+    assert "explain" not in named
+    assert {"break-glass", "explain-access"} <= named
+
+
 async def test_a_service_writes_consents_by_a_scope_that_names_them(world: World) -> None:
     """`*` is about what they bind, not about them."""
     id_ = await world.agreed(consent("bert", "OPTOUT"))

@@ -127,11 +127,14 @@ def of_input(known: Input) -> Parameter:
     return found | {"required": known.min > 0}
 
 
+PURPOSE: Final = "X-Purpose-Of-Use"
+
 HEADERS: Final = {
     "If-Match": 'The version that the change is based on, as W/"3".',
     "If-None-Match": 'The version that the client has, as W/"3"; then 304.',
     "If-Modified-Since": "The instant of what the client has; then 304.",
     "If-None-Exist": "Search parameters: create only if nothing matches.",
+    PURPOSE: "The purpose of use, a code of v3-ActReason, where consents are enforced; TREAT if not said.",
     "Prefer": "return=minimal, representation or OperationOutcome; handling=strict or lenient.",
 }
 

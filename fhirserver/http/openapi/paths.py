@@ -120,6 +120,7 @@ def _parameters(registry: Registry, row: Interaction, resource_type: str | None)
         inline += [parameters.of_input(one) for one in row.operation.inputs if one.fits_url]
     names += _query(registry, row, resource_type)
     names += _HEADERS.get(row.name, ())
+    names += () if row.name == "capabilities" else (parameters.PURPOSE,)
     return [*inline, *map(parameters.ref, names)]
 
 

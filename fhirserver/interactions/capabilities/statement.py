@@ -15,9 +15,12 @@ from typing import Any, Final
 from fhirserver import settings as configuration
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES, Resource
 from fhirserver.interactions.capabilities import searches
+from fhirserver.interactions.operations.definitions import EXPLAIN
 from fhirserver.interactions.patch import PATCHES
 from fhirserver.interactions.table import TABLE, Interaction
 from fhirserver.params.registry import Registry, SearchParam
+from fhirserver.policy.consent.enforcement import enforcement_of
+from fhirserver.policy.restriction import may_be_hidden
 from fhirserver.settings import Settings
 from fhirserver.store.packages import Announced
 
@@ -66,6 +69,7 @@ class Offer:
     cors: bool
     sign_in: bool
     endpoints: tuple[tuple[str, str], ...]
+    consents: bool = False
     announced: Announced = field(default_factory=Announced)
 
     @classmethod
@@ -79,6 +83,7 @@ class Offer:
             endpoints=tuple(
                 (name, settings.auth_url(path)) for name, path in _ENDPOINTS if settings.gives_tokens
             ),
+            consents=enforcement_of(settings.consent) is not None,
             announced=announced or Announced(),
         )
 
@@ -169,7 +174,7 @@ def rest(offer: Offer, registry: Registry) -> dict[str, Any]:
             f"{_DEFINITIONS}/CompartmentDefinition/{name[0].lower()}{name[1:]}"
             for name in sorted(COMPARTMENTS)
         ],
-    } | _operations(None)
+    } | _operations(offer, None)
 
 
 def security(offer: Offer) -> dict[str, Any]:
@@ -199,7 +204,7 @@ def resource(offer: Offer, registry: Registry, name: str, reverse: list[str]) ->
         "interaction": _interactions(row for row in TABLE if row.is_of(name)),
         "versioning": "versioned-update",
         "readHistory": wired("vread"),
-        "updateCreate": offer.update_create and "update" in offered,
+        "updateCreate": _update_create(offer, name) and "update" in offered,
         "conditionalCreate": wired("create"),
         "conditionalRead": "full-support" if wired("read") else "not-supported",
         "conditionalUpdate": "update_conditional" in offered,
@@ -211,7 +216,12 @@ def resource(offer: Offer, registry: Registry, name: str, reverse: list[str]) ->
         described |= {"searchInclude": ["*", *included]} if included else {}
         described |= {"searchRevInclude": reverse} if reverse else {}
         described["searchParam"] = [*map(_search_param, searches.announced(registry, name))]
-    return described | _operations(name)
+    return described | _operations(offer, name)
+
+
+def _update_create(offer: Offer, name: str) -> bool:
+    """Where consents are enforced, nobody chooses the ids of what they may hide."""
+    return offer.update_create and not (offer.consents and may_be_hidden(name))
 
 
 def _instantiates(offer: Offer) -> dict[str, list[str]]:
@@ -229,9 +239,12 @@ def _supported(offer: Offer, name: str) -> dict[str, list[str]]:
     return {"supportedProfile": listed} if listed else {}
 
 
-def _operations(name: str | None) -> dict[str, Any]:
-    """CapabilityStatement.rest.operation and rest.resource.operation: what stands there, each once."""
+def _operations(offer: Offer, name: str | None) -> dict[str, Any]:
+    """CapabilityStatement.rest.operation and rest.resource.operation: what stands there, each once. How a
+    search was answered is told nobody where consents are enforced."""
     found = {row.operation: None for row in TABLE if row.operation is not None and row.is_of(name)}
+    if offer.consents:
+        found.pop(EXPLAIN, None)
     if not found or not wired("operation"):
         return {}
     return {

@@ -22,7 +22,7 @@ from fhirserver.fhir.suggest import nearest
 from fhirserver.interactions.bundle import Entry, Link, bundle, search_entry
 from fhirserver.interactions.call import Answer, Call, Params
 from fhirserver.interactions.operations.inputs import SHAPING, Inputs
-from fhirserver.interactions.searching import allowed, context_of, limits_of
+from fhirserver.interactions.searching import allowed, asker, context_of, limits_of
 from fhirserver.params import date
 from fhirserver.params.date import DateValue
 from fhirserver.policy.restriction import RECORDED
@@ -62,7 +62,7 @@ async def page(connection: Connection, call: Call, asked: Asked) -> Answer:
     """200 with a searchset. Raises NotFound or Gone where there is no such record, Invalid for a page link of
     something else."""
     services = call.services
-    path, bound = _path(call), pages.binding(call.type, asked.applied, call.principal.id, _path(call))
+    path, bound = _path(call), pages.binding(call.type, asked.applied, asker(call), _path(call))
     cursor = _cursor(call, bound)
     updated = await _updated(connection) if cursor is None else None
     rows = await _rows(connection, call, asked.record, cursor)

@@ -106,7 +106,7 @@ def _base(consent: Mapping[str, Any], root: Mapping[str, Any]) -> tuple[bool | N
     ]
     typed = "type" in root
     if not said and not typed:
-        text = "neither policyRule (OPTIN, OPTOUT) nor the type of the root provision says what holds"
+        text = f"neither policyRule ({', '.join(BASES)}) nor the type of the root provision says what holds"
         return None, Fault("Consent.policyRule", f"{text}: the consent is not enforced")
     if typed and not has_criteria(root):
         said.append(root["type"] == "permit")

@@ -20,8 +20,16 @@ OWN_SCOPE: Final = "urn:fhirserver:consent-scope"
 POLICY: Final = "organization-policy"
 """The scope, in `OWN_SCOPE`, of a Consent that is the policy of the whole organisation and no patient's."""
 
-BASES: Final[Mapping[str, bool]] = {"OPTIN": True, "OPTOUT": False}
-"""Consent.policyRule in `ACT_CODE` -> whether the consent permits what none of its provisions is about."""
+BASES: Final[Mapping[str, bool]] = {
+    "OPTIN": True,
+    "OPTINR": True,
+    "OPTOUT": False,
+    "OPTOUTE": False,
+    "EMRGONLY": False,
+}
+"""Consent.policyRule in `ACT_CODE` -> whether the consent permits what none of its provisions is about. The
+restrictions of OPTINR and the exceptions of OPTOUTE are its provisions; in emergencies the glass is broken.
+https://terminology.hl7.org/CodeSystem-v3-ActCode.html"""
 
 LEVELS: Final = ("U", "L", "M", "N", "R", "V")
 """Confidentiality, from unrestricted to very restricted."""

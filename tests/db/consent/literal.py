@@ -73,7 +73,9 @@ def says(consent: Resource, ask: Ask, resource: Resource, world: dict[str, Resou
     if not holds(root.get("period"), ask.now):
         return None
     rule = {one["code"] for one in consent.get("policyRule", {}).get("coding", ())}
-    bases = [True] * ("OPTIN" in rule) + [False] * ("OPTOUT" in rule)
+    bases = [True] * bool(rule & {"OPTIN", "OPTINR"}) + [False] * bool(
+        rule & {"OPTOUT", "OPTOUTE", "EMRGONLY"}
+    )
     narrow = bool(root.keys() - {"type", "period", "provision", "modifierExtension"})
     if "type" in root and not narrow:
         bases.append(root["type"] == "permit")

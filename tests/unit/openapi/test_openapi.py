@@ -141,6 +141,16 @@ def test_the_search_of_each_type_has_its_parameters() -> None:
         assert controls == searches.CONTROLS.keys() - {"_has", "_type"}
 
 
+def test_a_purpose_of_use_can_be_claimed_wherever_there_are_data() -> None:
+    ref = {"$ref": "#/components/parameters/X-Purpose-Of-Use"}
+    claimed = {
+        one["x-fhir-interaction"]: ref in one["parameters"]
+        for methods in WHOLE["paths"].values()
+        for one in methods.values()
+    }
+    assert claimed == {name: name != "capabilities" for name in HANDLERS}
+
+
 def test_compartments_list_their_members() -> None:
     for name, members in COMPARTMENTS.items():
         operation = WHOLE["paths"][f"/{name}/{{id}}/{{type}}"]["get"]
