@@ -22,15 +22,7 @@ def indexer(keys: Keys, resolve: Resolve, resource_type: str) -> Callable[[Resou
     Nothing but consents looks at them: `policy.restriction` has the types that lie in a compartment.
     """
     if resource_type in FOLLOWING:
-        nowhere = keys.of("nowhere")
-
-        def follow(resource: Resource, entries: Entries) -> None:
-            """The one resource that is named; one that cannot be found here is nowhere."""
-            if "securityContext" in resource:
-                named = resource["securityContext"].get("reference")
-                entries.compartments.append((named and resolve(named)[1]) or nowhere)
-
-        return follow
+        return _follower(keys, resolve)
     if resource_type not in REFERRING:
         return None
 
@@ -42,6 +34,27 @@ def indexer(keys: Keys, resolve: Resolve, resource_type: str) -> Callable[[Resou
         entries.compartments.extend(_within(keys, resource))
 
     return refer
+
+
+def leader_key(keys: Keys, type_: str) -> int:
+    """What a row of `FOLLOWING` has among its keys that names a resource of a type."""
+    return keys.of("led by", type_)
+
+
+def _follower(keys: Keys, resolve: Resolve) -> Callable[[Resource, Entries], None]:
+    nowhere = keys.of("nowhere")
+
+    def follow(resource: Resource, entries: Entries) -> None:
+        """The one resource that is named, and its type; one that cannot be found here is nowhere."""
+        if "securityContext" not in resource:
+            return
+        literal = resource["securityContext"].get("reference")
+        found, target = (None, 0) if literal is None else resolve(literal)
+        entries.compartments.append(target or nowhere)
+        if target and found is not None and found.type is not None:
+            entries.keys.append(leader_key(keys, found.type))
+
+    return follow
 
 
 def _within(keys: Keys, resource: Resource) -> list[int]:

@@ -143,7 +143,8 @@ def _nobodys(scope: Scope, of_any_type: bool) -> Fragment:
         bits = sql("({}::bigint[])[array_position({}::text[], {}.type)]", every, _PATIENTS, scope.alias)
     return sql(
         "({} <> 0 AND {} & {} = 0 AND NOT EXISTS (SELECT FROM consent_rule k WHERE k.patient = ANY ({}))"
-        " AND NOT EXISTS (SELECT FROM {} o WHERE o.tenant = {} AND o.idk = ANY ({}) AND o.died IS NULL))",
+        " AND NOT EXISTS (SELECT FROM {} whose WHERE whose.tenant = {} AND whose.idk = ANY ({})"
+        " AND whose.died IS NULL))",
         *(named, named, bits, patients, table("Patient"), scope.keys.tenant, patients),
     )
 

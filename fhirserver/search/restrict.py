@@ -13,7 +13,7 @@ from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, not_, or_, sql, table
 from fhirserver.errors import FhirError
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import ENDPOINT_TYPES
-from fhirserver.params import composite, date, kinds, plain, presence, reference, special
+from fhirserver.params import composite, date, kinds, owners, plain, presence, reference, special
 from fhirserver.params import text as syntax
 from fhirserver.params.condition import Condition, Driver, Ids, Patients, Rank, Scope, Tokens, exists
 from fhirserver.params.facts import CLINICAL_DATES, UNIONS, is_patient
@@ -40,6 +40,7 @@ SEARCH = "s"
 """The action that every row has to permit unless it is read by its id."""
 
 READING = frozenset("rs")
+CREATE = "c"
 
 _ALONE = OWNED | RECORDED
 """Types whose rows name others as well as whose they are: who asked, in an event."""
@@ -103,19 +104,29 @@ def permitted(
             return TRUE
         case Nothing():
             return FALSE
-    if resource_type is None:
-        followed = _followed(context, restriction, alias, action)
-        return and_(
-            _any_type(context, restriction, alias, action),
-            or_(sql("{}.type <> all({}::text[])", alias, sorted(FOLLOWING)), followed),
-        )
-    if resource_type in FOLLOWING:
-        followed = _followed(context, restriction, alias, action)
-        return and_(_whole(context, restriction, resource_type, alias, action), followed)
+    if resource_type is None or resource_type in FOLLOWING:
+        if alias is ROW and not _has_criteria(restriction):
+            return _kept_any(context.registry, context.keys, restriction, resource_type, action)
+        return _leading(context, restriction, resource_type, alias, action)
     permits = restriction.of(resource_type, action) if isinstance(restriction, Permits) else ()
     if alias is ROW and not any(permit.criteria for permit in permits):
         return _kept(context.registry, context.keys, restriction, resource_type, action)
     return _whole(context, restriction, resource_type, alias, action)
+
+
+def _leading(
+    context: Context,
+    restriction: Everything | Permits,
+    resource_type: str | None,
+    alias: Fragment,
+    action: str,
+) -> Fragment:
+    """For a row of whatever type, or of one of `FOLLOWING`."""
+    followed = _followed(context, restriction, alias, action)
+    if resource_type is not None:
+        return and_(_whole(context, restriction, resource_type, alias, action), followed)
+    others = sql("{}.type <> all({}::text[])", alias, sorted(FOLLOWING))
+    return and_(_any_type(context, restriction, alias, action), or_(others, followed))
 
 
 def _any_type(context: Context, restriction: Everything | Permits, alias: Fragment, action: str) -> Fragment:
@@ -128,18 +139,20 @@ def _any_type(context: Context, restriction: Everything | Permits, alias: Fragme
 
 def _followed(context: Context, restriction: Everything | Permits, alias: Fragment, action: str) -> Fragment:
     """Whether the caller may read what a row of `FOLLOWING` names, which is its one compartment, and consents
-    let them do with that what they want to do with the row. What names another such row, or what is not here,
-    can only be deleted, but by who may read all; what names nothing is as free as its type.
+    let them do with that what they want to do with the row; to create one does not take reading. What names
+    another such row, or what is not here, can only be deleted, but by who may read all; what names nothing is
+    as free as its type.
     """
     if sees_all(restriction) or not _permits_any(restriction, FOLLOWING, action):
         return TRUE
-    else_ = sql("led.type <> all({}::text[])", sorted(FOLLOWING))
+    if action == CREATE and restriction.asking is None:
+        return TRUE
     asked = consented(_scope(context, _LEADING), restriction.asking, action, True)
-    open_ = and_(_any_type(context, restriction, _LEADING, "r"), TRUE if action in READING else asked)
+    seen = TRUE if action == CREATE else _any_type(context, restriction, _LEADING, "r")
     return or_(
         sql("{}.compartments = ARRAY[]::bigint[]", alias),
-        _leads(context, alias, and_(else_, open_)),
-        not_(_leads(context, alias, else_)) if action == "d" else FALSE,
+        _leads(context, alias, and_(seen, TRUE if action in READING else asked)),
+        not_(_leads(context, alias, TRUE)) if action == "d" else FALSE,
     )
 
 
@@ -148,10 +161,26 @@ def _permits_any(restriction: Everything | Permits, types: frozenset[str], actio
 
 
 def _leads(context: Context, alias: Fragment, test: Fragment) -> Fragment:
-    of = sql("led.idk = {}.compartments[1] AND led.died IS NULL AND led.tenant = {}", alias, context.tenant)
-    return exists(sql("FROM resource led WHERE {} AND {}", of, test))
+    """Whether the row names what is here, of no type of `FOLLOWING`, and passes the test. The row says of
+    which type: to be ready to look into all would take most of the time of statements that have no such row.
+    """
+    type_ = sql(
+        "(SELECT named.type FROM unnest({}::bigint[], {}::text[]) named(key, type)"
+        " WHERE named.key = ANY ({}.keys))",
+        *(_type_keys(context.keys), _LEADERS, alias),
+    )
+    return exists(
+        sql("FROM led({}, {}.compartments[1], {}) led WHERE {}", context.tenant, alias, type_, test)
+    )
 
 
+@lru_cache(maxsize=64)
+def _type_keys(keys: Keys) -> list[int]:
+    """In the order of `_LEADERS`."""
+    return [owners.leader_key(keys, type_) for type_ in _LEADERS]
+
+
+_LEADERS = sorted(ENDPOINT_TYPES - FOLLOWING)
 _LEADING = sql("led")
 
 
@@ -175,6 +204,18 @@ def _kept(
     """What hangs on no value that is read, and on no clock, is made once: one and the same fragment tells
     `store.coalesce` which reads may go together."""
     return _whole(Context(registry, keys, 0, restriction), restriction, resource_type, ROW, action)
+
+
+@lru_cache(maxsize=256)
+def _kept_any(
+    registry: Registry, keys: Keys, restriction: Everything | Permits, resource_type: str | None, action: str
+) -> Fragment:
+    """The same for what may be of any type, which is long."""
+    return _leading(Context(registry, keys, 0, restriction), restriction, resource_type, ROW, action)
+
+
+def _has_criteria(restriction: Everything | Permits) -> bool:
+    return isinstance(restriction, Permits) and any(permit.criteria for permit in restriction.permits)
 
 
 def _granted(restriction: Permits) -> Fragment:

@@ -197,6 +197,15 @@ BEGIN
 END
 $$;
 
+-- What is here under a key, of a type that is known: of one partition, which is chosen when it runs.
+CREATE FUNCTION led(tenant_ int, key bigint, type_ text) RETURNS SETOF resource
+LANGUAGE plpgsql STABLE ROWS 1 SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY SELECT * FROM resource r
+        WHERE r.type = type_ AND r.idk = key AND r.tenant = tenant_ AND r.died IS NULL;
+END
+$$;
+
 -- Who has broken the glass, and until when: to see what consents deny, of a patient or (null) of all.
 CREATE TABLE broken_glass (
     tenant  int         NOT NULL,

@@ -132,8 +132,8 @@ def _may(caller: Caller, row: Row, action: str, teams: set[str]) -> bool:
 
 def follows(row: Row, action: str, current: Mapping[Key, Row], is_seen: Callable[[Row], bool]) -> bool:
     """Whether a Binary's securityContext lets it be seen: access follows what it names, and what names
-    nothing that is here can only be deleted. https://hl7.org/fhir/R4/binary-definitions.html"""
-    if row.type != "Binary" or "securityContext" not in row.resource:
+    nothing that is here can only be deleted; to create one is not to read it. https://hl7.org/fhir/R4/binary-definitions.html"""
+    if row.type != "Binary" or "securityContext" not in row.resource or action == "c":
         return True
     named = paths.target(row.resource["securityContext"])
     there = None if named is None else current.get(named)

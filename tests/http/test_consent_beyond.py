@@ -52,6 +52,7 @@ async def is_shown(world: World, path: str) -> bool:
                 f"/{type_}?_id={id_}",
                 f"/{type_}/_history?_count=1000",
                 "/_history?_count=1000",
+                f"/_history?_at=2999-01-01&_type=Patient,{type_}&_count=1000",
                 f"/?_type=Patient,{type_}&_count=1000",
             )
         ],
@@ -160,6 +161,9 @@ async def test_neither_does_a_binary_lead_to_another(world: World) -> None:
 async def test_a_binary_asks_for_the_scopes_of_what_it_names(world: World) -> None:
     doctor = {"user": ("Practitioner", "d"), "roles": ("practitioner",)}
     narrow = await granted(world.dsn, "user/Binary.rs", "user/Observation.rs", **doctor)
+    writing = await granted(world.dsn, "user/Binary.c", **doctor)
+    answer = await world.ask(writing, "POST", "/Binary", binary({"reference": "Patient/bert"}))
+    assert answer.status_code == 201, answer.text
     for context, status in (("Observation/obs-bert", 200), ("Patient/bert", 404)):
         path = await made(world, binary({"reference": context}))
         assert (await world.ask(narrow, "GET", f"/{path}")).status_code == status, context
