@@ -131,6 +131,7 @@ def _plan(
         for code, param in registry.for_type(resource_type).items()
     }
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
+    whose = _WHOSE.get(resource_type)
     own = resource_type in COMPARTMENTS
     whole = (owners.indexer(keys, resolve, resource_type), referenced.movable(keys, resolve, resource_type))
     coded = PATIENT_CODED.get(resource_type)
@@ -152,10 +153,8 @@ def _plan(
                 entries.keys.append(key)
             if run is not None:
                 run(nodes, entries)
-        if resource_type == "Patient":
-            _keep_apart(resource, resolve, entries)
-        if resource_type == "AuditEvent":
-            entries.ptk = _told_of(resource, resolve)
+        if whose is not None:
+            whose(resource, resolve, entries)
         if own:
             entries.compartments.append(keys.target(resource_type, id_))
         for add in whole:
@@ -189,11 +188,18 @@ def _keep_apart(patient: dict[str, Any], resolve: Resolve, entries: Entries) -> 
     entries.compartments = [target for target in entries.compartments if target not in merged]
 
 
-def _told_of(event: dict[str, Any], resolve: Resolve) -> int | None:
+def _told_of(event: dict[str, Any], resolve: Resolve, entries: Entries) -> None:
     """Whose record an AuditEvent is about, who may read it: one patient's, not that of who asked."""
     found = [resolve(text) for text in patients_in_role(event)]
     targets = {target for told, target in found if told.type == "Patient"}
-    return targets.pop() if len(targets) == 1 else None
+    entries.ptk = targets.pop() if len(targets) == 1 else None
+
+
+_WHOSE: Final[dict[str, Callable[[dict[str, Any], Resolve, Entries], None]]] = {
+    "Patient": _keep_apart,
+    "AuditEvent": _told_of,
+}
+"""Types whose compartments do not follow from references alone."""
 
 
 def patient_code_key(keys: Keys, resource_type: str, ptk: int, code: str) -> int:
