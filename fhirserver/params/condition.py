@@ -133,6 +133,7 @@ class Rank:
     URI: Final = 32
     COMPOSITE: Final = 34
     CHAIN: Final = 36
+    SOUNDS: Final = 37
     STRING_EXACT: Final = 38
     STRING: Final = 40
     TOKEN: Final = 45

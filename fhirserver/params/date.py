@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, Literal
 
 from fhirserver.db.sql import Fragment, and_, or_, sql
@@ -39,6 +39,7 @@ MODIFIERS: Final = ("missing",)
 SPAN_MAX: Final = 32 * 86_400 * 1_000_000
 """Longest clinical date, in microseconds, that is found by its start alone."""
 _SECOND: Final = 1_000_000
+_DAY: Final = 86_400 * _SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,15 @@ class DateValue:
     prefix: Prefix | Literal["co", "po"]
     lo: int
     hi: int
+
+    @property
+    def year(self) -> str | None:
+        """The year that it is, if it is a whole one in some zone: within a day of that by UTC."""
+        if self.prefix != "eq" or not 364 * _DAY < self.hi - self.lo < 368 * _DAY:
+            return None
+        number = dates.moment((self.lo + self.hi) // 2).year
+        begins = dates.micros(datetime(number, 1, 1, tzinfo=UTC))
+        return f"{number:04}" if abs(self.lo - begins) <= _DAY else None
 
     @property
     def is_moment(self) -> bool:

@@ -133,7 +133,7 @@ def _plan(
     start = ORD_ABSENT if resource_type in CLINICAL_DATES else None
     whose = _WHOSE.get(resource_type)
     own = resource_type in COMPARTMENTS
-    whole = (owners.indexer(keys, resolve, resource_type), referenced.movable(keys, resolve, resource_type))
+    whole = _of_the_whole(keys, resolve, resource_type)
     coded = PATIENT_CODED.get(resource_type)
     versioned = steps.keys() >= VERSIONED
     listed = listing.indexer(keys, resolve) if resource_type == "List" else None
@@ -158,8 +158,7 @@ def _plan(
         if own:
             entries.compartments.append(keys.target(resource_type, id_))
         for add in whole:
-            if add is not None:
-                add(resource, entries)
+            add(resource, entries)
         if versioned and found.keys() >= VERSIONED:
             uri.put_version(keys, resource_type, "url", found["url"], found["version"], entries)
         if listed is not None:
@@ -177,6 +176,18 @@ def _plan(
         return entries
 
     return plan
+
+
+def _of_the_whole(
+    keys: Keys, resolve: Resolve, resource_type: str
+) -> list[Callable[[dict[str, Any], Entries], None]]:
+    """What adds entries that no single parameter makes."""
+    found = (
+        owners.indexer(keys, resolve, resource_type),
+        referenced.movable(keys, resolve, resource_type),
+        phonetic.together(keys, resource_type),
+    )
+    return [add for add in found if add is not None]
 
 
 def _keep_apart(patient: dict[str, Any], resolve: Resolve, entries: Entries) -> None:

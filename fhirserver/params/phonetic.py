@@ -8,15 +8,17 @@ among it, sounds like itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import combinations
 from typing import Final
 
 import jellyfish
 
-from fhirserver.db.sql import or_, sql
+from fhirserver.db.sql import TRUE, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
+from fhirserver.fhir.structure import Resource
 from fhirserver.params.condition import Condition, Rank, Scope, Tokens, unsupported_modifier
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.string import StringValue, fold, texts
@@ -25,6 +27,9 @@ CODE: Final = "phonetic"
 MODIFIERS: Final = ("missing",)
 WORDS_MAX: Final = 16
 """Words of one value that are looked for."""
+
+SOUNDS_MAX: Final = 16
+"""Sounds of the names of one patient that are taken two by two; those with more are found with every pair."""
 
 _REPEATED: Final = re.compile(r"(.)\1+")
 
@@ -55,6 +60,62 @@ def indexer(keys: Keys, resource_type: str) -> Indexer:
                 entries.tok.extend(found)
 
     return index
+
+
+def together(keys: Keys, resource_type: str) -> Callable[[Resource, Entries], None] | None:
+    """What adds a key for each two sounds of a Patient's names, and for each sound and the year of birth:
+    either alone is said of thousands among very many patients. None for other types."""
+    if resource_type != "Patient":
+        return None
+
+    def add(patient: Resource, entries: Entries) -> None:
+        heard = dict.fromkeys(
+            sound
+            for name in patient.get("name", ())
+            for text in texts(name, "HumanName")
+            for sound in sounds(fold(text))
+        )
+        found = [_many(keys)]
+        if len(heard) <= SOUNDS_MAX:
+            found = [_pair_key(keys, one, other) for one, other in combinations(heard, 2)]
+            year = patient.get("birthDate", "")[:4]
+            found += [_year_key(keys, year, sound) for sound in heard if year]
+        entries.keys.extend(found)
+        entries.tok.extend(found)
+
+    return add
+
+
+def both(scope: Scope, one: StringValue, other: StringValue) -> Condition | None:
+    """What leads to patients with both names; None where that narrows nothing."""
+    first, second = _rarest(one), _rarest(other)
+    return None if first == second else _leading(scope, _pair_key(scope.keys, first, second))
+
+
+def in_year(scope: Scope, name: StringValue, year: str) -> Condition:
+    """What leads to patients with this name who were born in this year."""
+    return _leading(scope, _year_key(scope.keys, year, _rarest(name)))
+
+
+def _leading(scope: Scope, key: int) -> Condition:
+    return Condition(TRUE, (Tokens((key, _many(scope.keys))),), Rank.SOUNDS)
+
+
+def _rarest(value: StringValue) -> str:
+    """The longest sound."""
+    return max(sounds(value.folded), key=len)
+
+
+def _pair_key(keys: Keys, one: str, other: str) -> int:
+    return keys.of("sounds", *sorted((one, other)))
+
+
+def _year_key(keys: Keys, year: str, sound: str) -> int:
+    return keys.of("sound and year", sound, year)
+
+
+def _many(keys: Keys) -> int:
+    return keys.of("many sounds")
 
 
 def compile(scope: Scope, modifier: str | None, values: Sequence[StringValue]) -> Condition:

@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from fhirserver.db.sql import TRUE, and_, not_, sql
-from fhirserver.params import composite, date, fulltext, inline, plain, presence, quantity, special
+from fhirserver.params import composite, date, fulltext, inline, phonetic, plain, presence, quantity, special
 from fhirserver.params.condition import Condition, Rank, Scope, Tokens, either
+from fhirserver.params.date import DateValue
 from fhirserver.params.facts import CLINICAL_DATES, INLINE, UNIONS, is_patient
 from fhirserver.params.index import PATIENT_CODED, patient_code_key
 from fhirserver.params.kinds import CompositeValue, Value
 from fhirserver.params.reference import ReferenceValue
 from fhirserver.params.registry import SearchParam
+from fhirserver.params.string import StringValue
 from fhirserver.params.token import TokenValue
 from fhirserver.search import chain, lists, query
 from fhirserver.search.context import Context
@@ -154,6 +156,7 @@ def _together(scope: Scope, compiled: Sequence[Compiled]) -> list[Condition]:
     further = [
         *_patient_and_code(scope, clauses, conditions),
         *_codes_and_quantities(scope, clauses, conditions),
+        *_sounds(scope, clauses, conditions),
     ]
     return [*conditions.values(), *further]
 
@@ -224,4 +227,31 @@ def _codes_and_quantities(
             _cover(conditions, tokens)
         elif range_:
             found.append(Condition(TRUE, range=range_))
+    return found
+
+
+def _sounds(
+    scope: Scope, clauses: dict[str, query.Clause], conditions: dict[query.Condition, Condition]
+) -> list[Condition]:
+    """`phonetic=X&phonetic=Y` and `phonetic=X&birthdate=1980` of patients"""
+    if scope.resource_type != "Patient":
+        return []
+    names = [
+        (clause, clause.values[0])
+        for clause in conditions
+        if isinstance(clause, query.Clause) and clause.param.code == phonetic.CODE and len(clause.values) == 1
+    ]
+    found: list[Condition] = []
+    if len(names) > 1:
+        (one, first), (other, second) = names[:2]
+        pair = phonetic.both(scope, cast(StringValue, first), cast(StringValue, second))
+        if pair is not None:
+            _cover(conditions, one, other)
+            found.append(pair)
+    birth = clauses.get("birthdate")
+    years = [cast(DateValue, value).year for value in birth.values] if birth else []
+    if names and birth and len(years) == 1 and years[0] is not None:
+        clause, name = names[0]
+        _cover(conditions, clause, birth)
+        found.append(phonetic.in_year(scope, cast(StringValue, name), years[0]))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from fhirserver.errors import FhirError, Invalid, NotSupported
 from fhirserver.params.condition import UnsupportedModifier
 from fhirserver.params.phonetic import sounds
+from fhirserver.params.string import fold
 from tests.db.search.harness import Harness, harness, query
 
 ALIKE = [
@@ -64,6 +66,9 @@ CASES = [
     ("Patient?phonetic=мария", {"maria"}),
     ("Patient?phonetic=日本", {"maria"}),
     ("Patient?phonetic:missing=true", {"nobody"}),
+    ("Patient?phonetic=jon&phonetic=smyth", {"smith"}),
+    ("Patient?phonetic=smith&phonetic=smyth", {"smith", "smyth"}),
+    ("Patient?phonetic=jon,steven&phonetic=smyth", {"smith"}),
     ("Patient?phonetic=smith&given=john", {"smith"}),
     ("Practitioner?phonetic=rite", {"wright"}),
     ("Organization?phonetic=klinik%20smyth", {"clinic"}),
@@ -87,6 +92,53 @@ async def test_names_by_their_sound(db: Harness) -> None:
     for url, expected in CASES:
         assert set(await db.ids(url)) == expected, url
         assert await db.count(url) == len(expected)
+
+
+async def test_two_names_or_a_name_and_a_year_lead_to_the_same_as_alone(db: Harness) -> None:
+    """Also with more names than are taken two by two, none, several in one value, and every form of date."""
+    pick = Random(7)
+    words = ["Smith", "Smyth", "Jon", "Anna Maria", "Schmidt", "Steven", "Filip", "Мария", "Wright", "Müller"]
+    odd = [f"{first}o{last}a" for first in "bdfgklmnprst" for last in "bdk"]
+    births = [
+        "1980",
+        "1980-01",
+        "1980-01-01",
+        "1980-12-31",
+        "1981-01-01",
+        "1979-12-31",
+        "0001-01-01",
+        "9999",
+        "",
+    ]
+    people = []
+    for number in range(60):
+        many = pick.sample(odd, 20) if number % 6 == 0 else []
+        one = person("Patient", f"p{number}", (pick.choice(words), ",".join([*pick.sample(words, 2), *many])))
+        people.append(one | ({"birthDate": birth} if (birth := pick.choice([*births, ""])) else {}))
+
+    heard = {
+        one["id"]: {
+            sound
+            for name in one["name"]
+            for part in (name["family"], *name["given"])
+            for sound in sounds(fold(part))
+        }
+        for one in people
+    }
+
+    def named(name: str) -> set[str]:
+        return {id_ for id_, there in heard.items() if set(sounds(fold(name))) <= there}
+
+    await db.clear()
+    await db.put_all(people)
+    for one in words:
+        for other in (*words, odd[3]):
+            ids = await db.ids(f"Patient?phonetic={one}&phonetic={other}&_count=100")
+            assert set(ids) == named(one) & named(other), (one, other)
+        for year in ("1980", "1979", "9999", "0001", "eq1981"):
+            born = {p["id"] for p in people if p.get("birthDate", "-")[:4] == year.removeprefix("eq")}
+            ids = await db.ids(f"Patient?birthdate={year}&phonetic={one}&_count=100")
+            assert set(ids) == named(one) & born, (one, year)
 
 
 @pytest.mark.parametrize(
