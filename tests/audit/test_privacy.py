@@ -159,6 +159,49 @@ async def test_a_group_is_named_to_none_of_its_members(world: World) -> None:
         assert told == {"": whole, "Patient/anna": ["Group"], "Patient/bert": ["Group"]}
 
 
+BERT = {"reference": "Patient/bert"}
+BEYOND: list[Resource] = [
+    {"resourceType": "Task", "status": "draft", "intent": "order", "for": BERT},
+    {"resourceType": "Contract", "subject": [BERT]},
+    {"resourceType": "Binary", "contentType": "text/plain", "securityContext": BERT},
+    {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"resource": {"resourceType": "Patient", "id": "bert"}}],
+    },
+]
+
+
+@pytest.mark.parametrize("body", BEYOND, ids=lambda one: one["resourceType"])
+async def test_what_is_in_no_compartment_is_named_to_whose_it_is(world: World, body: Resource) -> None:
+    path = await made(world, body)
+    async with watching(world) as watched:
+        assert (await watched.ask("GET", f"/{path}", None, world.doctor)).status == 200
+        told = [(patients(one), data(one)) for one in await watched.new()]
+        assert told == [(["Patient/bert"], [f"{path}/_history/1"])]
+        denial = await world.agreed(consent("bert", "OPTOUT"))
+        assert (await watched.ask("GET", f"/{path}", None, world.doctor)).status == 404
+        _, denied = await watched.new()
+        assert (subtypes(denied), patients(denied)) == (["AuthZ-Consent"], ["Patient/bert"])
+        assert (consents(denied), data(denied)) == ([f"Consent/{denial}"], [path])
+        await world.revoke(denial)
+
+
+async def test_a_binary_is_withheld_for_the_consents_about_what_it_follows(world: World) -> None:
+    context = {"reference": "Observation/obs-bert"}
+    path = await made(
+        world, {"resourceType": "Binary", "contentType": "text/plain", "securityContext": context}
+    )
+    denial = await world.agreed(consent("bert", "OPTOUT"))
+    async with watching(world) as watched:
+        assert (await watched.ask("GET", f"/{path}", None, world.doctor)).status == 404
+        _, denied = await watched.new()
+        assert (patients(denied), consents(denied)) == (["Patient/bert"], [f"Consent/{denial}"])
+        assert (await watched.ask("GET", "/Binary/unknown", None, world.doctor)).status == 404
+        assert len(await watched.new()) == 1
+    await world.revoke(denial)
+
+
 @pytest.mark.parametrize(
     "asked",
     [

@@ -98,14 +98,14 @@ def of_refusal(call: Call, status: int, entry: Call | None = None) -> list[Happe
 
 def withheld(call: Call, found: Stored, consents: Mapping[str | None, Sequence[str]]) -> list[Happening]:
     """The events of a refusal for which consents are the reason: those that deny, by whose they are; those of
-    nobody are policies.
+    nobody are policies. `found` is what they are about, which another resource may follow.
 
     Each patient's event names the patient's own, one without a patient the policies. Where nothing but the
     absence of a permission denies, it is told to all whose record it is. Who asks is told nothing: for them
     there is nothing.
     """
     deed, outcome = Deed("E", (codes.BY_CONSENT,), codes.ALERT), Outcome("4", "denied by consent")
-    asks, path = call.principal.user, f"{found.type}/{found.id}"
+    asks, path = call.principal.user, f"{call.type}/{call.id}"
     denying = [one for one in consents if one is not None] or ([] if consents else _whose(found))
     patients = [one for one in denying if asks is None or one != "/".join(asks)]
     subjects = [Subject(one, (as_told(one, path),), None, _named(consents.get(one, ()))) for one in patients]
