@@ -115,8 +115,10 @@ def _merged(patient: Resource) -> set[str]:
 
 def as_told(patient: str, path: str) -> str:
     """`path`, or only its type if it is not for the patient to know: another Patient, what is about many of
-    them, or nobody's record."""
+    them, or nobody's record. What stands in the place of a version and is none is not told."""
     type_, _, rest = path.partition("/")
+    instance, _, version = path.partition("/_history/")
+    path = path if version.isdecimal() else instance
     if type_ == "Patient":
         return path if f"Patient/{rest.partition('/')[0]}" == patient else type_
     return path if type_ in _BEYOND or in_compartment("Patient", type_) else type_

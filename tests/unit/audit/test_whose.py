@@ -92,6 +92,8 @@ def test_of_what_no_compartment_says_all_count() -> None:
     [
         ("Patient/anna", "Patient/anna"),
         ("Patient/anna/_history/3", "Patient/anna/_history/3"),
+        ("Patient/anna/_history/Bert", "Patient/anna"),
+        ("Observation/o/_history/Bert", "Observation/o"),
         ("Patient/annabel", "Patient"),
         ("Patient/bert/_history/1", "Patient"),
         ("Observation/o/_history/1", "Observation/o/_history/1"),
