@@ -223,7 +223,9 @@ class Settings(BaseSettings):
         description="Reads do not wait until their events are on disk: a crash may lose the last 0.6 seconds "
         "of them.",
     )
-    provenance: bool = Field(False, description="Write a Provenance with each write and each transaction.")
+    provenance: bool = Field(
+        False, description="Write a Provenance with each write; of a transaction one for each patient."
+    )
 
     # -- limits, each answered with an OperationOutcome
     body_bytes_max: int = Field(50 * 1024 * 1024, ge=1024, description="Request body, after decompression.")

@@ -49,7 +49,8 @@ from fhirserver.params.inline import Run
 from fhirserver.params.reference import Resolve
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.params.token import TokenValue
-from fhirserver.policy.audit import patients_in_role
+from fhirserver.policy.audit import may_name_others, patients_in_role
+from fhirserver.policy.audit.codes import RECEIVED
 from fhirserver.policy.consent import compile_consent
 
 Index = Callable[[str, str, dict[str, Any]], Entries]
@@ -200,10 +201,12 @@ def _keep_apart(patient: dict[str, Any], resolve: Resolve, entries: Entries) -> 
 
 
 def _told_of(event: dict[str, Any], resolve: Resolve, entries: Entries) -> None:
-    """Whose record an AuditEvent is about, who may read it: one patient's, not that of who asked."""
-    found = [resolve(text) for text in patients_in_role(event)]
-    targets = {target for told, target in found if told.type == "Patient"}
-    entries.ptk = targets.pop() if len(targets) == 1 else None
+    """Whose record an AuditEvent is about, who may read it: one patient's, not that of who asked. One that
+    another system sent must name nobody else."""
+    patients = patients_in_role(event)
+    is_received = RECEIVED.element() in event.get("meta", {}).get("tag", ())
+    alone = len(patients) == 1 and not (is_received and may_name_others(event, patients[0]))
+    entries.ptk = (resolve(patients[0])[1] or None) if alone else None
 
 
 _WHOSE: Final[dict[str, Callable[[dict[str, Any], Resolve, Entries], None]]] = {

@@ -5,7 +5,8 @@ docs/explanation/consent.md, https://hl7.org/fhir/R4/binary-definitions.html#Bin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.links import holders
@@ -31,7 +32,7 @@ def indexer(keys: Keys, resolve: Resolve, resource_type: str) -> Callable[[Resou
             found, target = resolve(holder["reference"])
             if target and found.type == "Patient":
                 entries.compartments.append(target)
-        entries.compartments.extend(_within(keys, resource))
+        entries.compartments.extend(_within(keys, resolve, resource))
 
     return refer
 
@@ -57,9 +58,26 @@ def _follower(keys: Keys, resolve: Resolve) -> Callable[[Resource, Entries], Non
     return follow
 
 
-def _within(keys: Keys, resource: Resource) -> list[int]:
-    """The Patients that a Bundle holds."""
-    held = [entry["resource"] for entry in resource.get("entry", ()) if "resource" in entry]
-    return [
-        keys.target("Patient", one["id"]) for one in held if one["resourceType"] == "Patient" and "id" in one
-    ]
+def _within(keys: Keys, resolve: Resolve, resource: Resource) -> Iterator[int]:
+    """The Patients that a Bundle holds, however deep: in a Bundle or in Parameters in it, as the outcome of a
+    response. Who has no id has the `fullUrl`: https://hl7.org/fhir/R4/bundle-definitions.html#Bundle.entry.fullUrl
+
+    Contained resources have ids of their own: https://hl7.org/fhir/R4/references.html#contained
+    """
+    stack: list[Any] = [resource]
+    while stack:
+        current = stack.pop()
+        if current.__class__ is list:
+            stack.extend(one for one in current if one.__class__ is dict)
+            continue
+        if current.get("resourceType") == "Patient" and "id" in current:
+            yield keys.target("Patient", current["id"])
+        if "fullUrl" in current:
+            found, target = resolve(current["fullUrl"])
+            if target and found.type == "Patient":
+                yield target
+        stack.extend(
+            child
+            for name, child in current.items()
+            if name != "contained" and (child.__class__ is dict or child.__class__ is list)
+        )

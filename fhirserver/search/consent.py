@@ -86,9 +86,10 @@ def _asked(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fragme
     )
 
 
-def decisions(scope: Scope, asking: Asking, does: str) -> Fragment:
+def decisions(scope: Scope, asking: Asking, does: str, of_any_type: bool = False) -> Fragment:
     """A table of what each consent says of the row: `version`, `whose`, `by_node` and `decided`."""
-    return sql("unnest(consent_said({}, {}))", scope.keys.tenant, _arguments(scope, asking, does, False))
+    arguments = _arguments(scope, asking, does, of_any_type)
+    return sql("unnest(consent_said({}, {}))", scope.keys.tenant, arguments)
 
 
 def _arguments(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fragment:

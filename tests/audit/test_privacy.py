@@ -159,6 +159,49 @@ async def test_a_group_is_named_to_none_of_its_members(world: World) -> None:
         assert told == {"": whole, "Patient/anna": ["Group"], "Patient/bert": ["Group"]}
 
 
+BERT = {"reference": "Patient/bert"}
+BEYOND: list[Resource] = [
+    {"resourceType": "Task", "status": "draft", "intent": "order", "for": BERT},
+    {"resourceType": "Contract", "subject": [BERT]},
+    {"resourceType": "Binary", "contentType": "text/plain", "securityContext": BERT},
+    {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"resource": {"resourceType": "Patient", "id": "bert"}}],
+    },
+]
+
+
+@pytest.mark.parametrize("body", BEYOND, ids=lambda one: one["resourceType"])
+async def test_what_is_in_no_compartment_is_named_to_whose_it_is(world: World, body: Resource) -> None:
+    path = await made(world, body)
+    async with watching(world) as watched:
+        assert (await watched.ask("GET", f"/{path}", None, world.doctor)).status == 200
+        told = [(patients(one), data(one)) for one in await watched.new()]
+        assert told == [(["Patient/bert"], [f"{path}/_history/1"])]
+        denial = await world.agreed(consent("bert", "OPTOUT"))
+        assert (await watched.ask("GET", f"/{path}", None, world.doctor)).status == 404
+        _, denied = await watched.new()
+        assert (subtypes(denied), patients(denied)) == (["AuthZ-Consent"], ["Patient/bert"])
+        assert (consents(denied), data(denied)) == ([f"Consent/{denial}"], [path])
+        await world.revoke(denial)
+
+
+async def test_a_binary_is_withheld_for_the_consents_about_what_it_follows(world: World) -> None:
+    context = {"reference": "Observation/obs-bert"}
+    path = await made(
+        world, {"resourceType": "Binary", "contentType": "text/plain", "securityContext": context}
+    )
+    denial = await world.agreed(consent("bert", "OPTOUT"))
+    async with watching(world) as watched:
+        assert (await watched.ask("GET", f"/{path}", None, world.doctor)).status == 404
+        _, denied = await watched.new()
+        assert (patients(denied), consents(denied)) == (["Patient/bert"], [f"Consent/{denial}"])
+        assert (await watched.ask("GET", "/Binary/unknown", None, world.doctor)).status == 404
+        assert len(await watched.new()) == 1
+    await world.revoke(denial)
+
+
 @pytest.mark.parametrize(
     "asked",
     [
@@ -208,3 +251,52 @@ async def test_who_asked_does_not_read_the_events_of_others_for_that(world: Worl
             await watched.new()
             found = {one["id"] for one in await trail_of(watched, world, name)}
             assert (id_ in found) is (status == 200)
+
+
+ROLES = "http://terminology.hl7.org/CodeSystem/object-role"
+KINDS = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
+OTHERS: dict[str, tuple[Resource, bool]] = {
+    "a resource": ({"what": {"reference": "Observation/obs-anna"}}, True),
+    "a request": ({"what": {"identifier": {"value": "r"}}, "type": {"code": "XrequestId"}}, True),
+    "herself again": ({"what": {"reference": "Patient/anna/_history/1"}}, True),
+    "without role": ({"what": BERT}, False),
+    "as a resource": ({"what": BERT, "role": {"system": ROLES, "code": "4"}}, False),
+    "by identifier": (
+        {"what": {"identifier": {"value": "b"}}, "role": {"system": ROLES, "code": "1"}},
+        False,
+    ),
+    "as a person": ({"what": {"identifier": {"value": "b"}}, "type": {"system": KINDS, "code": "1"}}, False),
+    "by type": ({"what": {"type": "Patient", "identifier": {"value": "b"}}}, False),
+    "elsewhere": ({"what": {"reference": "http://elsewhere.example/Patient/b"}}, False),
+    "by name": ({"name": "Bert"}, False),
+    "by words": ({"query": "UGF0aWVudD9uYW1lPUJlcnQ=", "role": {"system": ROLES, "code": "24"}}, False),
+    "in an extension": (
+        {
+            "what": {"reference": "Observation/obs-anna"},
+            "extension": [{"url": "urn:x", "valueReference": BERT}],
+        },
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+async def test_of_received_events_a_patient_reads_those_that_name_no_other(world: World, other: str) -> None:
+    entity, shown = OTHERS[other]
+    own = {"what": {"reference": "Patient/anna"}, "role": {"system": ROLES, "code": "1"}}
+    body: Resource = {
+        "resourceType": "AuditEvent",
+        "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"},
+        "recorded": "2026-01-01T00:00:00Z",
+        "agent": [{"who": {"reference": "Practitioner/d"}, "requestor": True}],
+        "source": {"observer": {"display": "another system"}},
+        "entity": [own, entity],
+    }
+    service = await granted(world.dsn, "system/AuditEvent.crs")
+    async with watching(world) as watched:
+        reply = await watched.ask("POST", "/AuditEvent", body, service)
+        assert reply.status == 201, reply
+        id_ = reply.resource()["id"]
+        who = await reader(world, "anna")
+        assert (await watched.ask("GET", f"/AuditEvent/{id_}", None, who)).status == (200 if shown else 404)
+        assert (id_ in {one["id"] for one in await trail_of(watched, world, "anna")}) is shown

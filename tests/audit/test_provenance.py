@@ -43,7 +43,8 @@ async def test_each_write_and_each_transaction_has_one(database: str) -> None:
         assert [told(one) for one in await provenances(door)] == [
             ("CREATE", [f"Patient/{id_}/_history/1"]),
             ("UPDATE", [f"Patient/{id_}/_history/2"]),
-            ("OPERATE", [f"Patient/{id_}/_history/3", "Basic/b/_history/1"]),
+            ("UPDATE", [f"Patient/{id_}/_history/3"]),
+            ("CREATE", ["Basic/b/_history/1"]),
         ]
         refused = {"resourceType": "Bundle", "type": "transaction", "entry": [*entries, *entries]}
         assert (await door.json("POST", "", refused)).status == 400
@@ -51,12 +52,46 @@ async def test_each_write_and_each_transaction_has_one(database: str) -> None:
         assert (await door.ask("DELETE", f"/Patient/{id_}")).status == 204  # of nothing
         deletes = [{"request": {"method": "DELETE", "url": "Basic/b"}}]
         assert (await door.json("POST", "", {**bundle, "entry": deletes})).status == 200
-        assert [told(one) for one in await provenances(door)][3:] == [
+        assert [told(one) for one in await provenances(door)][4:] == [
             ("DELETE", [f"Patient/{id_}/_history/4"]),
             ("DELETE", ["Basic/b/_history/2"]),
         ]
         found = (await door.ask("GET", f"/Provenance?target=Patient/{id_}&_total=accurate")).resource()
         assert found["total"] >= 1
+
+
+async def test_that_of_a_patient_tells_of_no_other(database: str) -> None:
+    """What is written together has one for each patient; so has what is deleted together."""
+    names = ("ann", "ben")
+    patients = [{"resourceType": "Patient", "id": name, "active": True} for name in names]
+    groups = [{"resourceType": "Group", "id": "g", "type": "person", "actual": True, "member": []}]
+    groups[0]["member"] = [{"entity": {"reference": f"Patient/{name}"}} for name in names]
+    observations = [
+        {"resourceType": "Observation", "id": f"of-{name}", "status": "final", "code": {"text": "x"}}
+        | {"subject": {"reference": f"Patient/{name}"}}
+        for name in names
+    ]
+    entries = [
+        {"request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}, "resource": one}
+        for one in [*patients, *observations, *groups]
+    ]
+    async with opened(database, provenance=True, conditional_delete="multiple") as door:
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        assert (await door.json("POST", "", bundle)).status == 200
+        for name, other in (names, names[::-1]):
+            for path in (
+                *(f"/Patient/{name}/Provenance", f"/Patient/{name}/$everything?_type=Provenance"),
+                f"/Patient?_id={name}&_revinclude=Provenance:target",
+            ):
+                reply = await door.ask("GET", path)
+                assert reply.status == 200 and b'"Provenance"' in reply.body, reply
+                assert f"of-{name}".encode() in reply.body and other.encode() not in reply.body, path
+        [entry] = (await door.ask("GET", "/Provenance?target=Group/g")).resource()["entry"]
+        assert told(entry["resource"]) == ("CREATE", ["Group/g/_history/1"])
+        assert (await door.ask("DELETE", "/Observation?code:text=x")).status == 204
+        found = [told(one) for one in await provenances(door)]
+        for name in names:
+            assert ("DELETE", [f"Observation/of-{name}/_history/2"]) in found
 
 
 async def test_it_says_who_wrote(database: str) -> None:

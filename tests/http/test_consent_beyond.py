@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from tests.support.callers import granted
 from tests.support.consents import World, consent, enforcing, observation
+from tests.support.server import BASE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -62,6 +63,11 @@ async def is_shown(world: World, path: str) -> bool:
     return ways[0]
 
 
+def bundle(*entries: dict[str, Any], type_: str = "collection") -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": type_, "entry": list(entries)}
+
+
+HIMSELF = {"resourceType": "Patient", "id": "bert"}
 REFERRING: list[dict[str, Any]] = [
     {"resourceType": "Task", "status": "draft", "intent": "order", "for": BERT},
     {"resourceType": "Task", "status": "draft", "intent": "order", "focus": BERT},
@@ -76,16 +82,12 @@ REFERRING: list[dict[str, Any]] = [
         "focus": [BERT],
     },
     {"resourceType": "Device", "patient": BERT},
-    {
-        "resourceType": "Bundle",
-        "type": "collection",
-        "entry": [{"resource": {**observation("o", "bert"), "id": "o"}}],
-    },
-    {
-        "resourceType": "Bundle",
-        "type": "collection",
-        "entry": [{"resource": {"resourceType": "Patient", "id": "bert"}}],
-    },
+    bundle({"resource": {**observation("o", "bert"), "id": "o"}}),
+    bundle({"resource": HIMSELF}),
+    bundle({"resource": bundle({"resource": bundle({"resource": HIMSELF})})}),
+    bundle({"resource": {"resourceType": "Parameters", "parameter": [{"name": "x", "resource": HIMSELF}]}}),
+    bundle({"response": {"status": "200", "outcome": HIMSELF}}, type_="batch-response"),
+    bundle({"fullUrl": f"{BASE}/Patient/bert", "resource": {"resourceType": "Patient", "active": True}}),
 ]
 
 

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from tests.support.callers import granted
-from tests.support.consents import World, actor, consent, enforcing, purpose
-from tests.support.server import serving
+from tests.support.consents import SETTING, World, actor, consent, enforcing, purpose
+from tests.support.server import BASE, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -146,6 +146,29 @@ async def test_active_and_expiring_consents(world: World) -> None:
     assert await world.ids(world.admin, "/Patient/carl/$active-consents") == set()
     for id_ in (future, draft):
         await world.revoke(id_)
+
+
+async def test_what_is_hidden_is_not_in_the_links_of_consents_in_force(world: World) -> None:
+    """Nor does it take the place of what is not: one at most is looked for."""
+    end = {"period": {"end": "2999-01-01"}}
+    hidden = [
+        await world.agreed(consent("bert", "OPTOUT", period={"end": "2998-01-01"})),
+        await world.agreed(consent("carl", "OPTIN", type="deny", **{"class": [CONSENT_TYPE]}, **end)),
+    ]
+    own = await world.agreed(consent("anna", "OPTIN", **end))
+    for who in (world.doctor, world.patient):
+        for path in ("/Consent/$expiring?days=400000", "/Patient/carl/$active-consents"):
+            answer = await world.ask(who, "GET", path)
+            assert not any(id_ in answer.text for id_ in hidden), (path, answer.text)
+    async with serving(world.dsn, auth="smart", consent=SETTING, base_url=BASE, or_values_max=1) as http:
+        for who in (world.doctor, world.patient):
+            answer = await http.get("/Consent/$expiring?days=400000", headers=who.headers)
+            assert [one["resource"]["id"] for one in answer.json()["entry"]] == [own]
+    for id_ in (*hidden, own):
+        await world.revoke(id_)
+
+
+CONSENT_TYPE = {"system": "http://hl7.org/fhir/resource-types", "code": "Consent"}
 
 
 async def test_without_enforcement_nothing_is_said_of_access(world: World) -> None:

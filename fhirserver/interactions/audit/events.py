@@ -51,15 +51,14 @@ class Stored(Protocol):
 def of_write(call: Call, made: Stored, before: Stored | None = None) -> list[Happening]:
     """The events of a version that is written: of those whose record it belongs to now, or did before."""
     deed = _written(call, created=before is None)
-    patients = _whose(made, *([before] if before is not None else ()))
+    patients = whose(made, *([before] if before is not None else ()))
     return _about(call, deed, SUCCESS, patients, [_versioned(made, made.version)])
 
 
 def of_deletion(call: Call, buried: Sequence[Stored]) -> list[Happening]:
     """The events of versions that are deleted."""
     found = [
-        _about(call, deed_of(call), SUCCESS, _whose(one), [_versioned(one, one.version + 1)])
-        for one in buried
+        _about(call, deed_of(call), SUCCESS, whose(one), [_versioned(one, one.version + 1)]) for one in buried
     ]
     return [one for events in found for one in events]
 
@@ -68,7 +67,7 @@ def of_answer(call: Call, answer: Answer) -> list[Happening]:
     """The events of a request that changed nothing and is about to be answered."""
     deed = deed_of(call)
     if answer.version is not None:
-        shown = _whose(answer.version)
+        shown = whose(answer.version)
     else:
         shown = owners_in(answer.body, begins=answer.more is not None)
     patients = list(dict.fromkeys([*answer.about, *shown, *patients_asked(call)]))
@@ -98,15 +97,15 @@ def of_refusal(call: Call, status: int, entry: Call | None = None) -> list[Happe
 
 def withheld(call: Call, found: Stored, consents: Mapping[str | None, Sequence[str]]) -> list[Happening]:
     """The events of a refusal for which consents are the reason: those that deny, by whose they are; those of
-    nobody are policies.
+    nobody are policies. `found` is what they are about, which another resource may follow.
 
     Each patient's event names the patient's own, one without a patient the policies. Where nothing but the
     absence of a permission denies, it is told to all whose record it is. Who asks is told nothing: for them
     there is nothing.
     """
     deed, outcome = Deed("E", (codes.BY_CONSENT,), codes.ALERT), Outcome("4", "denied by consent")
-    asks, path = call.principal.user, f"{found.type}/{found.id}"
-    denying = [one for one in consents if one is not None] or ([] if consents else _whose(found))
+    asks, path = call.principal.user, f"{call.type}/{call.id}"
+    denying = [one for one in consents if one is not None] or ([] if consents else whose(found))
     patients = [one for one in denying if asks is None or one != "/".join(asks)]
     subjects = [Subject(one, (as_told(one, path),), None, _named(consents.get(one, ()))) for one in patients]
     if None in consents or not any(one.data == (path,) for one in subjects):
@@ -140,7 +139,7 @@ def of_transaction(call: Call, done: Sequence[tuple[Call, Stored, Sequence[Store
             _written(made, created=all(one.content is None for one in before)), *deed_of(call).subtypes
         )
         path = _versioned(stored, number)
-        for subject in _subjects(_whose(stored, *before), [path]):
+        for subject in _subjects(whose(stored, *before), [path]):
             kinds.setdefault((deed, subject.patient), {}).update(dict.fromkeys(subject.data))
     tell = _teller(call)
     return [
@@ -174,7 +173,8 @@ def _versioned(stored: Stored, number: int) -> str:
     return f"{stored.type}/{stored.id}/_history/{number}"
 
 
-def _whose(*versions: Stored) -> list[str]:
+def whose(*versions: Stored) -> list[str]:
+    """Whose record the versions are, each patient once."""
     found = [one for stored in versions for one in owners_of(stored.type, stored.id, stored.content)]
     return list(dict.fromkeys(found))
 

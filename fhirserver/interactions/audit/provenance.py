@@ -1,4 +1,5 @@
-"""Provenance of writes, where the setting `provenance` says so: one for each write or transaction.
+"""Provenance of writes, where the setting `provenance` says so: one for each write, or of what is written
+together for each patient.
 
 https://hl7.org/fhir/R4/provenance.html
 """
@@ -6,11 +7,12 @@ https://hl7.org/fhir/R4/provenance.html
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.audit.deeds import asker_of, site_of
-from fhirserver.interactions.audit.events import Stored
+from fhirserver.interactions.audit.events import Stored, whose
+from fhirserver.interactions.audit.whose import as_told
 from fhirserver.interactions.call import Call
 from fhirserver.policy.audit import Asker, Site, codes
 from fhirserver.policy.audit.codes import Coding
@@ -24,15 +26,37 @@ Change = Literal["CREATE", "UPDATE", "DELETE"]
 """https://terminology.hl7.org/CodeSystem-v3-DataOperation.html"""
 
 
-def provenance_of(call: Call, made: Sequence[tuple[Stored, Change]]) -> Resource:
-    """The Provenance of versions that are written together, each with what was done; of a deletion the
-    version that it ended."""
+class Made(NamedTuple):
+    """A version that is written, with what was done and the versions before it; of a deletion the version
+    that it ended."""
+
+    version: Stored
+    change: Change
+    before: Sequence[Stored] = ()
+
+
+def provenances_of(call: Call, made: Sequence[Made]) -> list[Resource]:
+    """The Provenances of what is written together: for each patient one with what may be named to them, and
+    one with what none is told of. Together they would be in the compartments of all, and tell each of the
+    others."""
+    if len(made) == 1:
+        return [_provenance(call, made)]
+    told: dict[str | None, list[Made]] = {}
+    for one in made:
+        path = _target(one)
+        patients = [patient for patient in whose(one.version, *one.before) if as_told(patient, path) == path]
+        for patient in patients or [None]:
+            told.setdefault(patient, []).append(one)
+    return [_provenance(call, some) for some in told.values()]
+
+
+def _provenance(call: Call, made: Sequence[Made]) -> Resource:
     asker, site = asker_of(call), site_of(call.services)
-    changes = {change for _, change in made}
+    changes = {one.change for one in made}
     activity = changes.pop() if len(changes) == 1 else "OPERATE"
     return {
         "resourceType": "Provenance",
-        "target": [{"reference": _target(one, change)} for one, change in made],
+        "target": [{"reference": _target(one)} for one in made],
         "recorded": instant(call.now),
         **({"reason": [_concept(Coding(codes.ACT_REASON, asker.purpose))]} if asker.purpose else {}),
         "activity": _concept(Coding(_OPERATION, activity)),
@@ -40,8 +64,9 @@ def provenance_of(call: Call, made: Sequence[tuple[Stored, Change]]) -> Resource
     }
 
 
-def _target(one: Stored, change: Change) -> str:
-    return f"{one.type}/{one.id}/_history/{one.version + (change == 'DELETE')}"
+def _target(made: Made) -> str:
+    one = made.version
+    return f"{one.type}/{one.id}/_history/{one.version + (made.change == 'DELETE')}"
 
 
 def _agents(asker: Asker, site: Site) -> list[dict[str, Any]]:

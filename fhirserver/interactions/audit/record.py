@@ -12,7 +12,7 @@ from fhirserver.errors import FhirError
 from fhirserver.fhir.structure import Resource
 from fhirserver.interactions.audit import events
 from fhirserver.interactions.audit.deeds import UNRECORDED
-from fhirserver.interactions.audit.provenance import Change, provenance_of
+from fhirserver.interactions.audit.provenance import Change, Made, provenances_of
 from fhirserver.interactions.audit.template import event_draft
 from fhirserver.interactions.audit.withheld import by_consent
 from fhirserver.interactions.call import Answer, Call, Services
@@ -43,7 +43,7 @@ def recorded(call: Call, made: Draft, before: Version | None = None) -> Draft:
         told += events.of_write(call, made, before)
     if services.settings.provenance:
         change: Change = "CREATE" if before is None else "UPDATE"
-        told.append(provenance_of(call, [(made, change)]))
+        told += provenances_of(call, [Made(made, change)])
     return replace(made, along=tuple(drafts(services, told))) if told else made
 
 
@@ -54,8 +54,8 @@ async def record_deletion(connection: Connection, call: Call, buried: Sequence[V
     if not buried:
         return False
     if services.settings.provenance:
-        told = provenance_of(call, [(one, "DELETE") for one in buried])
-        await along.put(connection, services.tenant, drafts(services, [told]))
+        told = provenances_of(call, [Made(one, "DELETE") for one in buried])
+        await along.put(connection, services.tenant, drafts(services, told))
     if trail is None:
         return False
     found = events.of_deletion(call, buried)

@@ -19,9 +19,11 @@ from fhirserver.fhir.structure import RESOURCE_TYPES, Resource
 from fhirserver.params.extract import extractor_of
 from fhirserver.params.registry import compartment_params, r4
 from fhirserver.policy.audit import patients_in_role
-from fhirserver.policy.restriction import OWNED, RECORDED, in_compartment
+from fhirserver.policy.restriction import FOLLOWING, OWNED, RECORDED, REFERRING, in_compartment
 
 _MENTION: Final = re.compile(rb'"Patient(?:/|","id":")([A-Za-z0-9.\-]{1,64})')
+_PATIENT: Final = '"Patient'
+"""With what every reference to one begins, and the type of one that is held."""
 BEGINNING: Final = b'{"resourceType":"Bundle","entry":['
 """What makes a Bundle of entries that begin, as `owners_in` reads them."""
 _HOLDERS: Final = frozenset({"Bundle", "Parameters"})
@@ -35,7 +37,7 @@ def mentioned(text: bytes) -> list[str]:
 
 def owners_of(type_: str, id_: str, content: str | None) -> list[str]:
     """Whose record a stored resource is; `content` as `Version` has it, None of a deletion."""
-    if type_ != "Patient" and not (content and mentioned(content.encode())):
+    if type_ != "Patient" and not (content and _PATIENT in content):
         return []
     found: Any = orjson.loads(content) if content else {}
     return owners({"resourceType": type_, "id": id_, **found})
@@ -44,13 +46,12 @@ def owners_of(type_: str, id_: str, content: str | None) -> list[str]:
 def owners_in(body: bytes | None, *, begins: bool = False) -> list[str]:
     """Whose records the resources in an answer are. `begins`: further entries of a Bundle follow. All whom it
     names, if it cannot be read."""
-    named = mentioned(body) if body else []
-    if body is None or not named:
+    if not body or _PATIENT.encode() not in body:
         return []
     try:
         return owners(orjson.loads(body + b"]}" if begins else body))
     except orjson.JSONDecodeError:
-        return named
+        return mentioned(body)
 
 
 def owners(resource: Resource) -> list[str]:
@@ -76,12 +77,16 @@ def _owners(resource: Resource) -> Iterator[str]:
 
 
 def _held(holder: Resource) -> Iterator[Resource]:
-    """The resources in a Bundle, in Parameters and in parts of these."""
-    for one in (*holder.get("entry", ()), *holder.get("parameter", ()), *holder.get("part", ())):
-        if "resource" in one:
-            yield one["resource"]
-        if "part" in one:
-            yield from _held(one)
+    """The resources in a Bundle, an outcome of a response among them, in Parameters and in parts of these, in
+    their order."""
+    stack: list[Any] = [holder]
+    while stack:
+        current = stack.pop()
+        if current is not holder and "resourceType" in current:
+            yield current
+            continue
+        children = current if current.__class__ is list else current.values()
+        stack += [one for one in children if one.__class__ is dict or one.__class__ is list][::-1]
 
 
 @cache
@@ -109,9 +114,15 @@ def _merged(patient: Resource) -> set[str]:
 
 
 def as_told(patient: str, path: str) -> str:
-    """`path`, or only its type if it is not for the patient to see: another Patient, or what no patient is
-    shown, because it is about many of them or nobody's record."""
+    """`path`, or only its type if it is not for the patient to know: another Patient, what is about many of
+    them, or nobody's record. What stands in the place of a version and is none is not told."""
     type_, _, rest = path.partition("/")
+    instance, _, version = path.partition("/_history/")
+    path = path if version.isdecimal() else instance
     if type_ == "Patient":
         return path if f"Patient/{rest.partition('/')[0]}" == patient else type_
-    return path if in_compartment("Patient", type_) else type_
+    return path if type_ in _BEYOND or in_compartment("Patient", type_) else type_
+
+
+_BEYOND: Final = REFERRING | FOLLOWING
+"""Types that are in no compartment and somebody's record all the same."""

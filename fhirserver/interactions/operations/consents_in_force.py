@@ -38,21 +38,19 @@ async def expiring(connection: Connection, call: Call, inputs: Inputs) -> Answer
 
 
 async def _found(connection: Connection, call: Call, whose: Fragment, until: int) -> Answer:
-    """Those in force now; of those that end before `until`, if that is a time."""
+    """Those in force now that the caller sees; of those that end before `until`, if that is a time.
+
+    The link to the answer names what is found here: what is hidden must not be among it.
+    """
     now = micros(call.now)
+    call = replace(call, interaction="search", operation=None, type="Consent", id=None, path="Consent")
     text, args = sql(
         "SELECT r.id FROM consent_rule k JOIN {} r ON r.rid = k.rid WHERE k.node = 0 AND k.tenant = {}"
-        " AND r.died IS NULL AND {} AND k.starts <= {} AND k.ends > {} AND k.ends <= {}"
+        " AND r.died IS NULL AND {} AND k.starts <= {} AND k.ends > {} AND k.ends <= {} AND {}"
         " ORDER BY k.ends, r.id LIMIT {}",
-        *(table("Consent"), call.services.tenant, whose, now, now, until),
+        *(table("Consent"), call.services.tenant, whose, now, now, until, allowed(call, "s")),
         limits_of(call.services).or_values_max,
     ).numbered()
     ids = [record[0] for record in await connection.fetch(text, *args)]
     shaping = [pair for pair in call.query if pair[0] in SHAPING]
-    query = (("_id", ",".join(ids) or "-"), *shaping)
-    return await search(
-        connection,
-        replace(
-            call, interaction="search", operation=None, type="Consent", id=None, query=query, path="Consent"
-        ),
-    )
+    return await search(connection, replace(call, query=(("_id", ",".join(ids) or "-"), *shaping)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fhirserver.db.pool import Connection
 from fhirserver.interactions.audit.events import of_transaction
-from fhirserver.interactions.audit.provenance import Change, provenance_of
+from fhirserver.interactions.audit.provenance import Change, Made, provenances_of
 from fhirserver.interactions.audit.record import Ledger, drafts
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.transaction.item import Item
@@ -27,9 +27,8 @@ async def record_transaction(connection: Connection, call: Call, items: Sequence
                 ledger.answered(item.call, item.answer)
     await ledger.close(connection)
     if call.services.settings.provenance and writes:
-        targets: list[tuple[Version, Change]] = [(version, _change(item)) for item, version in writes]
-        services = call.services
-        await along.put(connection, services.tenant, drafts(services, [provenance_of(call, targets)]))
+        told = provenances_of(call, [Made(version, _change(item), item.before) for item, version in writes])
+        await along.put(connection, call.services.tenant, drafts(call.services, told))
 
 
 def _written(item: Item) -> Sequence[Version]:

@@ -9,6 +9,7 @@ from fhirserver.policy.audit.event import (
     Outcome,
     Site,
     Subject,
+    may_name_others,
     patients_in_role,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "Outcome",
     "Site",
     "Subject",
+    "may_name_others",
     "patients_in_role",
 ]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from fhirserver.fhir.links import holders
+from fhirserver.fhir.reference import parse
 from fhirserver.fhir.structure import Resource
 from fhirserver.policy.audit import codes
 from fhirserver.policy.audit.codes import Coding
@@ -219,3 +221,32 @@ def patients_in_role(event: Resource) -> list[str]:
         if role.items() <= one.get("role", {}).items() and reference.startswith("Patient/"):
             found.append("/".join(reference.split("/")[:2]))
     return list(dict.fromkeys(found))
+
+
+def may_name_others(event: Resource, patient: str) -> bool:
+    """Whether an event that another system sent may tell `patient` of somebody else, whatever it calls them:
+    by anything but who asked, which one may know. Of texts that nobody here has read it may."""
+    rest = {name: value for name, value in event.items() if name != "agent"}
+    named = {_patient_of(one["reference"]) for one in holders(rest)}
+    held = {one.get("resourceType") for one in event.get("contained", ())}
+    if named - {None, patient} or "Patient" in held:
+        return True
+    return any(_may_be_another(one, patient) for one in event.get("entity", ()))
+
+
+def _may_be_another(entity: Resource, patient: str) -> bool:
+    what = entity.get("what", {})
+    if "reference" in what and _patient_of(what["reference"]) == patient:
+        return False
+    is_person = entity.get("type", {}).get("code") == codes.PERSON.code
+    is_patient = entity.get("role", {}).get("code") == codes.PATIENT.code or what.get("type") == "Patient"
+    is_text = "query" in entity or what.keys().isdisjoint(("reference", "identifier"))
+    return is_person or is_patient or is_text
+
+
+def _patient_of(text: str) -> str | None:
+    """The Patient that a reference means, here as Patient/[id]; None for what is none."""
+    found = parse(text)
+    if found.type != "Patient":
+        return None
+    return f"Patient/{found.id}" if found.is_local else text

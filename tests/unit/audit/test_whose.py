@@ -67,6 +67,18 @@ def test_what_holds_resources_is_about_theirs() -> None:
     assert set(owners_in(bundle.encode()[:-1])) == {"Patient/anna", "Patient/bert"}
 
 
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")], ids=["sent", "stored"])
+def test_however_deep_it_is_and_in_whichever_order(separators: tuple[str, str]) -> None:
+    herself = {"id": "anna", "resourceType": "Patient"}
+    inner = {"resourceType": "Bundle", "entry": [{"resource": herself}]}
+    parameters = {"resourceType": "Parameters", "parameter": [{"part": [{"resource": inner}]}]}
+    for entry in ({"resource": inner}, {"resource": parameters}, {"response": {"outcome": herself}}):
+        bundle = json.dumps({"resourceType": "Bundle", "entry": [entry]}, separators=separators)
+        assert owners_in(bundle.encode()) == ["Patient/anna"]
+        content = json.dumps({"entry": [entry]}, separators=separators)
+        assert owners_of("Bundle", "b", content) == ["Patient/anna"]
+
+
 def test_of_what_no_compartment_says_all_count() -> None:
     task = {"resourceType": "Task", "for": {"reference": "Patient/anna"}, "focus": {"reference": "Basic/b"}}
     assert owners(task) == ["Patient/anna"]
@@ -80,12 +92,17 @@ def test_of_what_no_compartment_says_all_count() -> None:
     [
         ("Patient/anna", "Patient/anna"),
         ("Patient/anna/_history/3", "Patient/anna/_history/3"),
+        ("Patient/anna/_history/Bert", "Patient/anna"),
+        ("Observation/o/_history/Bert", "Observation/o"),
         ("Patient/annabel", "Patient"),
         ("Patient/bert/_history/1", "Patient"),
         ("Observation/o/_history/1", "Observation/o/_history/1"),
         ("Group/g", "Group"),
         ("Basic/b", "Basic/b"),
-        ("Task/t", "Task"),
+        ("Task/t", "Task/t"),
+        ("Bundle/b/_history/1", "Bundle/b/_history/1"),
+        ("Binary/b", "Binary/b"),
+        ("Practitioner/d", "Practitioner"),
     ],
 )
 def test_an_event_names_to_a_patient_what_may_be_theirs(path: str, told: str) -> None:
