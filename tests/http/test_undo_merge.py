@@ -179,6 +179,19 @@ async def test_two_merges_into_one_are_undone_in_any_order(http: Http) -> None:
     assert bare(await read(http, "Patient/t7")) == person("t7", "73")
 
 
+async def test_a_reference_to_what_a_record_contains_is_one_to_the_record(http: Http) -> None:
+    said = ["Patient/s8#within", "Patient/s8/_history/1#within"]
+    await stored(http, person("s8"), person("t8"))
+    await stored(http, *(observed(f"o-8-{n}", "x", subject={"reference": one}) for n, one in enumerate(said)))
+    await merged(http, "s8", "t8")
+    await stored(http, observed("o-8-2", "x", subject={"reference": said[0]}))
+    all_ = {f"Observation/o-8-{n}" for n in range(3)}
+    assert await ids(http, "Observation?subject=Patient/t8") == all_
+    assert await ids(http, "Observation?subject=Patient/s8") == set()
+    await undone(http, "s8", "t8")
+    assert [await subject(http, f"Observation/o-8-{n}") for n in range(3)] == [*said, said[0]]
+
+
 async def test_an_identifier_that_was_edited_since(http: Http) -> None:
     await stored(http, person("s4", "41", "42"), person("t4", "43"))
     await merged(http, "s4", "t4")
