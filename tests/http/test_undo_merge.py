@@ -192,6 +192,42 @@ async def test_a_reference_to_what_a_record_contains_is_one_to_the_record(http: 
     assert [await subject(http, f"Observation/o-8-{n}") for n in range(3)] == [*said, said[0]]
 
 
+@pytest.mark.parametrize("side", ["keep", "restore"])
+async def test_an_element_that_may_have_several_types_is_one(http: Http, side: str) -> None:
+    s, t = f"s9-{side}", f"t9-{side}"
+    given = person(
+        t, deceasedBoolean=True, link=[{"other": {"reference": f"Patient/{s}"}, "type": "replaces"}]
+    )
+    await stored(http, person(s), person(t, deceasedBoolean=False))
+    await merged(http, s, t, {"name": "result-patient", "resource": given})
+    edited = {**await read(http, f"Patient/{t}"), "deceasedDateTime": "2020"}
+    del edited["deceasedBoolean"]
+    await put(http, edited)
+    assert "Patient.deceased of" in refused(await post(http, "undo-merge", asked(s, t)), 422)
+    await undone(http, s, t, side)
+    said = {"deceasedDateTime": "2020"} if side == "keep" else {"deceasedBoolean": False}
+    assert bare(await read(http, f"Patient/{t}")) == person(t, **said)
+
+
+async def test_what_would_not_be_valid_is_not_stored(http: Http) -> None:
+    await stored(http, person("s10"), person("t10"))
+    within: dict[str, Any] = {
+        "contained": [{"resourceType": "Organization", "id": "o1", "name": "x"}],
+        "managingOrganization": {"reference": "#o1"},
+    }
+    link = [{"other": {"reference": "Patient/s10"}, "type": "replaces"}]
+    given = person("t10", link=link, **within)
+    await merged(http, "s10", "t10", {"name": "result-patient", "resource": given})
+    await put(http, {**given, "generalPractitioner": [{"reference": "#o1"}]})
+    for preview in (True, False):
+        answer = await post(http, "undo-merge", asked("s10", "t10", preview=preview))
+        assert "Patient/t10" in refused(answer, 422)
+        assert answer.json()["issue"][1]["expression"] == ["Patient.generalPractitioner[0].reference"]
+    await put(http, given)
+    await undone(http, "s10", "t10")
+    assert bare(await read(http, "Patient/t10")) == person("t10")
+
+
 async def test_an_identifier_that_was_edited_since(http: Http) -> None:
     await stored(http, person("s4", "41", "42"), person("t4", "43"))
     await merged(http, "s4", "t4")

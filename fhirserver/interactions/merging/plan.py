@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import TRUE
-from fhirserver.errors import Conflict, Invalid, Issue, Unprocessable
+from fhirserver.errors import Conflict, Invalid, Issue, Structure, Unprocessable
 from fhirserver.fhir.structure import Resource
+from fhirserver.fhir.validate import validate
 from fhirserver.identity.merging import has, links, replaced, replacing, restored
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.draft import labelled
+from fhirserver.interactions.terms import conform
 from fhirserver.store import merges, read
 from fhirserver.store.merges import Merge
 from fhirserver.store.version import Version
@@ -139,6 +141,22 @@ async def unmerged(
         found.append(one.patient)
         conflicts += one.conflicts
     return Pair(found[0], found[1], tuple(conflicts))
+
+
+def require_valid(services: Services, patient: Resource, before: Version) -> None:
+    """Raise Unprocessable where what undoing makes of a Patient after `before` nobody could store."""
+    known = services.definitions.known
+    try:
+        validate(patient)
+        conform(services, patient, known.library)
+        known.systems.require_valid(patient)
+    except (Structure, Unprocessable) as error:
+        note = Issue(
+            "error",
+            "conflict",
+            f"{before.path} would not be valid without the merge, but with what was written since",
+        )
+        raise Unprocessable(issues=[note, *error.issues]) from None
 
 
 def require_no_conflicts(conflicts: list[Issue]) -> None:
