@@ -228,6 +228,21 @@ async def test_what_would_not_be_valid_is_not_stored(http: Http) -> None:
     assert bare(await read(http, "Patient/t10")) == person("t10")
 
 
+async def test_what_an_undone_merge_brought_does_not_come_back(http: Http) -> None:
+    """Neither where a later merge took it away, nor where somebody has edited it when the other one goes."""
+    await stored(http, person("x11", "1"), person("y11", "2"), person("t11", "3"))
+    link = [{"other": {"reference": "Patient/x11"}, "type": "replaces"}]
+    given = person("t11", "3", "1", gender="male", birthDate="1990", link=link)
+    await merged(http, "x11", "t11", {"name": "result-patient", "resource": given})
+    link = [*link, {"other": {"reference": "Patient/y11"}, "type": "replaces"}]
+    given = person("t11", "3", "2", birthDate="1990", link=link)
+    await merged(http, "y11", "t11", {"name": "result-patient", "resource": given})
+    await changed(http, "Patient/t11", "birthDate", "1991")
+    await undone(http, "x11", "t11", "keep")
+    await undone(http, "y11", "t11")
+    assert bare(await read(http, "Patient/t11")) == person("t11", "3", birthDate="1991")
+
+
 async def test_an_identifier_that_was_edited_since(http: Http) -> None:
     await stored(http, person("s4", "41", "42"), person("t4", "43"))
     await merged(http, "s4", "t4")
