@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fhirserver.errors import Issue
-from fhirserver.fhir.structure import Resource
+from fhirserver.fhir.structure import STRUCTURES, Resource
 from fhirserver.identity.moving import local
 from fhirserver.identity.unique import Systems
 
@@ -89,26 +89,40 @@ def restored(before: Resource, after: Resource, now: Resource, back: bool | None
     were. Of lists, each item is looked at. Where both changed one, `back` says whether it becomes what it was
     before the merge or stays as it is now.
     """
-    made, conflicts = dict(now), list[Issue]()
-    for name in sorted((before.keys() | after.keys()) - _APART):
-        was, did, is_ = before.get(name), after.get(name), now.get(name)
+    made, conflicts = _elements(now), list[Issue]()
+    old, new = _elements(before), _elements(after)
+    for name in sorted(old.keys() | new.keys()):
+        was, did, is_ = old.get(name, {}), new.get(name, {}), made.get(name, {})
         if was == did:
             continue
         if is_ == did:
             value = was
-        elif isinstance(is_ or [], list) and isinstance(was or [], list) and isinstance(did or [], list):
-            value, clashes = _items(was or [], did or [], is_ or [])
-            if clashes:
-                conflicts.append(_conflict(now, name))
-                value = was if back else value
+        elif all(not one or isinstance(one.get(name), list) for one in (was, did, is_)):
+            items, clashes = _items(*(one.get(name, []) for one in (was, did, is_)))
+            value = was if clashes and back else {name: items} if items else {}
+            conflicts += [_conflict(now, name)] if clashes else []
         elif is_ == was:
             continue
         else:
             conflicts.append(_conflict(now, name))
             value = was if back else is_
         made[name] = value
-    kept = {name: value for name, value in made.items() if value not in (None, [])}
-    return Restored(kept, tuple(conflicts))
+    patient = {name: now[name] for name in now if name in _APART}
+    for values in made.values():
+        patient |= values
+    return Restored(patient, tuple(conflicts))
+
+
+def _elements(patient: Resource) -> dict[str, dict[str, Any]]:
+    """What it says, by element, with all properties of one, whatever type it has, and what extends it."""
+    keys = STRUCTURES[patient["resourceType"]].keys
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in patient.items():
+        plain = name.removeprefix("_")
+        if plain not in _APART:
+            element = keys[plain][0].name if plain in keys else plain
+            found.setdefault(element, {})[name] = value
+    return found
 
 
 def _items(was: list[Any], did: list[Any], is_: list[Any]) -> tuple[list[Any], bool]:

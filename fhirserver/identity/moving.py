@@ -91,9 +91,9 @@ def located(value: Any, pointer: str = "") -> Iterator[tuple[str, dict[str, Any]
 
 
 def local(text: str, own_bases: tuple[str, ...]) -> Identity | None:
-    """What a reference names here, whatever the version."""
+    """What a reference names here, whatever the version, and whatever of it."""
     found = parse(text, own_bases)
-    if not found.is_local or found.fragment is not None or found.type is None or found.id is None:
+    if not found.is_local or found.type is None or found.id is None:
         return None
     return found.type, found.id
 
@@ -104,7 +104,8 @@ def redirected(
     """A copy that refers to another one instead of `source`, and what was changed; None where nothing is.
 
     `id_` is that of the resource, which does not come to refer to itself. A reference to a version of the
-    source becomes one to the other whatever its version, as that has other versions.
+    source becomes one to the other whatever its version, as that has other versions, and other contained
+    resources.
     """
     type_, target = resource["resourceType"], (source[0], target_id)
     if type_ in STAYING or (type_, id_) == target:
@@ -123,7 +124,7 @@ def redirected(
 
 
 def _moves(resource: Resource, pointer: str, reference: Reference, source: Identity) -> bool:
-    if (reference.type, reference.id) != source or not reference.is_local or reference.fragment is not None:
+    if (reference.type, reference.id) != source or not reference.is_local:
         return False
     if reference.version is not None and resource["resourceType"] == _VERSIONED:
         return False

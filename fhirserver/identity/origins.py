@@ -7,9 +7,10 @@ docs/adr/0019-a-merge-is-one-transaction.md
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from fhirserver.fhir import json
@@ -32,6 +33,8 @@ nobody can tell which."""
 
 AUTHORED: Final[frozenset[Trail]] = frozenset({()})
 _INDEX: Final = re.compile(r"/\d+(?=/|$)")
+_NAMES: Final = frozenset({"id", "linkId", "resourceType", "url"})
+"""Values by which an item of a list is known, while others, such as a status, are changed."""
 
 
 class Fact(NamedTuple):
@@ -131,29 +134,160 @@ def _back(origins: Origins, fact: Fact) -> Origins:
 def _carried(before: Resource, origins: Origins, now: Resource, facts: Sequence[Fact]) -> Origins:
     """Where references come from that an author left as they were: those that say the same, in the same
     element."""
-    then, after = _grouped(_texts(before)), _texts(now)
-    written = dict(after)
-    for fact in reversed(facts):
-        written |= {place.pointer: place.said for place in fact.places}
-    sent, stored = _grouped(written), _grouped(after)
+    written = _written(now, facts)
+    texts, said, after = _texts(before), _texts(written), _texts(now)
+    then, sent, stored = _grouped(texts), _grouped(said), _grouped(after)
     carried: Origins = {}
     for kind, old in then.items():
         if origins.keys().isdisjoint(old):
             continue
         trails = {pointer: origins.get(pointer, AUTHORED) for pointer in old}
         new, all_ = sent.get(kind, []), stored.get(kind, [])
-        if (set(new) == set(old) or set(all_) == set(old)) and not _shuffled(before, now, trails):
-            carried |= {pointer: trails[pointer] for pointer in new}
-            continue
-        possible = frozenset().union(*trails.values())
-        if len(new) > len(old) or len(all_) > len(new):
-            possible |= AUTHORED
-        carried |= dict.fromkeys(new, possible)
+        there = _there(texts, kind[0])
+        if set(new) == set(old) or set(all_) == set(old):
+            lists = Lists(before, there, written, _there(said, kind[0]))
+            if facts and not all(map(lists.is_same, old)):
+                lists = Lists(before, there, now, _there(after, kind[0]))
+            found = _in_place(lists, trails)
+            carried |= {pointer: found[pointer] for pointer in new}
+        else:
+            lists = Lists(before, there, written, _there(said, kind[0]))
+            more = len(new) > len(old) or len(all_) > len(new)
+            carried |= _elsewhere(lists, trails, new, more)
     return {pointer: trails for pointer, trails in carried.items() if trails != AUTHORED}
+
+
+def _written(now: Resource, facts: Sequence[Fact]) -> Resource:
+    """A version as its author sent it, before anything was moved."""
+    if not any(fact.places for fact in facts):
+        return now
+    written = deepcopy(now)
+    for fact in reversed(facts):
+        for place in fact.places:
+            at(written, place.pointer)["reference"] = place.said
+    return written
+
+
+def _in_place(lists: Lists, trails: Origins) -> Origins:
+    """Of references that stand where they stood: of those whose items were changed otherwise nobody knows
+    which is which, or whether it is the same, unless nothing but values of them was."""
+    changed = {pointer for pointer in trails if not lists.is_same(pointer)}
+    possible = frozenset[Trail]().union(*(trails[pointer] for pointer in changed))
+    if not all(map(lists.is_edited, changed)):
+        possible |= AUTHORED
+    return {**trails, **dict.fromkeys(changed, possible)}
+
+
+def _elsewhere(lists: Lists, trails: Origins, new: Sequence[str], more: bool) -> Origins:
+    """Of references that may stand elsewhere than they stood, and may be `more` than these."""
+    possible = frozenset[Trail]().union(*trails.values())
+    if more:
+        possible |= AUTHORED
+    old = {lists.was[pointer] for pointer in trails}
+    return {
+        pointer: possible if lists.is_[pointer] in old and lists.is_told(pointer) else possible | AUTHORED
+        for pointer in new
+    }
+
+
+class Lists:
+    """What stands at one path of elements, before an author wrote and after: the pointers of its references,
+    in order."""
+
+    def __init__(self, before: Resource, old: Sequence[str], now: Resource, new: Sequence[str]) -> None:
+        self.before, self.now = before, now
+        self.was = {pointer: _item(before, pointer) for pointer in old}
+        self.is_ = {pointer: _item(now, pointer) for pointer in new}
+        then, after = list(self.was.values()), list(self.is_.values())
+        self.counted = [Counter(item.around for item in items) for items in (then, after)]
+        self.same_texts = [item.said for item in then] == [item.said for item in after]
+        self.only_more_or_less = _within(then, after) or _within(after, then)
+
+    def is_same(self, pointer: str) -> bool:
+        """Whether all items of lists around it are as they were."""
+        return self.was[pointer] == self.is_[pointer]
+
+    def is_edited(self, pointer: str) -> bool:
+        """Whether all refer as they did, and its items have only other values than they had, which no other
+        ones had."""
+        is_new = self.is_[pointer].around not in self.counted[0]
+        return self.same_texts and is_new and _signs(self.before, pointer) == _signs(self.now, pointer)
+
+    def is_told(self, pointer: str) -> bool:
+        """Whether an item is told apart from others by what is in it besides the reference, or others were
+        only added or only taken away."""
+        around = self.is_[pointer].around
+        return self.only_more_or_less or all(counted[around] == 1 for counted in self.counted)
+
+
+class Item(NamedTuple):
+    """What a reference says, and, from the outermost, the items of lists around it without it."""
+
+    said: str
+    around: tuple[bytes, ...]
+
+
+def _item(resource: Resource, pointer: str) -> Item:
+    own = {**at(resource, pointer)}
+    said: str = own.pop("reference")
+    levels = [_text(_without(item, path, own)) for item, path in _levels(resource, pointer)]
+    return Item(said, tuple(levels))
+
+
+def _signs(resource: Resource, pointer: str) -> list[bytes]:
+    """The items of lists around a reference without it, and without values: with what they are named by,
+    and what they are said to be."""
+    signs: list[bytes] = []
+    for item, path in _levels(resource, pointer):
+        rest = _without(item, path, {})
+        named = {
+            name: value for name, value in rest.items() if name in _NAMES or isinstance(value, (dict, list))
+        }
+        signs.append(_text(named))
+    return signs
+
+
+def _text(value: Any) -> bytes:
+    """JSON in which the order of names does not matter."""
+    return json.dumps(_sorted(value))
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(one) for one in value] if isinstance(value, list) else value
+
+
+def _levels(resource: Resource, pointer: str) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Each item of a list around a reference, with the names from there to the next list or the reference."""
+    found = list(_INDEX.finditer(pointer))
+    for one, following in pairwise([*found, None]):
+        assert one is not None
+        end = len(pointer) if following is None else following.start()
+        yield at(resource, pointer[: one.end()]), pointer[one.end() : end].split("/")[1:]
+
+
+def _without(item: dict[str, Any], path: Sequence[str], own: dict[str, Any]) -> dict[str, Any]:
+    """A copy of an item with nothing but `own` at a path."""
+    if not path:
+        return own
+    inner = item[path[0]]
+    inside = _without(inner, path[1:], own) if isinstance(inner, dict) else {}
+    return {**item, path[0]: inside}
+
+
+def _within(few: Sequence[Item], many: Sequence[Item]) -> bool:
+    """Whether all of one are in the other in the same order."""
+    rest = iter(many)
+    return all(item in rest for item in few)
 
 
 def _texts(resource: Resource) -> dict[str, str]:
     return {pointer: holder["reference"] for pointer, holder in located(resource)}
+
+
+def _there(texts: Mapping[str, str], path: str) -> list[str]:
+    return [pointer for pointer in texts if _INDEX.sub("/*", pointer) == path]
 
 
 def _grouped(texts: Mapping[str, str]) -> dict[tuple[str, str], list[str]]:
@@ -162,26 +296,3 @@ def _grouped(texts: Mapping[str, str]) -> dict[tuple[str, str], list[str]]:
     for pointer, text in texts.items():
         found[_INDEX.sub("/*", pointer), text].append(pointer)
     return found
-
-
-def _shuffled(before: Resource, now: Resource, trails: Mapping[str, frozenset[Trail]]) -> bool:
-    """Whether an item of a list stands now where one with a reference of another origin stood."""
-    if len(set(trails.values())) == 1:
-        return False
-    there: dict[tuple[int, bytes], set[frozenset[Trail]]] = defaultdict(set)
-    for pointer, trail in trails.items():
-        for level, item in enumerate(_items(before, pointer)):
-            there[level, item].add(trail)
-    for pointer, trail in trails.items():
-        pairs = zip(_items(before, pointer), _items(now, pointer), strict=True)
-        for level, (was, is_) in enumerate(pairs):
-            if was != is_ and there.get((level, is_), set()) - {trail}:
-                return True
-    return False
-
-
-def _items(resource: Resource, pointer: str) -> Iterator[bytes]:
-    """The items of lists around a reference, from the outermost, as text."""
-    for found in _INDEX.finditer(pointer):
-        item: Any = at(resource, pointer[: found.end()])
-        yield json.dumps(item)

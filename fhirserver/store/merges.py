@@ -70,6 +70,11 @@ async def in_force(connection: Connection, tenant: int, type_: str, ids: Sequenc
     return {row["source"]: Merge.of(row) for row in rows}
 
 
+async def undone_since(connection: Connection, tenant: int, id_: str) -> list[Merge]:
+    """Those into the target of a merge that were made before it and undone after it, the last one first."""
+    return [Merge.of(row) for row in await connection.fetch(QUERIES["undone_since"], tenant, id_)]
+
+
 async def under_way(connection: Connection, tenant: int, type_: str, ids: Sequence[str]) -> Merge | None:
     """One that was accepted, is not done and is about any of the resources."""
     row: Any = await connection.fetchrow(QUERIES["under_way"], tenant, type_, ids)

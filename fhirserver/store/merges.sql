@@ -8,6 +8,13 @@ ON CONFLICT (tenant, id) DO UPDATE SET state = excluded.state, changed = exclude
 SELECT * FROM merge
 WHERE tenant = $1 AND type = $2 AND source = ANY ($3::text[]) AND kind = 'merge' AND state = 'done'
 
+-- name: undone_since
+-- Those into the target of another merge that were made before it and undone after it, the last one first.
+SELECT m.* FROM merge m JOIN merge later ON later.tenant = m.tenant AND later.id = $2
+WHERE m.tenant = $1 AND m.type = later.type AND m.target = later.target AND m.kind = 'merge' AND m.state = 'undone'
+  AND m.changed > later.changed AND m.versions[2] < later.versions[2]
+ORDER BY m.versions[2] DESC
+
 -- name: under_way
 SELECT * FROM merge
 WHERE tenant = $1 AND type = $2 AND state = 'accepted' AND (source = ANY ($3::text[]) OR target = ANY ($3::text[]))

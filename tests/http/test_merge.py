@@ -76,7 +76,7 @@ def everywhere(name: str, patient: str) -> list[dict[str, Any]]:
             "id": f"a-{name}",
             "status": "active",
             "subject": [{"reference": f"Patient/{patient}/_history/1"}],
-            "guarantor": [{"party": reference}],
+            "guarantor": [{"party": reference}, {"party": {"reference": f"Patient/{patient}#within"}}],
         },
         {"resourceType": "Person", "id": f"p-{name}", "link": [{"target": reference}]},
         {
@@ -127,7 +127,7 @@ async def test_one_person(http: Http) -> None:
     assert (await read(http, "Observation/c-1"))["contained"][0]["subject"]["reference"] == "Patient/t1"
     account = await read(http, "Account/a-1")
     assert account["subject"] == [{"reference": "Patient/t1"}], "of no version of the other one"
-    assert account["guarantor"] == [{"party": {"reference": "Patient/t1"}}]
+    assert account["guarantor"] == [{"party": {"reference": "Patient/t1"}}] * 2, "nor of what was within it"
     assert (await read(http, "Person/p-1"))["link"][0]["target"]["reference"] == "Patient/t1"
     provenance = await read(http, "Provenance/v-1")
     said = [one["reference"] for one in provenance["target"]]

@@ -179,6 +179,70 @@ async def test_two_merges_into_one_are_undone_in_any_order(http: Http) -> None:
     assert bare(await read(http, "Patient/t7")) == person("t7", "73")
 
 
+async def test_a_reference_to_what_a_record_contains_is_one_to_the_record(http: Http) -> None:
+    said = ["Patient/s8#within", "Patient/s8/_history/1#within"]
+    await stored(http, person("s8"), person("t8"))
+    await stored(http, *(observed(f"o-8-{n}", "x", subject={"reference": one}) for n, one in enumerate(said)))
+    await merged(http, "s8", "t8")
+    await stored(http, observed("o-8-2", "x", subject={"reference": said[0]}))
+    all_ = {f"Observation/o-8-{n}" for n in range(3)}
+    assert await ids(http, "Observation?subject=Patient/t8") == all_
+    assert await ids(http, "Observation?subject=Patient/s8") == set()
+    await undone(http, "s8", "t8")
+    assert [await subject(http, f"Observation/o-8-{n}") for n in range(3)] == [*said, said[0]]
+
+
+@pytest.mark.parametrize("side", ["keep", "restore"])
+async def test_an_element_that_may_have_several_types_is_one(http: Http, side: str) -> None:
+    s, t = f"s9-{side}", f"t9-{side}"
+    given = person(
+        t, deceasedBoolean=True, link=[{"other": {"reference": f"Patient/{s}"}, "type": "replaces"}]
+    )
+    await stored(http, person(s), person(t, deceasedBoolean=False))
+    await merged(http, s, t, {"name": "result-patient", "resource": given})
+    edited = {**await read(http, f"Patient/{t}"), "deceasedDateTime": "2020"}
+    del edited["deceasedBoolean"]
+    await put(http, edited)
+    assert "Patient.deceased of" in refused(await post(http, "undo-merge", asked(s, t)), 422)
+    await undone(http, s, t, side)
+    said = {"deceasedDateTime": "2020"} if side == "keep" else {"deceasedBoolean": False}
+    assert bare(await read(http, f"Patient/{t}")) == person(t, **said)
+
+
+async def test_what_would_not_be_valid_is_not_stored(http: Http) -> None:
+    await stored(http, person("s10"), person("t10"))
+    within: dict[str, Any] = {
+        "contained": [{"resourceType": "Organization", "id": "o1", "name": "x"}],
+        "managingOrganization": {"reference": "#o1"},
+    }
+    link = [{"other": {"reference": "Patient/s10"}, "type": "replaces"}]
+    given = person("t10", link=link, **within)
+    await merged(http, "s10", "t10", {"name": "result-patient", "resource": given})
+    await put(http, {**given, "generalPractitioner": [{"reference": "#o1"}]})
+    for preview in (True, False):
+        answer = await post(http, "undo-merge", asked("s10", "t10", preview=preview))
+        assert "Patient/t10" in refused(answer, 422)
+        assert answer.json()["issue"][1]["expression"] == ["Patient.generalPractitioner[0].reference"]
+    await put(http, given)
+    await undone(http, "s10", "t10")
+    assert bare(await read(http, "Patient/t10")) == person("t10")
+
+
+async def test_what_an_undone_merge_brought_does_not_come_back(http: Http) -> None:
+    """Neither where a later merge took it away, nor where somebody has edited it when the other one goes."""
+    await stored(http, person("x11", "1"), person("y11", "2"), person("t11", "3"))
+    link = [{"other": {"reference": "Patient/x11"}, "type": "replaces"}]
+    given = person("t11", "3", "1", gender="male", birthDate="1990", link=link)
+    await merged(http, "x11", "t11", {"name": "result-patient", "resource": given})
+    link = [*link, {"other": {"reference": "Patient/y11"}, "type": "replaces"}]
+    given = person("t11", "3", "2", birthDate="1990", link=link)
+    await merged(http, "y11", "t11", {"name": "result-patient", "resource": given})
+    await changed(http, "Patient/t11", "birthDate", "1991")
+    await undone(http, "x11", "t11", "keep")
+    await undone(http, "y11", "t11")
+    assert bare(await read(http, "Patient/t11")) == person("t11", "3", birthDate="1991")
+
+
 async def test_an_identifier_that_was_edited_since(http: Http) -> None:
     await stored(http, person("s4", "41", "42"), person("t4", "43"))
     await merged(http, "s4", "t4")

@@ -16,6 +16,7 @@ PATIENTS = 4
 PATIENT = st.integers(0, PATIENTS - 1)
 LIST = st.integers(0, 1)
 PLACE = st.integers(0, 2)
+HOW = st.sampled_from(["", "swapped", "marked", "swapped, marked"])
 Step = tuple[str, int, Any]
 
 STEPS = st.one_of(
@@ -31,6 +32,9 @@ STEPS = st.one_of(
     st.tuples(st.just("resend"), LIST, st.none()),
     st.tuples(st.just("amend"), LIST, PATIENT),
     st.tuples(st.just("touch"), LIST, st.none()),
+    st.tuples(
+        st.just("rewrite"), LIST, st.tuples(PLACE, PLACE, st.none() | PATIENT, st.none() | PATIENT, HOW)
+    ),
     st.tuples(st.just("again"), LIST, st.lists(PATIENT, min_size=2, max_size=4)),
 )
 
@@ -109,6 +113,8 @@ class Model:
                 if not one.marked and sent[one.entries[i].number] == sent[one.entries[j].number]:
                     return None  # nobody could tell
                 one.entries[i], one.entries[j] = one.entries[j], one.entries[i]
+            case "rewrite" if max(what[:2]) < len(one.entries) and what[0] != what[1]:
+                sent |= self._rewrite(one, *what)
             case "resend" | "amend":
                 if kind == "amend":
                     one.entries.append(self.new(what))
@@ -120,6 +126,24 @@ class Model:
                 return None
         one.muddled |= self._muddles(before, one.entries)
         return [(subject, 0), *((sent[entry.number], entry.number) for entry in one.entries)]
+
+    def _rewrite(
+        self, one: Listed, i: int, j: int, first: int | None, second: int | None, how: str
+    ) -> dict[int, int]:
+        """Two items at once: they change places where something tells them apart, refer to others, and are
+        marked anew, but not all of it, as nobody could tell then. What they are sent as."""
+        if one.marked and "swapped" in how:
+            one.entries[i], one.entries[j] = one.entries[j], one.entries[i]
+        sent: dict[int, int] = {}
+        for place, said in ((i, first), (j, second)):
+            entry = one.entries[place]
+            text = self.reads(entry.said)
+            if said not in (None, text) and how != "swapped, marked":
+                entry.said = text = said
+            if one.marked and "marked" in how:
+                entry = one.entries[place] = self.new(entry.said)
+            sent[entry.number] = text
+        return sent
 
     def _muddles(self, before: list[tuple[int, int, int]], after: list[Entry]) -> bool:
         """Whether, among items that read as a patient to whom one was moved, others stand in other places."""

@@ -100,6 +100,8 @@ async def _undo(work: Work) -> Done:
     unclear = await move_back(work, of, {one: latest[one] for one in moved}, writer, back)
     if back is None:
         plan.require_no_conflicts([*pair.conflicts, *unclear])
+    plan.require_valid(services, pair.source, source)
+    plan.require_valid(services, pair.target, target)
     count = len(work.written)
     drafts = [
         draft_of_move(services, pair.source, source),

@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import TRUE
-from fhirserver.errors import Conflict, Invalid, Issue, Unprocessable
+from fhirserver.errors import Conflict, Invalid, Issue, Structure, Unprocessable
 from fhirserver.fhir.structure import Resource
-from fhirserver.identity.merging import has, links, replaced, replacing, restored
+from fhirserver.fhir.validate import validate
+from fhirserver.identity.merging import Restored, has, links, replaced, replacing, restored
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.draft import labelled
+from fhirserver.interactions.terms import conform
 from fhirserver.store import merges, read
 from fhirserver.store.merges import Merge
 from fhirserver.store.version import Version
@@ -126,19 +128,49 @@ async def require_undoable(connection: Connection, services: Services, merge: Me
 async def unmerged(
     connection: Connection, services: Services, of: Merge, source: Version, target: Version, back: bool | None
 ) -> Pair:
-    """What the two become without the merge, with what was edited since."""
-    found: list[Resource] = []
-    conflicts: list[Issue] = []
-    for now, after in zip((source, target), of.versions, strict=True):
-        versions = [
-            await read.numbered(connection, services.tenant, of.type, now.id, number, TRUE)
-            for number in (after - 1, after)
-        ]
-        was, did = (version.resource() for version in versions if version is not None)
-        one = restored(was, did, now.resource(), back)
-        found.append(one.patient)
-        conflicts += one.conflicts
-    return Pair(found[0], found[1], tuple(conflicts))
+    """What the two become without the merge, with what was edited since.
+
+    What merges of before it brought is no part of the target any more where these were undone since.
+    """
+    earlier = [
+        await _changed(connection, services, one.type, one.target, one.versions[1])
+        for one in await merges.undone_since(connection, services.tenant, of.id)
+    ]
+    found: list[Restored] = []
+    for now, after, gone in zip((source, target), of.versions, ([], earlier), strict=True):
+        was, did = await _changed(connection, services, of.type, now.id, after)
+        for change in gone:
+            was, did = (restored(*change, one, False).patient for one in (was, did))
+        found.append(restored(was, did, now.resource(), back))
+    return Pair(found[0].patient, found[1].patient, (*found[0].conflicts, *found[1].conflicts))
+
+
+async def _changed(
+    connection: Connection, services: Services, type_: str, id_: str, version: int
+) -> tuple[Resource, Resource]:
+    """A resource before it became a version, and as this version."""
+    before, after = [
+        await read.numbered(connection, services.tenant, type_, id_, number, TRUE)
+        for number in (version - 1, version)
+    ]
+    assert before is not None and after is not None
+    return before.resource(), after.resource()
+
+
+def require_valid(services: Services, patient: Resource, before: Version) -> None:
+    """Raise Unprocessable where what undoing makes of a Patient after `before` nobody could store."""
+    known = services.definitions.known
+    try:
+        validate(patient)
+        conform(services, patient, known.library)
+        known.systems.require_valid(patient)
+    except (Structure, Unprocessable) as error:
+        note = Issue(
+            "error",
+            "conflict",
+            f"{before.path} would not be valid without the merge, but with what was written since",
+        )
+        raise Unprocessable(issues=[note, *error.issues]) from None
 
 
 def require_no_conflicts(conflicts: list[Issue]) -> None:
