@@ -169,13 +169,13 @@ def actors(keys: Keys, asking: Asking, own: Fragment = _OWN) -> Fragment:
     params = [
         *(reference.salt_of(keys, *param) for param in _REFERENCES),
         keys.of("tok", "PractitionerRole", "active", "false"),
-        keys.param("PractitionerRole", "date"),
         keys.of("tok", "CareTeam", "status", "active"),
     ]
     return sql(
-        "(SELECT consent_actors({}, {}::bigint[], {}::text[], {}::bigint, {}::bigint, {}::bigint[], {}, {}))",
+        "(SELECT consent_actors({}, {}::bigint[], {}::text[], {}::bigint, {}::bigint, {}::bigint[],"
+        " {}, {}, {}))",
         *(keys.tenant, user, ["/".join(actor) for actor in asking.actors]),
-        *(*_app(keys, asking), params, _NOW, own),
+        *(*_app(keys, asking), params, _NOW, asking.zone, own),
     )
 
 

@@ -103,6 +103,61 @@ async def test_nor_does_a_house_that_somebody_works_in(world: World) -> None:
     await world.revoke(id_)
 
 
+OVER = [{"end": "2011"}, {"start": "2010-01-01", "end": "2011-01-01T10:00:00.5+02:00"}, {"start": "2999-01"}]
+NOW = [{"start": "2010-01"}, {"end": "2999-12-31T23:59:59Z"}, {"start": "2010", "end": "2999"}]
+
+
+@pytest.mark.parametrize(("periods", "status"), [(OVER, 404), (NOW, 200)])
+async def test_who_belonged_or_will_belong_does_not(
+    world: World, periods: list[dict[str, str]], status: int
+) -> None:
+    """Roles, care teams, who takes part in them, and members of groups have periods."""
+    for period in periods:
+        for resource in (
+            {"resourceType": "PractitionerRole", "active": True, "practitioner": D, "period": period},
+            {**TEAM, "period": period, "participant": [{"member": D}]},
+            {**TEAM, "participant": [{"member": D, "period": period}, {"member": E}]},
+            {**GROUP, "member": [{"entity": D, "period": period}, {"entity": E}]},
+        ):
+            await seen_by_doctor(world, resource, status)
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {**GROUP, "active": False, "member": [{"entity": D}]},
+        {**GROUP, "member": [{"entity": D, "inactive": True}, {"entity": E}]},
+        {"resourceType": "PractitionerRole", "active": False, "practitioner": D},
+    ],
+    ids=["group", "member", "role"],
+)
+async def test_what_is_not_active_has_no_members(world: World, resource: dict[str, Any]) -> None:
+    await seen_by_doctor(world, resource, 404)
+
+
+async def seen_by_doctor(world: World, resource: dict[str, Any], status: int) -> None:
+    """What the doctor is answered who is permitted as what belongs to the resource."""
+    path = await made(world, resource)
+    id_ = await world.agreed(consent("bert", "OPTOUT", type="permit", actor=actor(path)))
+    assert (await world.ask(world.doctor, "GET", "/Patient/bert")).status_code == status, resource
+    await world.revoke(id_)
+    assert (await world.ask(world.admin, "DELETE", f"/{path}")).status_code == 204
+
+
+async def test_a_role_that_is_over_is_no_place_to_work(world: World) -> None:
+    id_ = await world.agreed(consent("bert", "OPTOUT", type="permit", actor=actor("Organization/house")))
+    role = {"resourceType": "PractitionerRole", "practitioner": D}
+    role |= {"organization": {"reference": "Organization/ward"}}
+    path = await made(world, {**role, "period": OVER[0]})
+    assert (await world.ask(world.doctor, "GET", "/Patient/bert")).status_code == 404
+    longer = added("/period", NOW[0])
+    assert (await world.ask(world.doctor, "PATCH", f"/{path}", longer, **JSON_PATCH)).status_code == 403
+    assert (await world.ask(world.admin, "PATCH", f"/{path}", longer, **JSON_PATCH)).status_code == 200
+    assert (await world.ask(world.doctor, "GET", "/Patient/bert")).status_code == 200
+    await world.revoke(id_)
+    assert (await world.ask(world.admin, "DELETE", f"/{path}")).status_code == 204
+
+
 async def test_nobody_leaves_by_deleting(world: World) -> None:
     """By itself, by a search, and in a transaction; an app, too, belongs to groups."""
     app = await granted(world.dsn, "system/Group.cruds", "system/Patient.rs")
