@@ -13,17 +13,19 @@ from collections.abc import Iterable
 from typing import Final
 
 from fhirserver.db.pool import Connection
-from fhirserver.db.sql import sql, table
+from fhirserver.db.sql import Fragment, sql, table
 from fhirserver.errors import Forbidden
 from fhirserver.interactions.call import Call
 from fhirserver.policy.consent import Asking
 from fhirserver.policy.principal import Principal
 from fhirserver.policy.restriction import Nothing
-from fhirserver.search.consent import AS_IT_IS, actors
+from fhirserver.search.consent import ALWAYS, AS_IT_IS, actors
 
 _STAFF: Final = frozenset({"Practitioner"})
 _BELONGING: Final = frozenset({"CareTeam", "Device", "Group", "Organization"})
 """Types that say who belongs to what, beside PractitionerRole: a provision names them as its actor."""
+_MEMBERS: Final = frozenset({"Device", "Organization", "PractitionerRole"})
+"""Types of what, beside the user, belongs to others."""
 _NAMED_BY_US: Final = _BELONGING - {"Organization"}
 """Those among them whose ids nobody chooses: no Consent can name one that has just been made."""
 
@@ -101,15 +103,34 @@ async def _belonging(
     if not found:
         return found
     keys = call.services.keys
-    named = [keys.target(*identity) for identity in sorted(found) if identity[0] in _NAMED_BY_US]
+    rows = [keys.target(*identity) for identity in sorted(found)]
+    new = [keys.target(*identity) for identity in sorted(found) if identity[0] in _NAMED_BY_US]
     text, args = sql(
-        "SELECT ARRAY(SELECT DISTINCT unnest({}) ORDER BY 1) <> ARRAY(SELECT DISTINCT a FROM unnest({}) a"
-        " WHERE a <> ALL (ARRAY(SELECT r.idk FROM resource r WHERE r.type = any({}::text[])"
-        " AND r.idk = any({}::bigint[]) AND r.died IS NULL AND r.version = 1"
-        " AND r.born = pg_current_xact_id_if_assigned())) ORDER BY 1)",
-        *(actors(keys, asking), actors(keys, asking, AS_IT_IS), sorted(_NAMED_BY_US), named),
+        "SELECT ARRAY(SELECT DISTINCT a FROM unnest(b.was) a ORDER BY 1) <> ARRAY(SELECT DISTINCT a"
+        " FROM unnest(b.is_now) a WHERE a <> ALL (ARRAY(SELECT r.idk FROM resource r"
+        " WHERE r.type = any({}::text[]) AND r.idk = any({}::bigint[]) AND r.died IS NULL AND r.version = 1"
+        " AND r.born = pg_current_xact_id_if_assigned())) ORDER BY 1) OR {}"
+        " FROM (SELECT {} AS was, {} AS is_now) b",
+        *(sorted(_NAMED_BY_US), new, _on_other_terms(asking, rows)),
+        *(actors(keys, asking, at=ALWAYS), actors(keys, asking, AS_IT_IS, ALWAYS)),
     ).numbered()
     return found if await connection.fetchval(text, *args) else set()
+
+
+def _on_other_terms(asking: Asking, rows: list[int]) -> Fragment:
+    """Whether somebody who belongs to one of the rows, now or at other times, does so on other terms than
+    before: a period that ends or begins in a minute is a way to leave or to join as well."""
+    return sql(
+        "EXISTS (SELECT FROM resource o JOIN resource n"
+        " ON n.type = o.type AND n.idk = o.idk AND n.died IS NULL, LATERAL (SELECT {}::text[] || ARRAY(SELECT i.type || '/' || i.id FROM resource i"
+        " WHERE i.type = any({}::text[]) AND i.idk = any(b.was) AND i.died IS NULL) AS names) w"
+        " WHERE o.type = any({}::text[]) AND n.type = any({}::text[]) AND o.idk = any({}::bigint[])"
+        " AND o.idk = any(b.was) AND o.died = pg_current_xact_id_if_assigned()"
+        " AND o.born IS DISTINCT FROM o.died"
+        " AND terms_of(o.content, w.names) IS DISTINCT FROM terms_of(n.content, w.names))",
+        ["/".join(actor) for actor in asking.actors],
+        *(sorted(_MEMBERS), sorted(_BELONGING), sorted(_BELONGING), rows),
+    )
 
 
 async def _consents(

@@ -160,9 +160,23 @@ BEGIN
 END
 $$;
 
+-- On what terms those of `names` belong to a CareTeam, a Group or an Organization: what they cannot set themselves.
+CREATE FUNCTION terms_of(content jsonb, names text[]) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN jsonb_build_array(content -> 'period', content #> '{partOf,reference}', (
+        SELECT jsonb_agg(t ORDER BY t::text)
+        FROM jsonb_array_elements(coalesce(content -> 'participant', content -> 'member')) AS m
+        CROSS JOIN LATERAL jsonb_build_array(
+            coalesce(m #>> '{member,reference}', m #>> '{entity,reference}'), m -> 'period', m -> 'inactive') AS t
+        WHERE has_member(jsonb_build_array(m - 'period' - 'inactive'), '{member,reference}', names, NULL, NULL)
+           OR has_member(jsonb_build_array(m - 'period' - 'inactive'), '{entity,reference}', names, NULL, NULL)));
+END
+$$;
+
 -- The keys of who asks and of all that they belong to now: Devices that are the app, PractitionerRoles that are
 -- active, the Organizations of these and what those are part of, active CareTeams, Groups of those who are there. What
--- is over, or has not begun, is not looked up by key but read from the few that are found. `keys_` are those of
+-- is over, or has not begun, is not looked up by key but read from the few that are found; with `at` null periods do not count. `keys_` are those of
 -- search parameters; a reference of such a parameter is its key # that of the target. What somebody writes in the
 -- transaction `own` makes them nobody else: null is for who wants to know what it would. Most people are in few of
 -- these: an index that says so is asked first.

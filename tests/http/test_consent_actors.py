@@ -53,13 +53,18 @@ def gone(path: str) -> dict[str, str]:
         ),
         (GROUP, "doctor", added("/member", [{"entity": D}])),
         (
+            {**TEAM, "participant": [{"member": D, "period": {"end": "2011"}}]},
+            "doctor",
+            [{"op": "remove", "path": "/participant/0/period"}],
+        ),
+        (
             {**GROUP, "member": [{"entity": D, "inactive": True}]},
             "doctor",
             added("/member/0/inactive", False),
         ),
         (DEVICE, "doctor", added("/identifier", [{"system": SYSTEM, "value": CLIENT}])),
     ],
-    ids=["care team", "its status", "group", "its member", "app"],
+    ids=["care team", "its status", "its period", "group", "its member", "app"],
 )
 async def test_nobody_joins_or_leaves_what_a_consent_may_name(
     world: World, resource: dict[str, Any], who: str, joins: list[dict[str, Any]]
@@ -156,6 +161,29 @@ async def test_a_role_that_is_over_is_no_place_to_work(world: World) -> None:
     assert (await world.ask(world.doctor, "GET", "/Patient/bert")).status_code == 200
     await world.revoke(id_)
     assert (await world.ask(world.admin, "DELETE", f"/{path}")).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {**TEAM, "participant": [{"member": D}]},
+        {**TEAM, "participant": [{"member": D}], "period": {"end": "2011"}},
+        {**TEAM, "participant": [{"member": {"reference": "Organization/ward"}}]},
+        {**GROUP, "member": [{"entity": D}]},
+    ],
+)
+async def test_nor_by_what_begins_or_ends_in_a_minute(world: World, resource: dict[str, Any]) -> None:
+    """Whenever they belong to it, it is not theirs to say when; others are let in."""
+    inner, member = ("member", "entity") if resource["resourceType"] == "Group" else ("participant", "member")
+    caller = world.doctor if D in (one[member] for one in resource[inner]) else world.other
+    path = await made(world, resource)
+    period = {"end": "2990"}
+    for place in (f"/{inner}/0/period", *(["/period"] if inner == "participant" else [])):
+        answer = await world.ask(caller, "PATCH", f"/{path}", added(place, period), **JSON_PATCH)
+        assert answer.status_code == 403, answer.text
+    lets_in = added(f"/{inner}/-", {member: {"reference": "Practitioner/adm"}})
+    answer = await world.ask(caller, "PATCH", f"/{path}", lets_in, **JSON_PATCH)
+    assert answer.status_code == 200, answer.text
 
 
 async def test_nobody_leaves_by_deleting(world: World) -> None:
