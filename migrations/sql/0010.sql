@@ -3,6 +3,8 @@
 
 DROP INDEX consent_rule_patient;
 CREATE INDEX consent_rule_patient ON consent_rule (patient, permit);
+-- By what they name, for who writes that.
+CREATE INDEX consent_rule_data ON consent_rule USING gin (data) WHERE data IS NOT NULL;
 
 CREATE TYPE consent_decision AS (version bigint, whose bigint, by_node int, decided boolean);
 
