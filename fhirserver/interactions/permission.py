@@ -60,8 +60,9 @@ def under_consent(call: Call, restriction: Restriction) -> Restriction:
         return restriction
     if call.principal.is_open and call.services.settings.sign_in:  # the server itself
         return restriction
-    system = call.services.settings.auth_url("client")
-    return _asked(enforcement, restriction, call.principal, call.purpose, call.glass, system)
+    settings = call.services.settings
+    where = settings.auth_url("client"), settings.time_zone
+    return _asked(enforcement, restriction, call.principal, call.purpose, call.glass, *where)
 
 
 @lru_cache(maxsize=4_096)
@@ -72,9 +73,10 @@ def _asked(
     purpose: str | None,
     glass: tuple[str, ...] | None,
     system: str,
+    zone: str,
 ) -> Restriction:
     """Remembered, so that what is made of a restriction is found by its identity."""
-    asking = enforcement.asking(principal, purpose, system)
+    asking = enforcement.asking(principal, purpose, system, zone)
     return replace(restriction, asking=replace(asking, glass=glass) if asking.breaks_glass else asking)
 
 

@@ -25,6 +25,7 @@ from fhirserver.policy.restriction import is_about_patients
 _NOW: Final = sql("(extract(epoch FROM statement_timestamp()) * 1000000)::bigint")
 _OWN: Final = sql("pg_current_xact_id_if_assigned()")
 AS_IT_IS: Final = sql("NULL::xid8")
+ALWAYS: Final = sql("NULL::bigint")
 _NOBODYS: Final = sorted(type_ for type_ in ENDPOINT_TYPES if not is_about_patients(type_))
 _PATIENTS: Final = sorted(type_ for type_ in ENDPOINT_TYPES if is_about_patients(type_))
 
@@ -161,22 +162,23 @@ def _naming_bits(resource_type: str) -> int:
     return reduce(or_bits, (word.present_bit(resource_type, code) for code in codes), 0)
 
 
-def actors(keys: Keys, asking: Asking, own: Fragment = _OWN) -> Fragment:
+def actors(keys: Keys, asking: Asking, own: Fragment = _OWN, at: Fragment = _NOW) -> Fragment:
     """The keys of who asks and of all that they belong to, made once for a statement, where it is needed: as
-    it was before the transaction that asks, or with `AS_IT_IS` for `own` with what that has written."""
+    it was before the transaction that asks, or with `AS_IT_IS` for `own` with what that has written. With
+    `ALWAYS` for `at` as if no period were over or had to begin."""
     user = [keys.target(*actor) for actor in asking.actors]
     if not user and asking.app is None:
         return sql("ARRAY[]::bigint[]")
     params = [
         *(reference.salt_of(keys, *param) for param in _REFERENCES),
         keys.of("tok", "PractitionerRole", "active", "false"),
-        keys.param("PractitionerRole", "date"),
         keys.of("tok", "CareTeam", "status", "active"),
     ]
     return sql(
-        "(SELECT consent_actors({}, {}::bigint[], {}::text[], {}::bigint, {}::bigint, {}::bigint[], {}, {}))",
+        "(SELECT consent_actors({}, {}::bigint[], {}::text[], {}::bigint, {}::bigint, {}::bigint[],"
+        " {}, {}, {}))",
         *(keys.tenant, user, ["/".join(actor) for actor in asking.actors]),
-        *(*_app(keys, asking), params, _NOW, own),
+        *(*_app(keys, asking), params, at, asking.zone, own),
     )
 
 

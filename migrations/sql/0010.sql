@@ -3,6 +3,8 @@
 
 DROP INDEX consent_rule_patient;
 CREATE INDEX consent_rule_patient ON consent_rule (patient, permit);
+-- By what they name, for who writes that.
+CREATE INDEX consent_rule_data ON consent_rule USING gin (data) WHERE data IS NOT NULL;
 
 CREATE TYPE consent_decision AS (version bigint, whose bigint, by_node int, decided boolean);
 
@@ -121,14 +123,69 @@ $$;
 
 DROP FUNCTION consent_decisions;
 
+-- When a date or dateTime begins (or is over) as fhir/dates.py has it, in us; `zone` is where days are.
+CREATE FUNCTION moment_of(said text, zone text, is_over boolean) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    day timestamp;
+BEGIN
+    IF said LIKE '%T%' THEN
+        RETURN extract(epoch FROM said::timestamptz) * 1000000 + CASE WHEN is_over
+            THEN 10 ^ greatest(0, 6 - length(coalesce(substring(said FROM '[.]([0-9]+)'), ''))) ELSE 0 END;
+    END IF;
+    day := (said || substr('-01-01', length(said) - 3))::timestamp;
+    IF is_over THEN
+        day := day + CASE length(said) WHEN 4 THEN interval '1 year' WHEN 7 THEN '1 month' ELSE '1 day' END;
+    END IF;
+    RETURN extract(epoch FROM day AT TIME ZONE zone) * 1000000;
+END
+$$;
+
+-- Whether a Period is now, to the end of what its last date is; one that is not there always is.
+CREATE FUNCTION is_during(period jsonb, at bigint, zone text) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN coalesce(moment_of(period ->> 'start', zone, false) <= at, true)
+       AND coalesce(at < moment_of(period ->> 'end', zone, true), true);
+END
+$$;
+
+-- Whether one of the members of a CareTeam or a Group is one of `names` now. A reference may be absolute, and to a
+-- version.
+CREATE FUNCTION has_member(members jsonb, who text[], names text[], at bigint, zone text) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM jsonb_array_elements(members) AS m
+        WHERE substring(m #>> who FROM '([A-Za-z]+/[A-Za-z0-9.-]+)(?:/_history/[A-Za-z0-9.-]+)?$') = ANY (names)
+          AND m ->> 'inactive' IS DISTINCT FROM 'true' AND is_during(m -> 'period', at, zone));
+END
+$$;
+
+-- On what terms those of `names` belong to a CareTeam, a Group or an Organization: what they cannot set themselves.
+CREATE FUNCTION terms_of(content jsonb, names text[]) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN jsonb_build_array(content -> 'period', content #> '{partOf,reference}', (
+        SELECT jsonb_agg(t ORDER BY t::text)
+        FROM jsonb_array_elements(coalesce(content -> 'participant', content -> 'member')) AS m
+        CROSS JOIN LATERAL jsonb_build_array(
+            coalesce(m #>> '{member,reference}', m #>> '{entity,reference}'), m -> 'period', m -> 'inactive') AS t
+        WHERE has_member(jsonb_build_array(m - 'period' - 'inactive'), '{member,reference}', names, NULL, NULL)
+           OR has_member(jsonb_build_array(m - 'period' - 'inactive'), '{entity,reference}', names, NULL, NULL)));
+END
+$$;
+
 -- The keys of who asks and of all that they belong to now: Devices that are the app, PractitionerRoles that are
--- active, the Organizations of these and what those are part of, active CareTeams, Groups. `keys_` are those of
+-- active, the Organizations of these and what those are part of, active CareTeams, Groups of those who are there. What
+-- is over, or has not begun, is not looked up by key but read from the few that are found; with `at` null periods do not count. `keys_` are those of
 -- search parameters; a reference of such a parameter is its key # that of the target. What somebody writes in the
 -- transaction `own` makes them nobody else: null is for who wants to know what it would. Most people are in few of
 -- these: an index that says so is asked first.
 DROP FUNCTION consent_actors;
 CREATE FUNCTION consent_actors(
-    tenant_ int, user_ bigint[], names text[], app bigint, app_of_system bigint, keys_ bigint[], at bigint, own xid8
+    tenant_ int, user_ bigint[], names text[], app bigint, app_of_system bigint, keys_ bigint[], at bigint, zone text,
+    own xid8
 ) RETURNS bigint[]
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -139,59 +196,59 @@ DECLARE
     participant_ bigint := keys_[4];
     member_ bigint := keys_[5];
     inactive bigint := keys_[6];
-    period_ bigint := keys_[7];
-    active_ bigint := keys_[8];
-    base bigint[] := user_;
+    active_ bigint := keys_[7];
+    they bigint[] := user_;
     houses bigint[] := '{}';
     devices bigint[];
     found bigint[];
-    they bigint[];
+    called text[];
     above bigint[];
 BEGIN
     SELECT array_agg(x.rid) FILTER (WHERE x.key = app), array_agg(x.rid) FILTER (WHERE x.key IS DISTINCT FROM app)
     INTO devices, found
     FROM tok x WHERE x.key = ANY (app || ARRAY(SELECT practitioner_ # u FROM unnest(user_) AS u));
     IF devices IS NOT NULL THEN
-        SELECT base || array_agg(d.idk), names || array_agg('Device/' || d.id)
-        INTO base, names
+        SELECT they || array_agg(d.idk), names || array_agg('Device/' || d.id)
+        INTO they, names
         FROM resource_device d
         WHERE d.rid = ANY (devices) AND d.tenant = tenant_ AND d.keys @> ARRAY[app_of_system]
           AND (d.died IS NULL OR d.died = own) AND d.born IS DISTINCT FROM own;
     END IF;
-    they := base;
     IF found IS NOT NULL THEN
-        SELECT they || array_agg(DISTINCT p.idk), array_agg(k # organization_)
-        INTO they, above
+        SELECT they || array_agg(DISTINCT p.idk), names || array_agg(DISTINCT 'PractitionerRole/' || p.id),
+               array_agg(k # organization_)
+        INTO they, names, above
         FROM resource_practitionerrole p, unnest(p.keys) AS k
         WHERE p.rid = ANY (found) AND p.tenant = tenant_
           AND (p.died IS NULL OR p.died = own) AND p.born IS DISTINCT FROM own AND NOT p.keys @> ARRAY[inactive]
-          AND NOT EXISTS (SELECT FROM dat d WHERE d.rid = p.rid AND d.key = period_ AND NOT (d.lo <= at AND at < d.hi));
+          AND is_during(p.content -> 'period', at, zone);
         WHILE above IS NOT NULL LOOP
-            SELECT array_agg(DISTINCT o.idk), array_agg(DISTINCT k # part_of)
-            INTO found, above
+            SELECT array_agg(DISTINCT o.idk), array_agg(DISTINCT 'Organization/' || o.id), array_agg(DISTINCT k # part_of)
+            INTO found, called, above
             FROM resource_organization o, unnest(o.keys) AS k
             WHERE o.idk = ANY (above) AND o.tenant = tenant_ AND o.idk <> ALL (houses)
               AND (o.died IS NULL OR o.died = own) AND o.born IS DISTINCT FROM own;
             houses := houses || found;
+            names := names || called;
         END LOOP;
         they := they || houses;
     END IF;
     found := ARRAY(
         SELECT x.rid FROM tok x
-        WHERE x.key = ANY (ARRAY(SELECT participant_ # f FROM unnest(they) AS f)
-                           || ARRAY(SELECT member_ # f FROM unnest(base) AS f)));
+        WHERE x.key = ANY (ARRAY(SELECT f # m FROM unnest(they) AS f, unnest(ARRAY[participant_, member_]) AS m)));
     IF found <> '{}' THEN
         they := they || ARRAY(
             SELECT t.idk FROM resource_careteam t
             WHERE t.rid = ANY (found) AND t.tenant = tenant_ AND t.keys @> ARRAY[active_]
               AND (t.died IS NULL OR t.died = own) AND t.born IS DISTINCT FROM own
+              AND is_during(t.content -> 'period', at, zone)
+              AND has_member(t.content -> 'participant', '{member,reference}', names, at, zone)
             UNION
             SELECT g.idk FROM resource_group g
             WHERE g.rid = ANY (found) AND g.tenant = tenant_ AND (g.died IS NULL OR g.died = own)
-              AND g.born IS DISTINCT FROM own AND EXISTS (
-                  SELECT FROM jsonb_array_elements(g.content -> 'member') AS m
-                  WHERE m #>> '{entity,reference}' = ANY (names)
-                    AND coalesce(m ->> 'inactive', 'false') = 'false'));
+              AND g.born IS DISTINCT FROM own AND g.content ->> 'active' IS DISTINCT FROM 'false'
+              AND g.content ->> 'actual' IS DISTINCT FROM 'false'
+              AND has_member(g.content -> 'member', '{entity,reference}', names, at, zone));
     END IF;
     RETURN they;
 END

@@ -53,13 +53,18 @@ def gone(path: str) -> dict[str, str]:
         ),
         (GROUP, "doctor", added("/member", [{"entity": D}])),
         (
+            {**TEAM, "participant": [{"member": D, "period": {"end": "2011"}}]},
+            "doctor",
+            [{"op": "remove", "path": "/participant/0/period"}],
+        ),
+        (
             {**GROUP, "member": [{"entity": D, "inactive": True}]},
             "doctor",
             added("/member/0/inactive", False),
         ),
         (DEVICE, "doctor", added("/identifier", [{"system": SYSTEM, "value": CLIENT}])),
     ],
-    ids=["care team", "its status", "group", "its member", "app"],
+    ids=["care team", "its status", "its period", "group", "its member", "app"],
 )
 async def test_nobody_joins_or_leaves_what_a_consent_may_name(
     world: World, resource: dict[str, Any], who: str, joins: list[dict[str, Any]]
@@ -101,6 +106,84 @@ async def test_nor_does_a_house_that_somebody_works_in(world: World) -> None:
         await world.ask(world.admin, "PATCH", "/Organization/house", away, **JSON_PATCH)
     ).status_code == 200
     await world.revoke(id_)
+
+
+OVER = [{"end": "2011"}, {"start": "2010-01-01", "end": "2011-01-01T10:00:00.5+02:00"}, {"start": "2999-01"}]
+NOW = [{"start": "2010-01"}, {"end": "2999-12-31T23:59:59Z"}, {"start": "2010", "end": "2999"}]
+
+
+@pytest.mark.parametrize(("periods", "status"), [(OVER, 404), (NOW, 200)])
+async def test_who_belonged_or_will_belong_does_not(
+    world: World, periods: list[dict[str, str]], status: int
+) -> None:
+    """Roles, care teams, who takes part in them, and members of groups have periods."""
+    for period in periods:
+        for resource in (
+            {"resourceType": "PractitionerRole", "active": True, "practitioner": D, "period": period},
+            {**TEAM, "period": period, "participant": [{"member": D}]},
+            {**TEAM, "participant": [{"member": D, "period": period}, {"member": E}]},
+            {**GROUP, "member": [{"entity": D, "period": period}, {"entity": E}]},
+        ):
+            await seen_by_doctor(world, resource, status)
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {**GROUP, "active": False, "member": [{"entity": D}]},
+        {**GROUP, "member": [{"entity": D, "inactive": True}, {"entity": E}]},
+        {"resourceType": "PractitionerRole", "active": False, "practitioner": D},
+    ],
+    ids=["group", "member", "role"],
+)
+async def test_what_is_not_active_has_no_members(world: World, resource: dict[str, Any]) -> None:
+    await seen_by_doctor(world, resource, 404)
+
+
+async def seen_by_doctor(world: World, resource: dict[str, Any], status: int) -> None:
+    """What the doctor is answered who is permitted as what belongs to the resource."""
+    path = await made(world, resource)
+    id_ = await world.agreed(consent("bert", "OPTOUT", type="permit", actor=actor(path)))
+    assert (await world.ask(world.doctor, "GET", "/Patient/bert")).status_code == status, resource
+    await world.revoke(id_)
+    assert (await world.ask(world.admin, "DELETE", f"/{path}")).status_code == 204
+
+
+async def test_a_role_that_is_over_is_no_place_to_work(world: World) -> None:
+    id_ = await world.agreed(consent("bert", "OPTOUT", type="permit", actor=actor("Organization/house")))
+    role = {"resourceType": "PractitionerRole", "practitioner": D}
+    role |= {"organization": {"reference": "Organization/ward"}}
+    path = await made(world, {**role, "period": OVER[0]})
+    assert (await world.ask(world.doctor, "GET", "/Patient/bert")).status_code == 404
+    longer = added("/period", NOW[0])
+    assert (await world.ask(world.doctor, "PATCH", f"/{path}", longer, **JSON_PATCH)).status_code == 403
+    assert (await world.ask(world.admin, "PATCH", f"/{path}", longer, **JSON_PATCH)).status_code == 200
+    assert (await world.ask(world.doctor, "GET", "/Patient/bert")).status_code == 200
+    await world.revoke(id_)
+    assert (await world.ask(world.admin, "DELETE", f"/{path}")).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {**TEAM, "participant": [{"member": D}]},
+        {**TEAM, "participant": [{"member": D}], "period": {"end": "2011"}},
+        {**TEAM, "participant": [{"member": {"reference": "Organization/ward"}}]},
+        {**GROUP, "member": [{"entity": D}]},
+    ],
+)
+async def test_nor_by_what_begins_or_ends_in_a_minute(world: World, resource: dict[str, Any]) -> None:
+    """Whenever they belong to it, it is not theirs to say when; others are let in."""
+    inner, member = ("member", "entity") if resource["resourceType"] == "Group" else ("participant", "member")
+    caller = world.doctor if D in (one[member] for one in resource[inner]) else world.other
+    path = await made(world, resource)
+    period = {"end": "2990"}
+    for place in (f"/{inner}/0/period", *(["/period"] if inner == "participant" else [])):
+        answer = await world.ask(caller, "PATCH", f"/{path}", added(place, period), **JSON_PATCH)
+        assert answer.status_code == 403, answer.text
+    lets_in = added(f"/{inner}/-", {member: {"reference": "Practitioner/adm"}})
+    answer = await world.ask(caller, "PATCH", f"/{path}", lets_in, **JSON_PATCH)
+    assert answer.status_code == 200, answer.text
 
 
 async def test_nobody_leaves_by_deleting(world: World) -> None:

@@ -14,7 +14,7 @@ from fhirserver.identity.merging import has
 from fhirserver.identity.moving import Identity, local
 from fhirserver.interactions.call import Call
 from fhirserver.interactions.operations.inputs import Inputs
-from fhirserver.interactions.own import own_identities, refused
+from fhirserver.interactions.own import own_identities
 from fhirserver.interactions.permission import is_restricted, permitted_identities, require_granted
 from fhirserver.interactions.searching import allowed, context_of, limits_of
 from fhirserver.interactions.spellings import spelled
@@ -121,4 +121,4 @@ async def require_writable(
         raise Forbidden(f"it takes the right to change {what}, and that is not all yours to change")
     own = await own_identities(connection, call, wanted)
     if own:
-        raise refused(min(own)[0])
+        raise own[min(own)]

@@ -92,7 +92,8 @@ def _asked(call: Call, inputs: Inputs) -> tuple[Asking, str]:
     purpose = code_of(inputs.one("purpose") or TREAT)
     default = default_of(purpose, enforcement.defaults)
     mine = (actor[1],) if actor[0] == "Patient" else ()
-    return Asking((actor,), None, mine, purpose, default, glass=None), action
+    zone = call.services.settings.time_zone
+    return Asking((actor,), None, mine, purpose, default, glass=None, zone=zone), action
 
 
 def enforced(call: Call) -> Enforcement:

@@ -81,7 +81,7 @@ async def simulate(connection: Connection, call: Call, inputs: Inputs) -> Answer
     actors = _actors(call, consent, inputs)
     purpose = code_of(inputs.one("purpose") or TREAT)
     default = default_of(purpose, enforced(call).defaults)
-    asking = [_asking(actor, purpose, default) for actor in actors]
+    asking = [_asking(call, actor, purpose, default) for actor in actors]
     wanted = Simulated(compiled.rules, consent.get("id"), patient)
     before, after = await _both(connection, call, wanted, asking, action)
     changes = (("change", "part", _change(actor, n, before, after)) for n, actor in enumerate(actors))
@@ -139,9 +139,11 @@ def _named(provision: Mapping[str, Any]) -> Iterator[Any]:
         yield from _named(nested)
 
 
-def _asking(actor: tuple[str, str] | None, purpose: str, default: bool) -> Asking:
+def _asking(call: Call, actor: tuple[str, str] | None, purpose: str, default: bool) -> Asking:
     own = (actor[1],) if actor is not None and actor[0] == "Patient" else ()
-    return Asking(() if actor is None else (actor,), None, own, purpose, default, glass=None)
+    actors = () if actor is None else (actor,)
+    zone = call.services.settings.time_zone
+    return Asking(actors, None, own, purpose, default, glass=None, zone=zone)
 
 
 async def _both(

@@ -16,7 +16,7 @@ from fhirserver.interactions.conditions import require_match
 from fhirserver.interactions.create import exists
 from fhirserver.interactions.delete import DELETED_MAX, gone
 from fhirserver.interactions.matching import matches, require_one
-from fhirserver.interactions.own import own_identities, refused
+from fhirserver.interactions.own import own_identities
 from fhirserver.interactions.permission import is_restricted, outside, permitted_rids
 from fhirserver.interactions.transaction.item import Item
 from fhirserver.interactions.update import chosen_id
@@ -202,7 +202,7 @@ async def delete_all(
         for item, identity in doomed:
             with item.located():
                 if identity in own:
-                    raise refused(identity[0])
+                    raise own[identity]
 
 
 async def verify_criteria(connection: Connection, writes: Sequence[Item]) -> None:

@@ -21,7 +21,7 @@ from fhirserver.interactions.draft import draft, draft_of_change, labelled
 from fhirserver.interactions.identifiers import explained_in
 from fhirserver.interactions.integrity import missing_targets, verify_unreferenced
 from fhirserver.interactions.merging.tracing import unless_repeated
-from fhirserver.interactions.own import own_identities, refused
+from fhirserver.interactions.own import own_identities
 from fhirserver.interactions.patch import asks, patched
 from fhirserver.interactions.permission import outside, permitted_identities, require_read
 from fhirserver.interactions.transaction.item import Item
@@ -78,7 +78,7 @@ async def _require_permitted(connection: Connection, made: Sequence[tuple[Item, 
     for (item, _), identity in zip(made, written, strict=True):
         with item.located():
             if identity in own:
-                raise refused(identity[0])
+                raise own[identity]
             if identity not in may:
                 raise await outside(connection, item.call, identity[0])
 

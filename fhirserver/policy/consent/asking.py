@@ -33,7 +33,8 @@ class Asking:
     """`actors` are type and id of who asks, `app` is the identifier of the Device that is the app. `own` are
     the ids of the Patients whose record is the user's own. `administers`: the user keeps consents, and sees
     all of them. `default`: what holds where no consent decides. `glass`: the ids of the patients about whom
-    the glass is broken, None: about all; of meaning where the purpose is to break it."""
+    the glass is broken, None: about all; of meaning where the purpose is to break it. `zone` (IANA name) is
+    where days are: it says when what somebody belongs to is over."""
 
     actors: tuple[tuple[str, str], ...] = ()
     app: tuple[str, str] | None = None
@@ -42,6 +43,7 @@ class Asking:
     default: bool = True
     administers: bool = False
     glass: tuple[str, ...] | None = ()
+    zone: str = "UTC"
 
     @property
     def purposes(self) -> tuple[str, ...]:

@@ -41,8 +41,9 @@ class Enforcement:
     administrators: frozenset[str]
     refuses: bool = False
 
-    def asking(self, principal: Principal, purpose: str | None, system: str) -> Asking:
-        """Who asks, for the purpose that is claimed. `system` is that of the Devices that are apps.
+    def asking(self, principal: Principal, purpose: str | None, system: str, zone: str = "UTC") -> Asking:
+        """Who asks, for the purpose that is claimed. `system` is that of the Devices that are apps, `zone` is
+        where days are.
 
         Raises Forbidden for a purpose that neither token nor role lets the caller claim, Invalid for none.
         """
@@ -57,6 +58,7 @@ class Enforcement:
             default=default_of(claimed, self.defaults),
             administers=principal.is_open
             or any(role.name in self.administrators for role in principal.roles),
+            zone=zone,
         )
 
     def require_claimable(self, principal: Principal, purpose: str) -> None:

@@ -129,6 +129,38 @@ def below(
         below(found, nested, depth + 1, here, ask, resource, world)
 
 
+# -- who asks
+
+
+def belonging(user: str, world: dict[str, Resource], now: datetime) -> frozenset[str]:
+    """The user, and all that they belong to now, as Type/id: roles, houses, teams and groups."""
+    found = {user}
+    houses: list[str] = []
+    for path, one in world.items():
+        is_role = one["resourceType"] == "PractitionerRole" and one["practitioner"]["reference"] == user
+        if is_role and one.get("active", True) and holds(one.get("period"), now):
+            found.add(path)
+            houses += refs(one.get("organization"))
+    while houses:
+        house = houses.pop()
+        if house in world and house not in found:
+            found.add(house)
+            houses += refs(world[house].get("partOf"))
+    they = frozenset(found)
+    for path, one in world.items():
+        members = one.get("participant" if one["resourceType"] == "CareTeam" else "member", ())
+        is_there = (
+            one.get("status", "active") == "active" and one.get("active", True) and one.get("actual", True)
+        )
+        if is_there and holds(one.get("period"), now):
+            for member in members:
+                named = refs(member.get("member", member.get("entity")))
+                counts = not member.get("inactive", False) and holds(member.get("period"), now)
+                if counts and they & set(named):
+                    found.add(path)
+    return frozenset(found)
+
+
 # -- what a provision demands
 
 
@@ -287,7 +319,11 @@ def every_ref(resource: Resource) -> set[str]:
 
 
 def span(text: str) -> tuple[datetime, datetime]:
-    """A day, or a second."""
+    """A year, a month, a day, or a second."""
+    if len(text) < 10:
+        lo = datetime.fromisoformat((text + "-01-01")[:10]).replace(tzinfo=UTC)
+        hi = lo.replace(year=lo.year + 1) if len(text) == 4 else (lo + timedelta(days=31)).replace(day=1)
+        return lo, hi
     if len(text) == 10:
         lo = datetime.fromisoformat(text).replace(tzinfo=UTC)
         return lo, lo + timedelta(days=1)
