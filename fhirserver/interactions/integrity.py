@@ -1,8 +1,8 @@
 """Referential integrity, by setting: https://hl7.org/fhir/R4/http.html#integrity
 
 With it on, every literal reference must name a resource that exists, and a resource that another one
-refers to cannot be deleted. Writers hold share locks on what they refer to, so that neither can
-happen behind the other's back.
+refers to cannot be deleted, unless that one only says what was: AuditEvent, Provenance. Writers hold
+share locks on what they refer to, so that neither can happen behind the other's back.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from fhirserver.db.pool import Connection
 from fhirserver.db.sql import EMPTY, TRUE, Fragment, sql, table
@@ -22,13 +23,15 @@ from fhirserver.interactions.call import Call
 from fhirserver.interactions.permission import is_restricted
 from fhirserver.interactions.searching import context_of
 from fhirserver.params import referenced
-from fhirserver.policy.restriction import keeping
+from fhirserver.policy.restriction import RECORDED, keeping
 from fhirserver.search.restrict import permitted
 from fhirserver.store import merges
 from fhirserver.store.version import Draft
 from fhirserver.store.write import waiting
 
 NAMED_MAX = 5
+_TELLING: Final = sorted(RECORDED | {"Provenance"})
+"""Types that say what was: they hold up no deletion."""
 _SEARCH = re.compile(r'"reference":"[^"?]*\?')
 """What a reference with a query looks like in the text of a draft."""
 
@@ -160,9 +163,10 @@ async def _referring(
     """Some of the current resources that refer to the target, as paths."""
     text, args = sql(
         "SELECT r.type, r.id FROM tok t JOIN resource r ON r.rid = t.rid AND r.died IS NULL"
-        " WHERE t.key = {} AND (r.type <> {} OR r.id <> {}) AND {} LIMIT {}",
+        " WHERE t.key = {} AND (r.type <> {} OR r.id <> {}) AND r.type <> ALL ({}::text[]) AND {} LIMIT {}",
         key,
         *target,
+        _TELLING,
         restriction,
         NAMED_MAX,
     ).numbered()

@@ -14,6 +14,7 @@ from typing import Final
 from fhirserver.db.sql import FALSE, TRUE, Fragment, and_, join, or_, sql, table
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import COMPARTMENTS, ENDPOINT_TYPES
+from fhirserver.identity.moving import STAYING
 from fhirserver.params import reference, token, word
 from fhirserver.params.condition import Scope
 from fhirserver.params.registry import r4
@@ -28,6 +29,9 @@ AS_IT_IS: Final = sql("NULL::xid8")
 ALWAYS: Final = sql("NULL::bigint")
 _NOBODYS: Final = sorted(type_ for type_ in ENDPOINT_TYPES if not is_about_patients(type_))
 _PATIENTS: Final = sorted(type_ for type_ in ENDPOINT_TYPES if is_about_patients(type_))
+_LEFT_BEHIND: Final = sorted(STAYING | {"Provenance"})
+"""Types of which current rows may be about who was merged, but for the Patient itself."""
+_LINKED: Final = word.present_bit("Patient", "link")
 
 
 def consented(scope: Scope, asking: Asking | None, action: str, of_any_type: bool = False) -> Fragment:
@@ -61,7 +65,7 @@ def _plain(scope: Scope, asking: Asking, of_any_type: bool) -> Iterator[tuple[Fr
         yield sql("{}.type = any({}::text[])", alias, nobodys), TRUE
     if asking.own:
         yield _own(scope, asking, of_any_type), TRUE
-    unspoken = _unspoken(scope, asking.default)
+    unspoken = _unspoken(scope, asking.default, of_any_type)
     if asking.default:
         yield unspoken, TRUE
     yield _nobodys(scope, of_any_type), TRUE
@@ -100,7 +104,7 @@ def _arguments(scope: Scope, asking: Asking, does: str, of_any_type: bool) -> Fr
         *(does, list(MAY.get(does, ())), actors(scope.keys, asking), list(asking.purposes)),
         *(_breaks_glass(scope, asking, of_any_type), _NOW),
         sql("{}.type", alias) if of_any_type else sql("{}::text", scope.resource_type),
-        *(alias, _patients(scope), alias, alias, alias, alias),
+        *(alias, _patients(scope, of_any_type), alias, alias, alias, alias),
     )
 
 
@@ -110,7 +114,7 @@ def _breaks_glass(scope: Scope, asking: Asking, of_any_type: bool) -> Fragment:
     if not asking.breaks_glass or asking.glass is None:
         return TRUE if asking.breaks_glass else FALSE
     about = [scope.keys.target("Patient", id_) for id_ in asking.glass]
-    patients = _patients(scope)
+    patients = _patients(scope, of_any_type)
     return sql(
         "({} && {}::bigint[] AND NOT EXISTS (SELECT FROM consent_rule k WHERE k.patient = ANY ({})"
         " AND k.patient <> ALL ({}::bigint[])))",
@@ -118,13 +122,37 @@ def _breaks_glass(scope: Scope, asking: Asking, of_any_type: bool) -> Fragment:
     )
 
 
-def _patients(scope: Scope) -> Fragment:
-    """The keys of whoever's compartment the row is in, or is about: others than patients' are nobody's who
-    consents."""
-    return sql("{}.compartments", scope.alias)
+def _patients(scope: Scope, of_any_type: bool) -> Fragment:
+    """The keys of those whose consents are about the row: in whose compartment it is, or whom it is about,
+    and who is the same person by a merge. Others than patients' are nobody's who consents.
+
+    A merge moves what refers to who was merged. So it is looked for where something stays behind only: in
+    what is no longer current, in types that stay, in the Patient itself, which then has a link; and in all
+    as long as somebody may write by what held before a merge.
+    """
+    alias = scope.alias
+    past = sql("{}.died IS NOT NULL", alias)
+    unsettled = sql(
+        "(SELECT EXISTS (SELECT FROM merge WHERE tenant = {} AND writers IS NOT NULL))", scope.keys.tenant
+    )
+    return sql(
+        "CASE WHEN {} THEN consent_persons({}.compartments, {}.updated, {}) ELSE {}.compartments END",
+        *(or_(past, _left_behind(scope, of_any_type), unsettled), alias, alias, past, alias),
+    )
 
 
-def _unspoken(scope: Scope, default: bool) -> Fragment:
+def _left_behind(scope: Scope, of_any_type: bool) -> Fragment:
+    """Whether a current row is of what a merge leaves where it is."""
+    linked = sql("{} & {}::bigint <> 0", word.of_row(scope.alias), _LINKED)
+    if of_any_type:
+        staying = sql("{}.type = any({}::text[])", scope.alias, _LEFT_BEHIND)
+        return or_(staying, and_(sql("{}.type = 'Patient'", scope.alias), linked))
+    if scope.resource_type == "Patient":
+        return linked
+    return TRUE if scope.resource_type in _LEFT_BEHIND else FALSE
+
+
+def _unspoken(scope: Scope, default: bool, of_any_type: bool) -> Fragment:
     """Whether no rule can change the default, which takes one that says otherwise: what most rows come to,
     by a look into an index."""
     otherwise = not default
@@ -132,13 +160,13 @@ def _unspoken(scope: Scope, default: bool) -> Fragment:
         "NOT (SELECT EXISTS (SELECT FROM consent_rule k WHERE k.tenant = {} AND k.patient IS NULL"
         " AND k.permit = {})) AND NOT EXISTS (SELECT FROM consent_rule k WHERE k.patient = ANY ({})"
         " AND k.permit = {})",
-        *(scope.keys.tenant, otherwise, _patients(scope), otherwise),
+        *(scope.keys.tenant, otherwise, _patients(scope, of_any_type), otherwise),
     )
 
 
 def _nobodys(scope: Scope, of_any_type: bool) -> Fragment:
     """Whether a row names no patient, be it by an identifier, and is in nobody's compartment."""
-    named, patients = word.of_row(scope.alias), _patients(scope)
+    named, patients = word.of_row(scope.alias), _patients(scope, of_any_type)
     bits = sql("{}::bigint", _naming_bits(scope.resource_type))
     if of_any_type:
         every = [_naming_bits(type_) for type_ in _PATIENTS]

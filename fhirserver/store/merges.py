@@ -10,6 +10,7 @@ from typing import Any, Final
 from fhirserver.db.pool import Connection
 from fhirserver.db.queries import Queries
 from fhirserver.fhir import json
+from fhirserver.fhir.keys import Keys
 from fhirserver.identity.moving import Identity, Moves, Place
 from fhirserver.identity.origins import Fact
 from fhirserver.store.version import Draft
@@ -53,14 +54,15 @@ class Merge:
         return (self.type, self.source), (self.type, self.target)
 
 
-async def put(connection: Connection, tenant: int, merge: Merge, changed: int = 0) -> None:
+async def put(connection: Connection, keys: Keys, merge: Merge, changed: int = 0) -> None:
     """Write the row, over the one that there may be; `changed` is the version of the definitions since which
     it is in force."""
     await connection.execute(
         QUERIES["put"],
-        *(tenant, merge.id, merge.kind, merge.state, merge.type, merge.source, merge.target),
+        *(keys.tenant, merge.id, merge.kind, merge.state, merge.type, merge.source, merge.target),
         *(json.dumps(merge.request).decode(), merge.task, changed, list(merge.versions)),
         None if merge.writers is None else list(merge.writers),
+        *(keys.target(*identity) for identity in merge.identities),
     )
 
 

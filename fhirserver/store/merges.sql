@@ -1,6 +1,7 @@
 -- name: put
-INSERT INTO merge (tenant, id, kind, state, type, source, target, request, task, changed, versions, writers)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+INSERT INTO merge (tenant, id, kind, state, type, source, target, request, task, changed, versions, writers,
+                   source_key, target_key)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT (tenant, id) DO UPDATE SET state = excluded.state, changed = excluded.changed, request = excluded.request,
                                        versions = excluded.versions, writers = excluded.writers
 

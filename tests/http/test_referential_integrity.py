@@ -6,6 +6,8 @@ No reference may lead nowhere, and nothing may be deleted that something refers 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -33,7 +35,8 @@ from tests.http.support import (
     transact,
     versions,
 )
-from tests.support.server import serving
+from tests.support.callers import granted
+from tests.support.server import BASE, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -236,6 +239,22 @@ async def test_circles_come_and_go_together(strict: Http) -> None:
     one, other = ("/".join(a["response"]["location"].split("/")[-4:-2]) for a in answers)
     await refused(strict, 409, entry("DELETE", one))
     assert statuses(await transact(strict, entry("DELETE", one), entry("DELETE", other))) == [204, 204]
+
+
+async def test_what_says_what_was_done_holds_up_no_deletion(database: str) -> None:
+    on: dict[str, Any] = {"referential_integrity": True, "audit": "on", "provenance": True}
+    async with serving(database, auth="smart", base_url=BASE, **on) as http:
+        who = await granted(database, "user/*.cruds", user=("Practitioner", "x"), roles=("administrator",))
+        ask = partial(http.request, headers=who.headers)
+        made = (await ask("POST", "/Patient", json=patient())).json()
+        path = f"/{identity(made)}"
+        assert (await ask("GET", path)).status_code == 200
+        named = await ask("POST", "/Observation", json=observation(subject={"reference": path[1:]}))
+        assert named.status_code == 201, named.text
+        assert (await ask("DELETE", path)).status_code == 409
+        assert (await ask("DELETE", f"/{identity(named.json())}")).status_code == 204
+        deleted = await ask("DELETE", path)
+        assert deleted.status_code == 204, deleted.text
 
 
 async def test_a_conditional_delete_may_take_both_ends(strict: Http) -> None:

@@ -102,7 +102,7 @@ async def _accepted(connection: Connection, call: Call, merge: Merge, count: int
             await plan.require_free(connection, services, merge)
             made = draft_of_ours(services, task(merge, id_, count, call.now), id_)
             version = await store.insert(connection, services.tenant, made)
-            await merges.put(connection, services.tenant, replace(merge, task=id_, request=request))
+            await merges.put(connection, services.keys, replace(merge, task=id_, request=request))
             return version
 
     version = await retrying(once, lambda error: renewed(connection, call, error))

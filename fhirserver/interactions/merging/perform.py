@@ -60,7 +60,7 @@ async def announce(connection: Connection, services: Services, done: Done) -> No
     tenant = services.tenant
     await connection.execute(definitions.QUERIES["lock"], definitions.LOCK_CLASS, tenant)
     changed = await rebuilds.advance(connection, tenant)
-    await merges.put(connection, tenant, done.merge, changed)
+    await merges.put(connection, services.keys, done.merge, changed)
     if done.undone is not None:
         await merges.set_state(connection, tenant, done.undone.id, "undone", changed)
 
@@ -75,7 +75,7 @@ async def _merge(work: Work) -> Done:
     pair = plan.merged(services, merge, source, target)
     writer = await store.begin(connection, work.tenant)
     # First, as what is moved is recorded for it.
-    await merges.put(connection, work.tenant, replace(merge, state="done", writers=()))
+    await merges.put(connection, work.services.keys, replace(merge, state="done", writers=()))
     count = await _move(work, latest, identities, writer)
     made = draft_of_move(services, pair.target, target)
     if merge.request.get("result") is not None:
@@ -121,7 +121,7 @@ async def _replace(work: Work) -> Done:
     writer = await store.begin(connection, work.tenant)
     count = await _move(work, latest, identities, writer)
     done = replace(merge, state="done")
-    await merges.put(connection, work.tenant, done)
+    await merges.put(connection, work.services.keys, done)
     if work.written:
         await _tell(work, [], writer)
     return Done(done, count)
