@@ -138,3 +138,22 @@ def at(resource: Any, pointer: str) -> Any:
     for step in pointer.split("/")[1:]:
         resource = resource[int(step)] if isinstance(resource, list) else resource[step]
     return resource
+
+
+def kept_beside(before: Resource, moved: Resource) -> Resource:
+    """`moved`, but a Consent goes on to name, as actors and data of its provisions, what it named `before`,
+    beside what stands in for it: whom or what it denies it denies as long as they are there."""
+    if before["resourceType"] != "Consent" or "provision" not in before:
+        return moved
+    return {**moved, "provision": _with_both(before["provision"], moved["provision"])}
+
+
+def _with_both(before: dict[str, Any], moved: dict[str, Any]) -> dict[str, Any]:
+    found = dict(moved)
+    for name in ("actor", "data"):
+        if name in before:
+            found[name] = [*before[name], *(one for one in moved[name] if one not in before[name])]
+    if "provision" in before:
+        pairs = zip(before["provision"], moved["provision"], strict=True)
+        found["provision"] = [_with_both(*pair) for pair in pairs]
+    return found

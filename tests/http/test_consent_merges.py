@@ -138,3 +138,32 @@ async def test_what_a_person_permitted_is_permitted_of_both_records(world: World
     assert (await world.ask(world.admin, "GET", f"{versions}/2", **RESEARCH)).status_code == 404
     await world.agreed(consent(target.id, "OPTIN"))
     assert (await world.ask(world.admin, "GET", f"{versions}/2", **RESEARCH)).status_code == 200
+
+
+async def test_whom_a_consent_names_it_names_after_references_to_them_were_replaced(world: World) -> None:
+    first, second = await people(world, 2)
+    kept = await world.agreed(consent(first.id, "OPTIN", type="deny", actor=E))
+    authored = {"meaning": "authoredby", "reference": E[0]["reference"]}
+    inner = {"type": "deny", "actor": actor("Practitioner/d"), "data": [authored]}
+    await world.agreed(consent(second.id, "OPTIN", type="permit", provision=[inner]))
+    performer = {"performer": [E[0]["reference"]]}
+    written = (await created(world, {**observation("", second.id), **performer}))["id"]
+    sides = (("source", "e"), ("target", "d"))
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": name, "valueReference": {"reference": f"Practitioner/{id_}"}} for name, id_ in sides
+        ],
+    }
+    for _ in range(2):
+        answer = await world.ask(world.admin, "POST", "/Practitioner/$replace-references", body)
+        assert answer.status_code == 200, answer.text
+        for who in (world.other, world.doctor):
+            assert (await world.ask(who, "GET", f"/Patient/{first.id}")).status_code == 404
+        for version in (1, 2):
+            path = f"/Observation/{written}/_history/{version}"
+            assert (await world.ask(world.doctor, "GET", path)).status_code == 404, path
+            assert (await world.ask(world.other, "GET", path)).status_code == 200, path
+    found = (await world.ask(world.admin, "GET", f"/Consent/{kept}")).json()
+    named = [one["reference"]["reference"] for one in found["provision"]["actor"]]
+    assert (named, found["meta"]["versionId"]) == (["Practitioner/e", "Practitioner/d"], "2")

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from fhirserver.db.pool import Connection
 from fhirserver.errors import Issue
 from fhirserver.fhir.structure import ENDPOINT_TYPES, Resource
-from fhirserver.identity.moving import STAYING, Identity, Move, Place, redirected
+from fhirserver.identity.moving import STAYING, Identity, Move, Place, kept_beside, redirected
 from fhirserver.identity.origins import Origins, Unclear, returned
 from fhirserver.interactions.call import Call, Services
 from fhirserver.interactions.draft import draft_of_move
@@ -119,9 +119,13 @@ async def move(work: Work, latest: LatestOf, writer: Writer) -> None:
     async for some in _by_chunks(work, latest):
         found: list[tuple[Draft, Move]] = []
         for version in await current(work.connection, {key: latest[key] for key in some}):
-            made = redirected(version.resource(), version.id, merge.identities[0], merge.target, own_bases)
+            before = version.resource()
+            made = redirected(before, version.id, merge.identities[0], merge.target, own_bases)
             if made is not None:
-                found.append((draft_of_move(work.services, made[0], version), made[1]))
+                # Who was merged is another's from now on; where references alone move, both are still there.
+                after = made[0] if merge.kind == "merge" else kept_beside(before, made[0])
+                if after != before:
+                    found.append((draft_of_move(work.services, after, version), made[1]))
             await _turn(len(found))
         if not found:
             continue

@@ -58,7 +58,8 @@ async def check_access(connection: Connection, call: Call, inputs: Inputs) -> An
         raise Invalid("$check-access needs a resource, or a patient and the type of data")
     rows = sql(
         "(SELECT {}::text AS type, ''::text AS id, ARRAY[{}::bigint] AS compartments, NULL::bigint AS d_lo,"
-        " NULL::bigint AS d_hi, NULL::json AS meta, NULL::jsonb AS content) r",
+        " NULL::bigint AS d_hi, NULL::json AS meta, NULL::jsonb AS content, NULL::xid8 AS died,"
+        " statement_timestamp() AS updated, ARRAY[-1]::bigint[] AS keys) r",
         type_,
         call.services.keys.target(*patient),
     )
