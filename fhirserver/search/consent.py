@@ -165,7 +165,8 @@ def _unspoken(scope: Scope, default: bool, of_any_type: bool) -> Fragment:
 
 
 def _nobodys(scope: Scope, of_any_type: bool) -> Fragment:
-    """Whether a row names no patient, be it by an identifier, and is in nobody's compartment."""
+    """Whether a row names no patient, be it by an identifier, nor a subject of which nobody knows what it is,
+    and is in nobody's compartment."""
     named, patients = word.of_row(scope.alias), _patients(scope, of_any_type)
     bits = sql("{}::bigint", _naming_bits(scope.resource_type))
     if of_any_type:
@@ -174,8 +175,8 @@ def _nobodys(scope: Scope, of_any_type: bool) -> Fragment:
     return sql(
         "({} <> 0 AND {} & {} = 0 AND NOT EXISTS (SELECT FROM consent_rule k WHERE k.patient = ANY ({}))"
         " AND NOT EXISTS (SELECT FROM {} whose WHERE whose.tenant = {} AND whose.idk = ANY ({})"
-        " AND whose.died IS NULL))",
-        *(named, named, bits, patients, table("Patient"), scope.keys.tenant, patients),
+        " AND whose.died IS NULL) AND NOT is_of_somebody({}.content))",
+        *(named, named, bits, patients, table("Patient"), scope.keys.tenant, patients, scope.alias),
     )
 
 

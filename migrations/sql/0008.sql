@@ -73,6 +73,7 @@ END
 $$;
 
 -- The labels of a resource as system|code, and the highest confidentiality among them; null where there are none.
+-- HL7 V3's systems may be written as CDA does.
 CREATE FUNCTION consent_labels(meta jsonb) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
@@ -80,7 +81,11 @@ BEGIN
         RETURN NULL;
     END IF;
     RETURN ARRAY(
-        SELECT (s ->> 'system') || '|' || (s ->> 'code') FROM jsonb_array_elements(meta -> 'security') AS s);
+        SELECT CASE s ->> 'system'
+            WHEN 'urn:oid:2.16.840.1.113883.5.4' THEN 'http://terminology.hl7.org/CodeSystem/v3-ActCode'
+            WHEN 'urn:oid:2.16.840.1.113883.5.25' THEN 'http://terminology.hl7.org/CodeSystem/v3-Confidentiality'
+            ELSE s ->> 'system' END || '|' || (s ->> 'code')
+        FROM jsonb_array_elements(meta -> 'security') AS s);
 END
 $$;
 
@@ -89,7 +94,8 @@ LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
     RETURN (
         SELECT max(array_position('{U,L,M,N,R,V}', s ->> 'code')) FROM jsonb_array_elements(meta -> 'security') AS s
-        WHERE s ->> 'system' = 'http://terminology.hl7.org/CodeSystem/v3-Confidentiality');
+        WHERE s ->> 'system' IN (
+            'http://terminology.hl7.org/CodeSystem/v3-Confidentiality', 'urn:oid:2.16.840.1.113883.5.25'));
 END
 $$;
 

@@ -254,6 +254,19 @@ BEGIN
 END
 $$;
 
+-- Whether a resource has a subject that may be a patient, as it says neither by a type nor by a literal reference what
+-- it is: an identifier, or a name. Parameters that say `resolve() is Patient` do not have it.
+CREATE FUNCTION is_of_somebody(content jsonb) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN jsonb_path_exists(
+        jsonb_build_array(content -> 'subject', content -> 'for', content -> 'actor',
+                          jsonb_path_query_array(content, '$.participant.actor')),
+        '$[*][*] ? (@.type() == "object" && !exists(@.type)
+            && (!exists(@.reference) || !(@.reference like_regex "^#|(^|/)[A-Z][A-Za-z]+/[A-Za-z0-9.-]+(/_history/|$)")))');
+END
+$$;
+
 -- What is here under a key, of a type that is known: of one partition, which is chosen when it runs.
 CREATE FUNCTION led(tenant_ int, key bigint, type_ text) RETURNS SETOF resource
 LANGUAGE plpgsql STABLE ROWS 1 SET plan_cache_mode = force_generic_plan AS $$

@@ -156,6 +156,11 @@ async def test_what_is_not_enforced_is_said_to_who_writes_it(world: World) -> No
         bundle = {"resourceType": "Bundle", "type": type_, "entry": [entry]}
         said = (await world.ask(world.admin, "POST", "", bundle)).json()["entry"][0]["response"]
         assert [one["severity"] for one in said["outcome"]["issue"]] == ["warning"]
+    unknown = consent("bert", "OPTIN", type="deny", purpose=purpose("NOPE"))
+    answer = await world.ask(world.admin, "POST", "/Consent", unknown)
+    assert answer.headers["Warning"].startswith('299 - "names what is no purpose of use of ')
+    assert (await world.ask(world.doctor, "GET", "/Patient/bert")).status_code == 404
+    await world.revoke(answer.json()["id"])
     plain = await world.ask(world.admin, "POST", "/Consent", {**consent("bert", "OPTIN"), "status": "draft"})
     assert "Warning" not in plain.headers
 

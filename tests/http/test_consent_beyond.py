@@ -253,3 +253,45 @@ def item(path: str) -> dict[str, Any]:
 
 def type_of(name: str) -> dict[str, str]:
     return {"system": "http://hl7.org/fhir/resource-types", "code": name}
+
+
+ENTRY = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+SLOT = {"resourceType": "Appointment", "status": "booked"}
+SOMEBODY = [
+    {"identifier": {"system": "urn:mrn", "value": "1"}},
+    {"display": "Carl"},
+    {"reference": "urn:uuid:1"},
+]
+NOBODY = [
+    {"reference": "Location/1"},
+    {"type": "Location", "display": "ward"},
+    {"reference": "http://x/Device/1"},
+]
+
+
+@pytest.mark.parametrize(
+    ("subject", "status"),
+    [
+        *((one, 404) for one in (*SOMEBODY, {"type": "Patient", "identifier": {"value": "1"}})),
+        *((one, 200) for one in (*NOBODY, None)),
+    ],
+)
+async def test_a_subject_that_nobody_knows_may_be_a_patient(
+    world: World, subject: dict[str, Any] | None, status: int
+) -> None:
+    """Of whom no purpose that is denied by default shows anything."""
+    task = {"resourceType": "Task", "status": "draft", "intent": "order"}
+    for resource in (
+        {**ENTRY, "subject": subject} if subject else ENTRY,
+        {**SLOT, "participant": [{"actor": subject, "status": "accepted"}] if subject else [SEEN]},
+        {**task, "for": subject} if subject else task,
+    ):
+        path = await made(world, resource)
+        type_, _, id_ = path.partition("/")
+        assert (await world.ask(world.admin, "GET", f"/{path}", **RESEARCH)).status_code == status, resource
+        for asked in (f"/{type_}?_id={id_}", f"/?_type=Patient,{type_}&_id={id_}"):
+            assert await world.ids(world.admin, asked, **RESEARCH) == ({id_} if status == 200 else set())
+        assert (await world.ask(world.doctor, "GET", f"/{path}")).status_code == 200
+
+
+SEEN = {"type": [{"text": "room"}], "status": "accepted"}

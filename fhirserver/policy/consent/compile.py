@@ -16,7 +16,9 @@ from fhirserver.policy.consent.criteria import WHOLE, Criteria, has_criteria
 from fhirserver.policy.consent.rule import Rule
 from fhirserver.policy.consent.vocabulary import (
     ACT_CODE,
+    ACT_REASON,
     BASES,
+    CONSENT_ACTION,
     CONSENT_SCOPE,
     OWN_SCOPE,
     POLICY,
@@ -26,6 +28,14 @@ from fhirserver.policy.consent.vocabulary import (
 Target = Callable[[str, str], int]
 """Type and id -> the key of the resource."""
 _NODES_MAX: Final = 1_000
+_UNKNOWN: Final = {
+    name: f"names what is no {what}: a denial is enforced whatever it is, a permission never"
+    for name, what in (
+        ("actions", f"action of {CONSENT_ACTION}"),
+        ("purposes", f"purpose of use of {ACT_REASON}"),
+    )
+}
+"""By criterion, what is said of one that the whole decision depends on and nobody understands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,5 +169,9 @@ class _Tree:
         own = (*path, node)
         starts, ends = span_of(provision.get("period"), self.criteria.zone)
         bare = Rule(node, own, self.patient, permit, starts, ends)
-        self.rules.append(replace(bare, **self.criteria.of(provision, permit)))
+        rule = replace(bare, **self.criteria.of(provision, permit))
+        self.rules.append(rule)
+        for name, text in _UNKNOWN.items():
+            if name in rule.vague:
+                self.faults.append(Fault(f"{place}.{name[:-1]}", text))
         return own

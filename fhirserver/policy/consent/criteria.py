@@ -10,6 +10,8 @@ from typing import Any, Final
 from fhirserver.fhir.dates import DATE_MAX, DATE_MIN, bounds
 from fhirserver.fhir.reference import parse
 from fhirserver.policy.consent.vocabulary import (
+    ACT_REASON,
+    ACTIONS,
     AUTHORS,
     CONFIDENTIALITY,
     CONSENT_ACTION,
@@ -18,6 +20,8 @@ from fhirserver.policy.consent.vocabulary import (
     MIME_TYPES,
     RESOURCE_TYPES,
     URIS,
+    canonical,
+    is_purpose,
     labels_under,
 )
 
@@ -54,7 +58,7 @@ class Criteria:
         if "securityLabel" in provision:
             _labels(provision["securityLabel"], permit is False, found)
         if "purpose" in provision:
-            found["purposes"] = _names(provision["purpose"], found, "purposes")
+            _purposes(provision["purpose"], found)
         if "class" in provision:
             classes = [one for one in provision["class"] if _is_named(one, found, "classes")]
             found["classes"] = tuple(_class(one) for one in classes)
@@ -103,9 +107,23 @@ class Criteria:
 
 
 def _actions(actions: Iterable[Mapping[str, Any]], found: dict[str, Any]) -> None:
-    codings = [coding for one in actions for coding in _codings(one, found, "actions")]
-    named = [one for one in codings if _is_named(one, found, "actions")]
-    found["actions"] = tuple(one["code"] for one in named if one["system"] == CONSENT_ACTION)
+    """One that has no coding that is known may be any."""
+    named: list[str] = []
+    for action in actions:
+        codes = [one.get("code") for one in action.get("coding", ()) if one.get("system") == CONSENT_ACTION]
+        known = [code for code in codes if code in ACTIONS]
+        if not known:
+            _doubt(found, "actions")
+        named += known
+    found["actions"] = tuple(named)
+
+
+def _purposes(purposes: Sequence[Coding], found: dict[str, Any]) -> None:
+    """One that is not known may be any."""
+    named = [one for one in purposes if is_purpose(one.get("system", ""), one.get("code", ""))]
+    if len(named) < len(purposes):
+        _doubt(found, "purposes")
+    found["purposes"] = tuple(f"{ACT_REASON}|{one['code']}" for one in named)
 
 
 def _labels(labels: Iterable[Coding], denies: bool, found: dict[str, Any]) -> None:
@@ -116,10 +134,11 @@ def _labels(labels: Iterable[Coding], denies: bool, found: dict[str, Any]) -> No
     for label in labels:
         if not _is_named(label, found, "labels"):
             continue
-        if label["system"] == CONFIDENTIALITY and label["code"] in LEVELS:
+        system = canonical(label["system"])
+        if system == CONFIDENTIALITY and label["code"] in LEVELS:
             marks.append(LEVELS.index(label["code"]) + 1)
         else:
-            others.extend(labels_under(label["system"], label["code"]))
+            others.extend(labels_under(system, label["code"]))
     if marks:
         found["level"] = min(marks) if denies else max(marks)
     if others or not marks or "labels" in found["vague"]:

@@ -11,13 +11,11 @@ import msgspec
 
 from fhirserver.errors import Forbidden, Invalid
 from fhirserver.policy.consent.asking import DEFAULTS, Asking, default_of
-from fhirserver.policy.consent.vocabulary import ACT_REASON, PURPOSES, TREAT
+from fhirserver.policy.consent.vocabulary import ACT_REASON, TREAT, is_purpose
 from fhirserver.policy.principal import Principal
 
 ANYBODY: Final = "*"
 _OFF: Final = "off"
-_ROOT: Final = "PurposeOfUse"
-_OID: Final = "urn:oid:2.16.840.1.113883.5.8"
 
 
 class _Stated(msgspec.Struct, forbid_unknown_fields=True):
@@ -81,7 +79,7 @@ class Enforcement:
 def code_of(purpose: str) -> str:
     """The code of a purpose of use, written as such or as `system|code`. Raises Invalid."""
     system, bar, code = purpose.strip().rpartition("|")
-    if (bar and system not in (ACT_REASON, _OID)) or (code not in PURPOSES and code != _ROOT):
+    if not is_purpose(system if bar else ACT_REASON, code):
         raise Invalid(f"{purpose[:100]!r} is no purpose of use of {ACT_REASON}")
     return code
 
@@ -100,7 +98,7 @@ def enforcement_of(text: str, tenant: int = 1) -> Enforcement | None:
         raise ValueError(f"is 'off' or a JSON object: {error}") from None
     named = [*stated.defaults, *(one for own in stated.tenants.values() for one in own)]
     named += [one for own in stated.purposes.values() for one in own]
-    if unknown := [one for one in named if one not in PURPOSES and one != _ROOT]:
+    if unknown := [one for one in named if not is_purpose(ACT_REASON, one)]:
         raise ValueError(f"{unknown[0]!r} is no purpose of use of {ACT_REASON}")
     own: dict[str, Any] = {**stated.defaults, **stated.tenants.get(str(tenant), {})}
     return Enforcement(

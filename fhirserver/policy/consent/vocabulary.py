@@ -10,10 +10,19 @@ ACT_CODE: Final = f"{_HL7}/v3-ActCode"
 ACT_REASON: Final = f"{_HL7}/v3-ActReason"
 CONFIDENTIALITY: Final = f"{_HL7}/v3-Confidentiality"
 CONSENT_ACTION: Final = f"{_HL7}/consentaction"
+ACTIONS: Final = frozenset({"collect", "access", "use", "disclose", "correct"})
+"""All of `CONSENT_ACTION`."""
 CONSENT_SCOPE: Final = f"{_HL7}/consentscope"
 RESOURCE_TYPES: Final = "http://hl7.org/fhir/resource-types"
 MIME_TYPES: Final = "urn:ietf:bcp:13"
 URIS: Final = "urn:ietf:rfc:3986"
+_OIDS: Final = {
+    "urn:oid:2.16.840.1.113883.5.4": ACT_CODE,
+    "urn:oid:2.16.840.1.113883.5.8": ACT_REASON,
+    "urn:oid:2.16.840.1.113883.5.25": CONFIDENTIALITY,
+}
+"""HL7 V3's systems as CDA writes them -> as FHIR does; the functions `consent_labels` and `consent_level` do
+the same. https://hl7.org/fhir/R4/terminologies-systems.html"""
 
 PRIVACY: Final = "patient-privacy"
 OWN_SCOPE: Final = "urn:fhirserver:consent-scope"
@@ -35,6 +44,8 @@ LEVELS: Final = ("U", "L", "M", "N", "R", "V")
 """Confidentiality, from unrestricted to very restricted."""
 
 TREAT: Final = "TREAT"
+ROOT: Final = "PurposeOfUse"
+"""What every purpose is a kind of."""
 BREAK_GLASS: Final = "BTG"
 
 AUTHORS: Final = frozenset({"AUT", "INF", "TRANS", "ENT"})
@@ -74,6 +85,16 @@ _SENSITIVE: Final[Mapping[str, tuple[str, ...]]] = {
     "_RoleInformationSensitivityPolicy": ("B", "EMPL", "LOCIS", "SSP"),
 }
 """Sensitivity in `ACT_CODE` -> the narrower ones."""
+
+
+def canonical(system: str) -> str:
+    """A system as FHIR writes it."""
+    return _OIDS.get(system, system)
+
+
+def is_purpose(system: str, code: str) -> bool:
+    """Whether it is a purpose of use that is known, of which others are kinds or not."""
+    return canonical(system) == ACT_REASON and (code in PURPOSES or code == ROOT)
 
 
 def purposes_of(purpose: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.db.consent.literal import CONFIDENTIALITY, HL7, Ask
+from tests.db.consent.literal import CONFIDENTIALITY, CONFIDENTIALITY_OID, HL7, Ask
 
 Resource = dict[str, Any]
 DOC = Path(__file__).parents[3] / "docs/explanation/consent.md"
@@ -286,6 +286,13 @@ CASES = [
     ),
     Case(
         "securityLabel",
+        "a mark counts as CDA writes it, too",
+        False,
+        root("OPTIN", **DENY, securityLabel=labels("R")),
+        observation(meta={"security": [*labels("N"), {"system": CONFIDENTIALITY_OID, "code": "R"}]}),
+    ),
+    Case(
+        "securityLabel",
         "the highest of the data's marks counts",
         False,
         root("OPTIN", **DENY, securityLabel=labels("R")),
@@ -413,6 +420,26 @@ CASES = [
         "an actor that nobody knows",
         False,
         root("OPTIN", **DENY, actor=[{**actor(D2), "reference": {"display": "she"}}]),
+    ),
+    Case(
+        "9",
+        "an action that nobody knows",
+        False,
+        root("OPTIN", **DENY, action=[concept("urn:x", "access")]),
+    ),
+    Case("9", "nor its system's", False, root("OPTIN", **DENY, action=action("peek"))),
+    Case(
+        "9",
+        "such an action permits nothing",
+        False,
+        root("OPTOUT", **PERMIT, action=[concept("urn:x", "access")]),
+    ),
+    Case("9", "a purpose that nobody knows", False, root("OPTIN", **DENY, purpose=purpose("NOPE"))),
+    Case(
+        "9",
+        "such a purpose permits nothing",
+        False,
+        root("OPTOUT", **PERMIT, purpose=[{"system": "urn:x", "code": "TREAT"}]),
     ),
     Case("9", "a code in words", False, root("OPTIN", **DENY, code=[{"text": "anything"}])),
     Case(

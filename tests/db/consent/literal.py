@@ -14,6 +14,8 @@ Resource = dict[str, Any]
 Truth = bool | None
 HL7 = "http://terminology.hl7.org/CodeSystem/"
 CONFIDENTIALITY = HL7 + "v3-Confidentiality"
+CONFIDENTIALITY_OID = "urn:oid:2.16.840.1.113883.5.25"
+ACTIONS = {"collect", "access", "use", "disclose", "correct"}
 MARKS = "ULMNRV"
 CLINICAL = {"Observation": "effectiveDateTime", "Condition": "recordedDate", "DocumentReference": "date"}
 """Of the types in these tests, the element with the date of the data."""
@@ -172,13 +174,13 @@ def criteria(
     if "actor" in provision:
         yield from actors(provision["actor"], ask, resource)
     if "action" in provision:
-        yield action({one["coding"][0]["code"] for one in provision["action"]}, ask.action)
+        yield any_of([action(one["coding"][0], ask.action) for one in provision["action"]])
     if "purpose" in provision:
         kinds, kind = {ask.purpose}, ask.purpose
         while kind in BROADER:
             kind = BROADER[kind]
             kinds.add(kind)
-        yield bool(kinds & {one["code"] for one in provision["purpose"]})
+        yield any_of([is_purpose(one, kinds) for one in provision["purpose"]])
     if "securityLabel" in provision:
         yield from labels(provision["securityLabel"], permits, resource)
     if "class" in provision:
@@ -216,26 +218,38 @@ def actors(actors: list[Resource], ask: Ask, resource: Resource) -> Iterator[Tru
         yield any_of(answers)
 
 
-def action(named: set[str], does: str) -> Truth:
-    if does in named:
+def action(named: Resource, does: str) -> Truth:
+    if named["system"] != HL7 + "consentaction" or named["code"] not in ACTIONS:
+        return None
+    if does == named["code"]:
         return True
-    return None if does == "access" and named & {"use", "disclose"} else False
+    return None if does == "access" and named["code"] in {"use", "disclose"} else False
+
+
+def is_purpose(named: Resource, kinds: set[str]) -> Truth:
+    if named["system"] != HL7 + "v3-ActReason" or named["code"] == "NOPE":
+        return None
+    return named["code"] in kinds
 
 
 def labels(demanded: list[Resource], permits: Truth, resource: Resource) -> Iterator[Truth]:
     security: list[Resource] | None = resource.get("meta", {}).get("security")
-    marks = [MARKS.index(one["code"]) for one in demanded if one["system"] == CONFIDENTIALITY]
-    others = [one["code"] for one in demanded if one["system"] != CONFIDENTIALITY]
-    own = [MARKS.index(one["code"]) for one in security or () if one["system"] == CONFIDENTIALITY]
+    marks = [MARKS.index(one["code"]) for one in demanded if is_mark(one)]
+    others = [one["code"] for one in demanded if not is_mark(one)]
+    own = [MARKS.index(one["code"]) for one in security or () if is_mark(one)]
     if marks:
         if not own:
             yield None
         else:
             yield max(own) >= min(marks) if permits is False else max(own) <= max(marks)
     if others:
-        carried = {one["code"] for one in security or () if one["system"] != CONFIDENTIALITY}
+        carried = {one["code"] for one in security or () if not is_mark(one)}
         meant = {code for one in others for code in (KINDS_OF_SPI if one == "SPI" else {one})}
         yield None if security is None else bool(carried & meant)
+
+
+def is_mark(label: Resource) -> bool:
+    return label["system"] in (CONFIDENTIALITY, CONFIDENTIALITY_OID)
 
 
 def is_of_class(coding: Resource, resource: Resource) -> Truth:

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from fhirserver.policy.consent.vocabulary import purposes_of
-from tests.db.consent.literal import HL7, Ask
+from tests.db.consent.literal import CONFIDENTIALITY_OID, HL7, Ask
 
 Resource = dict[str, Any]
 NOW = datetime(2024, 6, 1, 12, 0, 0, tzinfo=UTC)
@@ -25,6 +25,7 @@ DATES = ("2023-01-01", "2024-01-01", "2024-06-01", "2025-01-01")
 CODES = (("http://loinc.org", "1-8"), ("http://loinc.org", "2-6"), ("urn:local", "x"))
 LABELS = (
     *((HL7 + "v3-Confidentiality", one) for one in "LNRV"),
+    (CONFIDENTIALITY_OID, "R"),
     *((HL7 + "v3-ActCode", one) for one in ("SPI", "SUD", "ETH")),
 )
 PROFILES = ("http://example.org/p1", "http://example.org/p2")
@@ -75,10 +76,10 @@ def criteria(pick: Random) -> Resource:
     makers = {
         "actor": lambda: [actor(pick) for _ in range(pick.choice((1, 1, 2)))],
         "action": lambda: [
-            concept((HL7 + "consentaction", one)) for one in some(pick, (*ACTIONS, "disclose", "use"))
+            concept((HL7 + "consentaction", one)) for one in some(pick, (*ACTIONS, "disclose", "use", "peek"))
         ],
         "securityLabel": lambda: [coding(one) for one in some(pick, LABELS)],
-        "purpose": lambda: [coding((HL7 + "v3-ActReason", one)) for one in some(pick, PURPOSES)],
+        "purpose": lambda: [coding((HL7 + "v3-ActReason", one)) for one in some(pick, (*PURPOSES, "NOPE"))],
         "class": lambda: [klass(pick) for _ in range(pick.choice((1, 1, 2)))],
         "code": lambda: [
             {"text": "something"} if pick.random() < 0.1 else concept(one) for one in some(pick, CODES)

@@ -62,6 +62,12 @@ def test_faults() -> None:
     ]
     assert paths(consent("OPTIN", patient={"identifier": {"value": "1"}})) == ["Consent.patient"]
     assert paths({**policy("OPTIN"), "patient": {"reference": "Patient/1"}}) == ["Consent.patient"]
+    unknown = {**PERMIT, "action": [{"coding": [{"system": "urn:x", "code": "access"}]}]}
+    unknown["purpose"] = [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "NOPE"}]
+    assert paths(consent("OPTIN", provision={"provision": [unknown]})) == [
+        "Consent.provision.provision[0].action",
+        "Consent.provision.provision[0].purpose",
+    ]
     many = [dict(PERMIT) for _ in range(1_001)]
     assert paths(consent("OPTIN", provision={"provision": many})) == ["Consent.provision"]
 
