@@ -8,6 +8,17 @@ CREATE INDEX consent_rule_data ON consent_rule USING gin (data) WHERE data IS NO
 
 CREATE TYPE consent_decision AS (version bigint, whose bigint, by_node int, decided boolean);
 
+-- The resources in a resource: what it contains, and what a Bundle holds however deep. A denial of one of them by what
+-- it is denies what it is in.
+CREATE FUNCTION consent_within(type_ text, content_ jsonb) RETURNS SETOF jsonb
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF type_ = 'Bundle' OR content_ ? 'contained' THEN
+        RETURN QUERY SELECT part FROM jsonb_path_query(content_, 'strict $.** ? (exists(@.resourceType))') AS part;
+    END IF;
+END
+$$;
+
 -- What the consents of patients and the policies of the organisation say of a resource: for each that says something
 -- its version, whose it is (null: a policy), the node that decides and whether it permits. A node matches for sure,
 -- perhaps (null) or not; a denial is reached over nodes that perhaps match, a permission over those that do so for
@@ -52,10 +63,16 @@ BEGIN
             OR ((r.actions && may OR 'actions' = ANY (r.vague)) AND NULL))
             AND (r.purposes IS NULL OR r.purposes && purposes_ OR ('purposes' = ANY (r.vague) AND NULL))
             AND (r.level IS NULL OR CASE WHEN NOT r.permit THEN consent_level(meta_::jsonb) >= r.level
+            OR EXISTS (SELECT FROM consent_within(type_, content_) AS w WHERE consent_level(w -> 'meta') >= r.level)
             ELSE consent_level(meta_::jsonb) <= r.level END)
-            AND (r.labels IS NULL OR r.labels && consent_labels(meta_::jsonb) OR ('labels' = ANY (r.vague) AND NULL))
+            AND (r.labels IS NULL OR r.labels && consent_labels(meta_::jsonb) OR ('labels' = ANY (r.vague) AND NULL)
+            OR (r.permit IS FALSE AND EXISTS (
+                SELECT FROM consent_within(type_, content_) AS w WHERE r.labels && consent_labels(w -> 'meta'))))
             AND (r.classes IS NULL OR consent_class(r.classes, type_, meta_::jsonb, content_)
-            OR ('classes' = ANY (r.vague) AND NULL))
+            OR ('classes' = ANY (r.vague) AND NULL)
+            OR (r.permit IS FALSE AND EXISTS (
+                SELECT FROM consent_within(type_, content_) AS w
+                WHERE consent_class(r.classes, w ->> 'resourceType', w -> 'meta', w))))
             AND (r.codes IS NULL OR r.codes && consent_codes(content_) OR ('codes' = ANY (r.vague) AND NULL))
             AND (r.authors IS NULL OR r.authors && consent_authors(content_) OR ('authors' = ANY (r.vague) AND NULL))
             AND (r.custodians IS NULL OR r.custodians && consent_custodians(content_)
@@ -64,7 +81,10 @@ BEGIN
             WHEN lo < r.data_hi AND r.data_lo < hi THEN NULL
             WHEN lo IS NULL OR hi IS NULL THEN NULL ELSE false END
             AND (r.data IS NULL OR consent_data(r.data, tenant_, type_, id_, content_)
-            OR ('data' = ANY (r.vague) AND NULL));
+            OR ('data' = ANY (r.vague) AND NULL)
+            OR (r.permit IS FALSE AND type_ = 'Bundle' AND EXISTS (
+                SELECT FROM consent_within(type_, content_) AS w
+                WHERE 'instance ' || (w ->> 'resourceType') || '/' || (w ->> 'id') = ANY (r.data))));
         CONTINUE WHEN NOT matches;
         perhaps := perhaps || r.node;
         IF matches AND (above IS NULL OR above = ANY (surely)) THEN

@@ -154,6 +154,22 @@ async def test_a_binary_that_names_nothing_is_free_and_one_that_names_what_is_no
         assert answer.status_code == 403, answer.text
 
 
+async def test_what_is_denied_is_so_within_a_bundle(world: World) -> None:
+    """By type, by instance and by label."""
+    inner = observation("obs-bert", "bert")
+    marks = [
+        {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": one} for one in "NRV"
+    ]
+    secret = {**inner, "meta": {"security": [marks[2]]}}
+    path = await made(world, {**bundle({"resource": secret}), "meta": {"security": [marks[0]]}})
+    other = await made(world, {**bundle({"resource": HIMSELF}), "meta": {"security": [marks[0]]}})
+    named = {"meaning": "instance", "reference": {"reference": "Observation/obs-bert"}}
+    for said in ({"class": [type_of("Observation")]}, {"data": [named]}, {"securityLabel": [marks[1]]}):
+        id_ = await world.agreed(consent("bert", "OPTIN", type="deny", **said))
+        assert (await is_shown(world, path), await is_shown(world, other)) == (False, True), said
+        await world.revoke(id_)
+
+
 async def test_neither_does_a_binary_lead_to_another(world: World) -> None:
     first = await made(world, binary(None))
     answer = await world.ask(world.doctor, "POST", "/Binary", binary({"reference": first}))

@@ -121,6 +121,18 @@ def nested(rule: str, *provisions: Resource) -> list[Resource]:
     return [consent(rule, provision={"provision": list(provisions)})]
 
 
+CONTAINING = observation(
+    meta={"security": labels("N", "PSY"), "profile": ["urn:q"]},
+    contained=[
+        {
+            "resourceType": "Specimen",
+            "id": "s",
+            "meta": {"security": labels("V", "ETH"), "profile": ["urn:p"]},
+        }
+    ],
+    specimen={"reference": "#s"},
+)
+
 CASES = [
     Case("1", "a consent that is not active says nothing", True, [consent("OPTOUT", status="inactive")]),
     Case(
@@ -329,6 +341,18 @@ CASES = [
         observation(meta={"profile": ["urn:p|2"]}),
     ),
     Case("class", "a code, elsewhere", True, root("OPTOUT", **PERMIT, **klass(LOINC, "1-8"))),
+    *(
+        Case("within", f"{name}, in what the data contain", permitted, root(rule, **provision), CONTAINING)
+        for name, permitted, rule, provision in (
+            ("a type that is denied", False, "OPTIN", {**DENY, **klass(TYPES, "Specimen")}),
+            ("another type", True, "OPTIN", {**DENY, **klass(TYPES, "Condition")}),
+            ("a type that is permitted", False, "OPTOUT", {**PERMIT, **klass(TYPES, "Specimen")}),
+            ("a profile", False, "OPTIN", {**DENY, **klass("urn:ietf:rfc:3986", "urn:p")}),
+            ("a mark", False, "OPTIN", {**DENY, "securityLabel": labels("R")}),
+            ("a label", False, "OPTIN", {**DENY, "securityLabel": labels("ETH")}),
+            ("none of its labels", True, "OPTIN", {**DENY, "securityLabel": labels("SUD")}),
+        )
+    ),
     Case("code", "a code that is found", False, root("OPTIN", **DENY, code=[concept(LOINC, "1-8")])),
     Case("code", "of another system", True, root("OPTIN", **DENY, code=[concept("urn:s", "1-8")])),
     Case(

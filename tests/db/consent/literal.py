@@ -169,6 +169,8 @@ def belonging(user: str, world: dict[str, Resource], now: datetime) -> frozenset
 def criteria(
     provision: Resource, permits: Truth, ask: Ask, resource: Resource, world: dict[str, Resource]
 ) -> Iterator[Truth]:
+    inside = [one for one in parts(resource) if "resourceType" in one and one is not resource]
+    inside = inside if permits is False else []
     if "modifierExtension" in provision:
         yield None
     if "actor" in provision:
@@ -182,9 +184,12 @@ def criteria(
             kinds.add(kind)
         yield any_of([is_purpose(one, kinds) for one in provision["purpose"]])
     if "securityLabel" in provision:
-        yield from labels(provision["securityLabel"], permits, resource)
+        found = [list(labels(provision["securityLabel"], permits, one)) for one in (resource, *inside)]
+        for number, outside in enumerate(found[0]):
+            yield any_of([outside, *(one[number] is True for one in found[1:])])
     if "class" in provision:
-        yield any_of([is_of_class(one, resource) for one in provision["class"]])
+        deeper = [is_of_class(one, part) is True for one in provision["class"] for part in inside]
+        yield any_of([*(is_of_class(one, resource) for one in provision["class"]), *deeper])
     if "code" in provision:
         sought = {
             (one["system"], one["code"]) for concept in provision["code"] for one in concept.get("coding", ())
