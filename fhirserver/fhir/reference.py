@@ -93,6 +93,10 @@ def parse(text: str, own_bases: tuple[str, ...] = ()) -> Reference:
 def _parse(text: str, own_bases: tuple[str, ...]) -> Reference:
     if text.startswith("#"):
         return Reference(fragment=text[1:])
+    # First, as a search may end in the URL of a resource.
+    search = _SEARCH.fullmatch(_relative(text, own_bases))
+    if search is not None and search[1] in RESOURCE_TYPES:
+        return Reference(type=search[1], query=search[2])
     form = _TAIL.fullmatch(text)
     if form is not None and form["type"] in RESOURCE_TYPES:
         base, type_, id_, version, fragment = form.groups()
@@ -101,9 +105,6 @@ def _parse(text: str, own_bases: tuple[str, ...]) -> Reference:
         if _SCHEME.match(base):
             return Reference(type_, id_, version, f"{base}/{type_}/{id_}", fragment)
         return Reference(url=text)
-    search = _SEARCH.fullmatch(_relative(text, own_bases))
-    if search is not None and search[1] in RESOURCE_TYPES:
-        return Reference(type=search[1], query=search[2])
     return parse_canonical(text)
 
 

@@ -13,6 +13,7 @@ from fhirserver.db.pool import Connection
 from fhirserver.errors import FhirError, Invalid, MultipleMatches
 from fhirserver.interactions.call import Call, Params, Services
 from fhirserver.interactions.definitions import require_current
+from fhirserver.interactions.following import followed
 from fhirserver.interactions.meaning import understood
 from fhirserver.interactions.query import parameters
 from fhirserver.interactions.searching import context_of, limits_of
@@ -109,8 +110,11 @@ async def lock_criteria(
 async def matches(connection: Connection, call: Call, searched: Criteria, limit: int) -> list[Version]:
     """Up to `limit` resources that match. Raises Redefined where what they match is no longer defined so."""
     services, context = call.services, context_of(call)
-    query = await understood(connection, services, context, searched.query)
-    merged = bool(services.definitions.known.moves.targets)
+    moves = services.definitions.known.moves
+    # Who deletes what refers to a merged resource does not mean what refers to the other one.
+    asked = searched.query if call.interaction == "delete_conditional" else followed(searched.query, moves)
+    query = await understood(connection, services, context, asked)
+    merged = bool(moves.targets)
     text, args = versions_statement(query, context, COLUMNS, limit + (MERGED_MAX if merged else 0)).numbered()
     found = [Version.of(record) for record in await connection.fetch(text, *args)]
     await require_current(connection, services, searched.known)

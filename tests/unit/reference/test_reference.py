@@ -39,6 +39,10 @@ EXAMPLES = Path(__file__).parents[3] / "../shared/data/r4-examples-json"
         ("http://x.example/vs|2.0#a", Reference(None, None, "2.0", "http://x.example/vs", "a")),
         ("Patient?identifier=a|b", Reference(type="Patient", query="identifier=a|b")),
         ("https://ehr.example/fhir/Patient?_id=1", Reference(type="Patient", query="_id=1")),
+        (
+            "Observation?subject=https://ehr.example/fhir/Patient/1",
+            Reference(type="Observation", query="subject=https://ehr.example/fhir/Patient/1"),
+        ),
         ("Nonsense/1", Reference(url="Nonsense/1")),
         ("patient/1", Reference(url="patient/1")),
         ("a/Patient/1", Reference(url="a/Patient/1")),
