@@ -47,7 +47,7 @@ def extractor(registry: Registry, resource_type: str) -> Extract:
     return found
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2_048)
 def extractor_of(params: tuple[SearchParam, ...], resource_type: str) -> Extract:
     """The same for these parameters alone."""
     root = Spot(resource_type)
