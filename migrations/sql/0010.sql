@@ -104,45 +104,6 @@ BEGIN
 END
 $$;
 
--- Whether they permit it. By default: if none denies. Otherwise each patient whose it is has to permit it, or
--- a policy; who is no Patient here permits nothing. In force is what was before this transaction: nobody lets
--- themselves in by what they write.
-CREATE OR REPLACE FUNCTION consented(
-    tenant_ int, by_default boolean, does text, may text[], actors_ bigint[], purposes_ text[], breaks_glass boolean,
-    at bigint, type_ text, id_ text, patients bigint[], lo bigint, hi bigint, meta_ json, content_ jsonb
-) RETURNS boolean
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    one consent_decision;
-    own xid8 := pg_current_xact_id_if_assigned();
-    by_policy boolean := by_default;
-    permitted bigint[] := '{}';
-BEGIN
-    FOREACH one IN ARRAY consent_said(tenant_, does, may, actors_, purposes_, breaks_glass, at, type_, id_, patients,
-                                      lo, hi, meta_, content_)
-    LOOP
-        CONTINUE WHEN by_default AND one.decided;
-        CONTINUE WHEN NOT EXISTS (
-            SELECT FROM resource_consent c
-            WHERE c.rid = one.version AND c.tenant = tenant_ AND (c.died IS NULL OR c.died = own)
-              AND c.born IS DISTINCT FROM own);
-        IF NOT one.decided THEN
-            RETURN false;
-        END IF;
-        by_policy := by_policy OR one.whose IS NULL;
-        permitted := permitted || one.whose;
-    END LOOP;
-    IF by_policy THEN
-        RETURN true;
-    END IF;
-    RETURN coalesce((
-        SELECT bool_and(k = ANY (permitted)) FROM unnest(patients) AS k
-        WHERE EXISTS (SELECT FROM resource_patient p WHERE p.tenant = tenant_ AND p.idk = k AND p.died IS NULL)), false);
-END
-$$;
-
-DROP FUNCTION consent_decisions;
-
 -- When a date or dateTime begins (or is over) as fhir/dates.py has it, in us; `zone` is where days are.
 CREATE FUNCTION moment_of(said text, zone text, is_over boolean) RETURNS bigint
 LANGUAGE plpgsql STABLE AS $$
@@ -197,12 +158,11 @@ END
 $$;
 
 -- The keys of who asks and of all that they belong to now: Devices that are the app, PractitionerRoles that are
--- active, the Organizations of these and what those are part of, active CareTeams, Groups of those who are there. What
--- is over, or has not begun, is not looked up by key but read from the few that are found; with `at` null periods do not count. `keys_` are those of
--- search parameters; a reference of such a parameter is its key # that of the target. What somebody writes in the
--- transaction `own` makes them nobody else: null is for who wants to know what it would. Most people are in few of
--- these: an index that says so is asked first.
-DROP FUNCTION consent_actors;
+-- active, the Organizations of these and what those are part of, active CareTeams, Groups of those who are there.
+-- Most people are in few of these: an index that says so is asked first. What is over, or has not begun, is read
+-- from what is found; with `at` null periods do not count. `keys_` are those of search parameters; a reference of
+-- such a parameter is its key # that of the target. What somebody writes in the transaction `own` makes them nobody
+-- else: null is for who wants to know what it would.
 CREATE FUNCTION consent_actors(
     tenant_ int, user_ bigint[], names text[], app bigint, app_of_system bigint, keys_ bigint[], at bigint, zone text,
     own xid8

@@ -72,8 +72,11 @@ BEGIN
 END
 $$;
 
--- As in 0010, but who was merged permits what the one who stands for them does.
-CREATE OR REPLACE FUNCTION consented(
+-- Whether they permit it. By default: if none denies. Otherwise each patient whose it is has to permit it, or
+-- a policy; who is no Patient here permits nothing. In force is what was before this transaction: nobody lets
+-- themselves in by what they write. Who was merged permits what the one who stands for them does. To plan it anew
+-- for each row would take most of the time, so it is not in SQL.
+CREATE FUNCTION consented(
     tenant_ int, by_default boolean, does text, may text[], actors_ bigint[], purposes_ text[], breaks_glass boolean,
     at bigint, type_ text, id_ text, patients bigint[], lo bigint, hi bigint, meta_ json, content_ jsonb
 ) RETURNS boolean
