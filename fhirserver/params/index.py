@@ -49,6 +49,7 @@ from fhirserver.params.inline import Run
 from fhirserver.params.reference import Resolve
 from fhirserver.params.registry import Registry, SearchParam
 from fhirserver.params.token import TokenValue
+from fhirserver.params.walk import Found
 from fhirserver.policy.audit import may_name_others, patients_in_role
 from fhirserver.policy.audit.codes import RECEIVED
 from fhirserver.policy.consent import compile_consent
@@ -139,7 +140,7 @@ def _plan(
     versioned = steps.keys() >= VERSIONED
     listed = listing.indexer(keys, resolve) if resource_type == "List" else None
     closed = closed_params(keys, resource_type, registry.for_type(resource_type))
-    paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
+    together = (_quantities_of_codes(keys, resource_type), phonetic.together(keys, resource_type))
 
     def plan(id_: str, resource: dict[str, Any]) -> Entries:
         entries = Entries(ord=start)
@@ -167,9 +168,8 @@ def _plan(
         others = [one.key for one in closed if one.lacks(found)]
         entries.keys.extend(others)  # by which the janitor finds its rows of `tok`
         entries.tok.extend(others)
-        for code, other in paired:
-            if code in found and other in found:
-                entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))
+        for pair in together:
+            pair(found, entries)
         if coded is not None and entries.ptk is not None and coded in found:
             entries.tok.extend(_patient_codes(keys, resource_type, entries.ptk, found[coded]))
         entries.keys[0] = entries.word
@@ -186,9 +186,20 @@ def _of_the_whole(
     found = (
         owners.indexer(keys, resolve, resource_type),
         referenced.movable(keys, resolve, resource_type),
-        phonetic.together(keys, resource_type),
     )
     return [add for add in found if add is not None]
+
+
+def _quantities_of_codes(keys: Keys, resource_type: str) -> Callable[[Found, Entries], None]:
+    """What adds the quantities of a code, in order."""
+    paired = [(code, other) for (of, code), other in quantity.PAIRED.items() if of == resource_type]
+
+    def add(found: Found, entries: Entries) -> None:
+        for code, other in paired:
+            if code in found and other in found:
+                entries.qty.extend(quantity.paired_rows(keys, resource_type, code, found[other], found[code]))
+
+    return add
 
 
 def _keep_apart(patient: dict[str, Any], resolve: Resolve, entries: Entries) -> None:

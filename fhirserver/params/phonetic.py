@@ -18,10 +18,10 @@ import jellyfish
 from fhirserver.db.sql import TRUE, or_, sql
 from fhirserver.errors import Invalid
 from fhirserver.fhir.keys import Keys
-from fhirserver.fhir.structure import Resource
 from fhirserver.params.condition import Condition, Rank, Scope, Tokens, unsupported_modifier
 from fhirserver.params.entries import Entries, Indexer, Node
 from fhirserver.params.string import StringValue, fold, texts
+from fhirserver.params.walk import Found
 
 CODE: Final = "phonetic"
 MODIFIERS: Final = ("missing",)
@@ -29,7 +29,10 @@ WORDS_MAX: Final = 16
 """Words of one value that are looked for."""
 
 SOUNDS_MAX: Final = 16
-"""Sounds of the names of one patient that are taken two by two; those with more are found with every pair."""
+"""Sounds of the names of one patient that are taken two by two."""
+BIRTH: Final = "birthdate"
+"""The parameter whose year stands together with a sound."""
+_DATE: Final = len("2026-11-21")
 
 _REPEATED: Final = re.compile(r"(.)\1+")
 
@@ -62,28 +65,29 @@ def indexer(keys: Keys, resource_type: str) -> Indexer:
     return index
 
 
-def together(keys: Keys, resource_type: str) -> Callable[[Resource, Entries], None] | None:
-    """What adds a key for each two sounds of a Patient's names, and for each sound and the year of birth:
-    either alone is said of thousands among very many patients. None for other types."""
-    if resource_type != "Patient":
-        return None
+def together(keys: Keys, resource_type: str) -> Callable[[Found, Entries], None]:
+    """What adds, from what the parameters find in a Patient, a key for each two sounds of names, and for each
+    sound and the year of birth: either alone is said of thousands among very many patients.
 
-    def add(patient: Resource, entries: Entries) -> None:
+    One with too many sounds, or a birth that is no date of a year, is found with every pair.
+    """
+
+    def add(found: Found, entries: Entries) -> None:
         heard = dict.fromkeys(
             sound
-            for name in patient.get("name", ())
-            for text in texts(name, "HumanName")
+            for node in found.get(CODE, ())
+            for text in texts(node.value, node.type)
             for sound in sounds(fold(text))
         )
-        found = [_many(keys)]
-        if len(heard) <= SOUNDS_MAX:
-            found = [_pair_key(keys, one, other) for one, other in combinations(heard, 2)]
-            year = patient.get("birthDate", "")[:4]
-            found += [_year_key(keys, year, sound) for sound in heard if year]
-        entries.keys.extend(found)
-        entries.tok.extend(found)
+        births = [node.value for node in found.get(BIRTH, ())]
+        made = [_many(keys)]
+        if len(heard) <= SOUNDS_MAX and all(isinstance(one, str) and len(one) <= _DATE for one in births):
+            made = [_pair_key(keys, one, other) for one, other in combinations(heard, 2)]
+            made += [_year_key(keys, birth[:4], sound) for birth in births for sound in heard]
+        entries.keys.extend(made)
+        entries.tok.extend(made)
 
-    return add
+    return add if resource_type == "Patient" else lambda found, entries: None
 
 
 def both(scope: Scope, one: StringValue, other: StringValue) -> Condition | None:

@@ -248,7 +248,7 @@ def _sounds(
         if pair is not None:
             _cover(conditions, one, other)
             found.append(pair)
-    birth = clauses.get("birthdate")
+    birth = clauses.get(phonetic.BIRTH)
     years = [cast(DateValue, value).year for value in birth.values] if birth else []
     if names and birth and len(years) == 1 and years[0] is not None:
         clause, name = names[0]

@@ -10,9 +10,10 @@ import pytest
 
 from fhirserver.errors import FhirError, Invalid, NotSupported
 from fhirserver.params.condition import UnsupportedModifier
-from fhirserver.params.phonetic import sounds
+from fhirserver.params.entries import Entries, Node
+from fhirserver.params.phonetic import sounds, together
 from fhirserver.params.string import fold
-from tests.db.search.harness import Harness, harness, query
+from tests.db.search.harness import KEYS, Harness, harness, query
 
 ALIKE = [
     ("smith", "smyth"),
@@ -139,6 +140,20 @@ async def test_two_names_or_a_name_and_a_year_lead_to_the_same_as_alone(db: Harn
             born = {p["id"] for p in people if p.get("birthDate", "-")[:4] == year.removeprefix("eq")}
             ids = await db.ids(f"Patient?birthdate={year}&phonetic={one}&_count=100")
             assert set(ids) == named(one) & born, (one, year)
+
+
+def test_births_that_are_no_dates_are_found_with_every_year() -> None:
+    """`birthdate` can be defined anew, by what has times or periods: elsewhere the day is another one."""
+    add = together(KEYS, "Patient")
+    for value, type_ in (("1980-01-01T00:30:00+14:00", "dateTime"), ({"start": "1979"}, "Period")):
+        births = {"phonetic": [Node("Smith", "string")], "birthdate": [Node(value, type_)]}
+        every, dated = Entries(), Entries()
+        add(births, every)
+        add({**births, "birthdate": [Node("1980", "date")]}, dated)
+        assert len(every.tok) == len(dated.tok) == 1 and every.tok != dated.tok
+    several = Entries()
+    add({**births, "birthdate": [Node("1980-05", "date"), Node("1981-05-01", "date")]}, several)
+    assert len(several.tok) == 2
 
 
 @pytest.mark.parametrize(
