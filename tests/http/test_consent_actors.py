@@ -28,12 +28,6 @@ async def world(database: str) -> AsyncIterator[World]:
         yield made
 
 
-async def made(world: World, resource: dict[str, Any]) -> str:
-    answer = await world.ask(world.admin, "POST", f"/{resource['resourceType']}", resource)
-    assert answer.status_code == 201, answer.text
-    return f"{resource['resourceType']}/{answer.json()['id']}"
-
-
 def added(path: str, value: Any) -> list[dict[str, Any]]:
     return [{"op": "add", "path": path, "value": value}]
 
@@ -70,7 +64,7 @@ async def test_nobody_joins_or_leaves_what_a_consent_may_name(
     world: World, resource: dict[str, Any], who: str, joins: list[dict[str, Any]]
 ) -> None:
     """Where somebody else lets them join, they see; and then they do not leave to escape a denial."""
-    caller, path = getattr(world, who), await made(world, resource)
+    caller, path = getattr(world, who), await world.made(resource)
     id_ = await world.agreed(consent("bert", "OPTOUT", type="permit", actor=actor(path)))
     answer = await world.ask(caller, "PATCH", f"/{path}", joins, **JSON_PATCH)
     assert answer.status_code == 403, answer.text
@@ -89,7 +83,7 @@ async def test_nobody_joins_or_leaves_what_a_consent_may_name(
 
 
 async def test_nor_does_a_house_that_somebody_works_in(world: World) -> None:
-    path = await made(world, {"resourceType": "Organization", "name": "another"})
+    path = await world.made({"resourceType": "Organization", "name": "another"})
     id_ = await world.agreed(consent("bert", "OPTOUT", type="permit", actor=actor(path)))
     moved = added("/partOf", {"reference": path})
     assert (
@@ -142,7 +136,7 @@ async def test_what_is_not_active_has_no_members(world: World, resource: dict[st
 
 async def seen_by_doctor(world: World, resource: dict[str, Any], status: int) -> None:
     """What the doctor is answered who is permitted as what belongs to the resource."""
-    path = await made(world, resource)
+    path = await world.made(resource)
     id_ = await world.agreed(consent("bert", "OPTOUT", type="permit", actor=actor(path)))
     assert (await world.ask(world.doctor, "GET", "/Patient/bert")).status_code == status, resource
     await world.revoke(id_)
@@ -153,7 +147,7 @@ async def test_a_role_that_is_over_is_no_place_to_work(world: World) -> None:
     id_ = await world.agreed(consent("bert", "OPTOUT", type="permit", actor=actor("Organization/house")))
     role = {"resourceType": "PractitionerRole", "practitioner": D}
     role |= {"organization": {"reference": "Organization/ward"}}
-    path = await made(world, {**role, "period": OVER[0]})
+    path = await world.made({**role, "period": OVER[0]})
     assert (await world.ask(world.doctor, "GET", "/Patient/bert")).status_code == 404
     longer = added("/period", NOW[0])
     assert (await world.ask(world.doctor, "PATCH", f"/{path}", longer, **JSON_PATCH)).status_code == 403
@@ -176,7 +170,7 @@ async def test_nor_by_what_begins_or_ends_in_a_minute(world: World, resource: di
     """Whenever they belong to it, it is not theirs to say when; others are let in."""
     inner, member = ("member", "entity") if resource["resourceType"] == "Group" else ("participant", "member")
     caller = world.doctor if D in (one[member] for one in resource[inner]) else world.other
-    path = await made(world, resource)
+    path = await world.made(resource)
     period = {"end": "2990"}
     for place in (f"/{inner}/0/period", *(["/period"] if inner == "participant" else [])):
         answer = await world.ask(caller, "PATCH", f"/{path}", added(place, period), **JSON_PATCH)
@@ -190,7 +184,7 @@ async def test_nobody_leaves_by_deleting(world: World) -> None:
     """By itself, by a search, and in a transaction; an app, too, belongs to groups."""
     app = await granted(world.dsn, "system/Group.cruds", "system/Patient.rs")
     group = {**GROUP, "type": "device", "member": [{"entity": {"reference": "Device/app"}}]}
-    path = await made(world, group)
+    path = await world.made(group)
     id_ = await world.agreed(consent("bert", "OPTIN", type="deny", actor=actor(path)))
     assert (await world.ask(app, "GET", "/Patient/bert")).status_code == 404
     bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [{"request": gone(path)}]}
@@ -206,11 +200,11 @@ async def test_what_one_makes_oneself_and_what_others_belong_to_is_free(world: W
     for resource in ({**TEAM, "participant": [{"member": D}]}, {**GROUP, "member": [{"entity": D}]}):
         answer = await world.ask(world.doctor, "POST", f"/{resource['resourceType']}", resource)
         assert answer.status_code == 201, answer.text
-    path = await made(world, TEAM)
+    path = await world.made(TEAM)
     joins = added("/participant", [{"member": E}])
     assert (await world.ask(world.doctor, "PATCH", f"/{path}", joins, **JSON_PATCH)).status_code == 200
     # One that has just been made leads nowhere else, either.
-    organization = await made(world, {"resourceType": "Organization", "name": "named"})
+    organization = await world.made({"resourceType": "Organization", "name": "named"})
     entry = [
         {
             "resource": {**TEAM, "participant": [{"member": D}]},

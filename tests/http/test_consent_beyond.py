@@ -25,12 +25,6 @@ async def world(database: str) -> AsyncIterator[World]:
         yield made
 
 
-async def made(world: World, resource: dict[str, Any]) -> str:
-    answer = await world.ask(world.admin, "POST", f"/{resource['resourceType']}", resource)
-    assert answer.status_code == 201, answer.text
-    return f"{resource['resourceType']}/{answer.json()['id']}"
-
-
 def binary(context: dict[str, Any] | None) -> dict[str, Any]:
     found = {"resourceType": "Binary", "contentType": "text/plain", "data": "c2VjcmV0"}
     return found if context is None else {**found, "securityContext": context}
@@ -93,7 +87,7 @@ REFERRING: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("resource", REFERRING, ids=lambda one: f"{one['resourceType']}-{len(str(one))}")
 async def test_what_refers_to_a_patient_is_about_them(world: World, resource: dict[str, Any]) -> None:
-    path = await made(world, resource)
+    path = await world.made(resource)
     assert await is_shown(world, path)
     id_ = await world.agreed(consent("bert", "OPTOUT"))
     assert not await is_shown(world, path)
@@ -117,8 +111,8 @@ async def test_a_binary_goes_with_what_it_names(world: World, context: str) -> N
     """https://hl7.org/fhir/R4/binary-definitions.html#Binary.securityContext"""
     if "/" not in context:
         document = {"resourceType": context, "status": "current", "subject": BERT}
-        context = await made(world, {**document, "content": [{"attachment": {"contentType": "text/plain"}}]})
-    path = await made(world, binary({"reference": context}))
+        context = await world.made({**document, "content": [{"attachment": {"contentType": "text/plain"}}]})
+    path = await world.made(binary({"reference": context}))
     assert await is_shown(world, path)
     id_ = await world.agreed(consent("bert", "OPTOUT"))
     assert not await is_shown(world, path)
@@ -141,9 +135,9 @@ async def test_a_binary_goes_with_what_it_names(world: World, context: str) -> N
 async def test_a_binary_that_names_nothing_is_free_and_one_that_names_what_is_not_here_is_not(
     world: World,
 ) -> None:
-    assert await is_shown(world, await made(world, binary(None)))
-    patient = await made(world, {"resourceType": "Patient"})
-    path = await made(world, binary({"reference": patient}))
+    assert await is_shown(world, await world.made(binary(None)))
+    patient = await world.made({"resourceType": "Patient"})
+    path = await world.made(binary({"reference": patient}))
     assert await is_shown(world, path)
     assert (await world.ask(world.admin, "DELETE", f"/{patient}")).status_code == 204
     assert not await is_shown(world, path)
@@ -161,8 +155,8 @@ async def test_what_is_denied_is_so_within_a_bundle(world: World) -> None:
         {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": one} for one in "NRV"
     ]
     secret = {**inner, "meta": {"security": [marks[2]]}}
-    path = await made(world, {**bundle({"resource": secret}), "meta": {"security": [marks[0]]}})
-    other = await made(world, {**bundle({"resource": HIMSELF}), "meta": {"security": [marks[0]]}})
+    path = await world.made({**bundle({"resource": secret}), "meta": {"security": [marks[0]]}})
+    other = await world.made({**bundle({"resource": HIMSELF}), "meta": {"security": [marks[0]]}})
     named = {"meaning": "instance", "reference": {"reference": "Observation/obs-bert"}}
     for said in ({"class": [type_of("Observation")]}, {"data": [named]}, {"securityLabel": [marks[1]]}):
         id_ = await world.agreed(consent("bert", "OPTIN", type="deny", **said))
@@ -171,7 +165,7 @@ async def test_what_is_denied_is_so_within_a_bundle(world: World) -> None:
 
 
 async def test_neither_does_a_binary_lead_to_another(world: World) -> None:
-    first = await made(world, binary(None))
+    first = await world.made(binary(None))
     answer = await world.ask(world.doctor, "POST", "/Binary", binary({"reference": first}))
     assert answer.status_code == 403, answer.text
 
@@ -183,13 +177,13 @@ async def test_a_binary_asks_for_the_scopes_of_what_it_names(world: World) -> No
     answer = await world.ask(writing, "POST", "/Binary", binary({"reference": "Patient/bert"}))
     assert answer.status_code == 201, answer.text
     for context, status in (("Observation/obs-bert", 200), ("Patient/bert", 404)):
-        path = await made(world, binary({"reference": context}))
+        path = await world.made(binary({"reference": context}))
         assert (await world.ask(narrow, "GET", f"/{path}")).status_code == status, context
         assert (path.partition("/")[2] in await world.ids(narrow, "/Binary?_count=1000")) is (status == 200)
 
 
 async def test_an_explanation_follows_as_well(world: World) -> None:
-    path = await made(world, binary({"reference": "Observation/obs-bert"}))
+    path = await world.made(binary({"reference": "Observation/obs-bert"}))
     id_ = await world.agreed(consent("bert", "OPTOUT"))
     body = {
         "resourceType": "Parameters",
@@ -206,7 +200,7 @@ async def test_an_explanation_follows_as_well(world: World) -> None:
 
 
 async def test_a_simulation_counts_what_is_about_a_patient(world: World) -> None:
-    paths = {await made(world, one) for one in REFERRING}
+    paths = {await world.made(one) for one in REFERRING}
     body = {
         "resourceType": "Parameters",
         "parameter": [{"name": "consent", "resource": consent("bert", "OPTOUT")}],
@@ -227,8 +221,8 @@ async def test_who_is_contained_or_named_by_an_identifier_is_somebody(world: Wor
     inside = {"contained": [{"resourceType": "Patient", "id": "p"}], "subject": {"reference": "#p"}}
     named = {"subject": {"type": "Patient", "identifier": {"system": "urn:mrn", "value": "1"}}}
     bare = {name: value for name, value in observation("x", "bert").items() if name not in ("id", "subject")}
-    paths = [await made(world, {**bare, **one}) for one in (inside, named)]
-    nobodys = await made(world, bare)
+    paths = [await world.made({**bare, **one}) for one in (inside, named)]
+    nobodys = await world.made(bare)
     policy = consent(None, "OPTIN", type="deny", **{"class": [type_of("Observation")]})
     id_ = await world.agreed(policy)
     assert [await is_shown(world, path) for path in paths] == [False, False]
@@ -241,8 +235,8 @@ async def test_who_is_contained_or_named_by_an_identifier_is_somebody(world: Wor
 
 async def test_research_sees_what_is_nobodys(world: World) -> None:
     bare = {"resourceType": "Task", "status": "draft", "intent": "order"}
-    paths = [await made(world, one) for one in (bare, {**bare, "owner": {"reference": "Practitioner/d"}})]
-    paths.append(await made(world, {"resourceType": "Linkage", "item": [item("Organization/house")]}))
+    paths = [await world.made(one) for one in (bare, {**bare, "owner": {"reference": "Practitioner/d"}})]
+    paths.append(await world.made({"resourceType": "Linkage", "item": [item("Organization/house")]}))
     paths.append("Device/app")
     for path in paths:
         type_, _, id_ = path.partition("/")
@@ -252,7 +246,7 @@ async def test_research_sees_what_is_nobodys(world: World) -> None:
 
 
 async def test_what_is_ones_own_by_what_it_refers_to_stays_so(world: World) -> None:
-    path = await made(world, {"resourceType": "Device", "patient": {"reference": "Patient/anna"}})
+    path = await world.made({"resourceType": "Device", "patient": {"reference": "Patient/anna"}})
     id_ = await world.agreed(consent("anna", "OPTOUT"))
     assert (await world.ask(world.patient, "GET", f"/{path}")).status_code == 200
     assert (await world.ask(world.doctor, "GET", f"/{path}")).status_code == 404
@@ -302,7 +296,7 @@ async def test_a_subject_that_nobody_knows_may_be_a_patient(
         {**SLOT, "participant": [{"actor": subject, "status": "accepted"}] if subject else [SEEN]},
         {**task, "for": subject} if subject else task,
     ):
-        path = await made(world, resource)
+        path = await world.made(resource)
         type_, _, id_ = path.partition("/")
         assert (await world.ask(world.admin, "GET", f"/{path}", **RESEARCH)).status_code == status, resource
         for asked in (f"/{type_}?_id={id_}", f"/?_type=Patient,{type_}&_id={id_}"):

@@ -118,10 +118,14 @@ class World:
         entries = answer.json().get("entry", ())
         return {entry["resource"]["id"] for entry in entries if "resource" in entry}
 
-    async def agreed(self, resource: dict[str, Any]) -> str:
-        answer = await self.ask(self.admin, "POST", "/Consent", resource)
+    async def made(self, resource: dict[str, Any]) -> str:
+        """The path of what the administrator creates."""
+        answer = await self.ask(self.admin, "POST", f"/{resource['resourceType']}", resource)
         assert answer.status_code == 201, answer.text
-        return answer.json()["id"]
+        return f"{resource['resourceType']}/{answer.json()['id']}"
+
+    async def agreed(self, resource: dict[str, Any]) -> str:
+        return (await self.made(resource)).removeprefix("Consent/")
 
     async def revoke(self, id_: str) -> None:
         current = (await self.ask(self.admin, "GET", f"/Consent/{id_}")).json()

@@ -16,7 +16,7 @@ from fhirserver.identity.origins import Origins, Unclear, returned
 from fhirserver.interactions.call import Call, Services
 from fhirserver.interactions.draft import draft_of_move
 from fhirserver.interactions.merging.asked import require_writable
-from fhirserver.interactions.merging.tracing import origins_of
+from fhirserver.interactions.merging.tracing import origins_of, turn
 from fhirserver.params import referenced
 from fhirserver.store import merges, read
 from fhirserver.store import write as store
@@ -28,8 +28,6 @@ LOCKED_MAX: Final = 500
 """Rows that one statement locks."""
 CHUNK: Final = 200
 """Resources that are in memory, decoded, at a time."""
-BETWEEN_PAUSES: Final = 20
-"""Resources that are worked on before other requests of this process get their turn."""
 
 T = TypeVar("T")
 LatestOf = dict[Identity, Latest]
@@ -126,7 +124,7 @@ async def move(work: Work, latest: LatestOf, writer: Writer) -> None:
                 after = made[0] if merge.kind == "merge" else kept_beside(before, made[0])
                 if after != before:
                     found.append((draft_of_move(work.services, after, version), made[1]))
-            await _turn(len(found))
+            await turn(len(found))
         if not found:
             continue
         await work.write([draft for draft, _ in found], latest, writer)
@@ -152,7 +150,7 @@ async def move_back(
                 drafts.append(draft_of_move(work.services, made[0], version))
                 row = (version.type, version.id, version.version + 1, made[1])
             rows.append(row)
-            await _turn(len(drafts))
+            await turn(len(drafts))
         if drafts:
             await work.write(drafts, latest, writer)
         await merges.record(work.connection, work.tenant, of.id, rows, back=True)
@@ -211,12 +209,6 @@ async def _by_chunks(work: Work, latest: LatestOf) -> AsyncIterator[Sequence[Ide
         yield some
         done += len(some)
         await work.progress(done, len(latest))
-
-
-async def _turn(number: int) -> None:
-    """Let other requests of this process have their turn now and then."""
-    if number % BETWEEN_PAUSES == BETWEEN_PAUSES - 1:
-        await asyncio.sleep(0)
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

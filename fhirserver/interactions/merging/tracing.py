@@ -15,7 +15,14 @@ from fhirserver.interactions.call import Services
 from fhirserver.store import merges, read
 from fhirserver.store.version import Draft, Version
 
-_BETWEEN_PAUSES: Final = 20
+BETWEEN_PAUSES: Final = 20
+"""Resources that are worked on before other requests of this process get their turn."""
+
+
+async def turn(number: int) -> None:
+    """Let other requests of this process have their turn now and then."""
+    if number % BETWEEN_PAUSES == BETWEEN_PAUSES - 1:
+        await asyncio.sleep(0)
 
 
 async def origins_of(
@@ -32,8 +39,7 @@ async def origins_of(
         first = {id_: min(by_version) for id_, by_version in facts.items()}
         versions = await read.since(connection, services.tenant, type_, first)
         for number, (id_, own) in enumerate(groupby(versions, lambda version: version.id)):
-            if number % _BETWEEN_PAUSES == _BETWEEN_PAUSES - 1:
-                await asyncio.sleep(0)
+            await turn(number)
             found.append(_traced(list(own), facts[id_]))
     return found
 
