@@ -55,15 +55,16 @@ class Side:
         return self.cpu_s * 1e6 / self.answers
 
     async def turn(self, clients: int) -> None:
-        before = self._cpu_s()
+        before = self.used_s()
         measured = self.last = await send_for(self.port, self.requests, clients, TURN_S)
         if set(measured.statuses) != {200}:
             raise RuntimeError(f"answers were {dict(measured.statuses)}: {measured.first_error[:300]!r}")
-        self.cpu_s += self._cpu_s() - before
+        self.cpu_s += self.used_s() - before
         self.answers += len(measured.latencies)
         self.rates.append(measured.rate)
 
-    def _cpu_s(self) -> float:
+    def used_s(self) -> float:
+        """Processor seconds of all processes so far."""
         used = 0.0
         for process in self.processes:
             with suppress(psutil.Error):  # a connection of the database that has ended

@@ -29,6 +29,7 @@ from fhirserver.http.base import PATH
 from fhirserver.http.pipeline import Pipeline, error_response
 from fhirserver.http.remembered import Remembered
 from fhirserver.http.tenants import TENANTS, Tenants, within
+from fhirserver.interactions.audit import unfolding
 from fhirserver.interactions.call import Services
 from fhirserver.interactions.conformance import policy_of
 from fhirserver.interactions.merging import background
@@ -140,10 +141,12 @@ class Beside:
         self._tasks.append(asyncio.create_task(work))
 
     def keep_up(self, common: Common, services: Services) -> None:
-        """With a tenant's definitions of search parameters, what has to be rebuilt, and long merges."""
+        """With a tenant's definitions of search parameters, what has to be rebuilt, long merges, and what was
+        recorded."""
         self.add(services.definitions.watch())
         self.add(rebuild.run(common.pool, services.definitions, services.tenant))
         self.add(background.run(services))
+        self.add(unfolding.run(services))
 
     async def stop(self) -> None:
         for task in self._tasks:

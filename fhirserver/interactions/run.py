@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from fhirserver.db.pool import Connection
 from fhirserver.errors import FhirError
 from fhirserver.interactions.audit.record import record_answer, record_refusal
+from fhirserver.interactions.audit.unfolding import caught_up
 from fhirserver.interactions.batch import process
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.capabilities import capabilities, capabilities_in_bundle
@@ -78,6 +79,7 @@ async def _run_alone(call: Call) -> Answer:
         return await _create_alone(call)
     if call.interaction == "capabilities":
         return capabilities(call)
+    await caught_up(call)
     async with call.services.pool.acquire() as connection:
         return await _done(connection, call)
 

@@ -6,7 +6,8 @@ with it; otherwise the statement commits by itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -34,10 +35,16 @@ async def put(
     `asynchronous`: the statement's own commit does not wait for the disk. Raises Outdated if the definitions
     are no longer in force, Unavailable where it cannot be written.
     """
-    if not drafts:
-        return
+    if drafts:
+        with recording():
+            await _put(connection, tenant, drafts, asynchronous)
+
+
+@contextmanager
+def recording() -> Iterator[None]:
+    """Around statements that record: what the database refuses then is no fault of who asks: Unavailable."""
     try:
-        await _put(connection, tenant, drafts, asynchronous)
+        yield
     except (*RETRIED, *UNREACHABLE):
         raise
     except asyncpg.PostgresError as error:

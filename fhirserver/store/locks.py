@@ -17,8 +17,10 @@ CRITERIA_CLASS: Final = 0x46484952
 LINE_CLASS: Final = 0x46484C4E
 CLAIM_CLASS: Final = 0x4648434C
 MERGE_CLASS: Final = 0x46484D47
+JOURNAL_CLASS: Final = 0x46484A4C
 """Kinds of advisory locks. Whoever needs several takes those of the line, or of what is merged, first, then
-those of criteria, and those of identifiers when its rows are written."""
+those of criteria, and those of identifiers when its rows are written.
+That of a tenant's journal comes first where others are needed with it."""
 
 
 @contextmanager

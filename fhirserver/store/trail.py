@@ -1,28 +1,37 @@
 """The audit trail of one tenant: what is to be recorded is on disk before anybody is shown anything.
 
-Reads that come together share a statement and its commit: one is under way at a time, and whoever comes
-meanwhile goes with the next (see `coalesce.Gatherer`). What is written records itself in its own transaction.
+Requests that changed nothing and come together share a statement and its commit: one is under way at a
+time, and whoever comes meanwhile goes with the next (see `coalesce.Gatherer`). It writes what happened to a
+journal. AuditEvents are made of that when there is time, or when somebody looks for them. What is written
+records itself in its own transaction, as AuditEvents.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from fhirserver.db.pool import Connection, Pool, TenantPool, unavailable
-from fhirserver.db.retry import ATTEMPTS_MAX, RETRIED, Outdated, retrying
+from fhirserver.db.queries import Queries
+from fhirserver.db.retry import ATTEMPTS_MAX, Outdated
 from fhirserver.errors import FhirError
 from fhirserver.observe import log
-from fhirserver.policy.audit import Site
+from fhirserver.policy.audit import Happening, Site, folded
 from fhirserver.settings import Settings
-from fhirserver.store import along
+from fhirserver.store import along, locks
 from fhirserver.store.coalesce import Gatherer
 from fhirserver.store.definitions import Definitions
 from fhirserver.store.version import Draft
 
-EVENTS_MAX = 100
-"""Requests whose events one statement writes at most."""
+QUERIES = Queries(Path(__file__).with_name("trail.sql"))
+REQUESTS_MAX = 100
+"""Requests that one row of the journal holds at most."""
+UNFOLDED_MAX = 100
+"""Events of which one transaction makes resources, and those of the last row more."""
 
 Make = Callable[[], Sequence[Draft]]
 """Makes the drafts by the definitions that are in force at that moment."""
@@ -53,7 +62,8 @@ def trail_of(pool: TenantPool, settings: Settings, definitions: Definitions) -> 
 class Trail:
     """`asynchronous`: a commit does not wait for the disk. `required`: nobody is shown what could not be
     recorded; without it the log says that it was not. `site` is how the server names itself, `templates` are
-    kept by who makes drafts."""
+    kept by who makes drafts. `waiting` is set while the journal may have something, `count` of the requests
+    that went there."""
 
     def __init__(
         self,
@@ -72,51 +82,64 @@ class Trail:
         self.site = site
         self._asynchronous = asynchronous
         self._required = required
-        self._gatherer: Gatherer[Sequence[Draft], Exception | None] = Gatherer(
-            self._serve, EVENTS_MAX, pool.timeout_s, under_way=1
+        self.waiting = asyncio.Event()
+        self.count = 0
+        self._gatherer: Gatherer[Sequence[Happening], None] = Gatherer(
+            self._serve, REQUESTS_MAX, pool.timeout_s, under_way=1
         )
 
-    async def record(self, make: Make) -> None:
-        """Write the events of a request that changed nothing. Raises Unavailable where that cannot be."""
-
-        async def once() -> None:
-            error = await self._gatherer.ask(make())
-            if error is not None:
-                raise error
-
+    async def record(self, told: Sequence[Happening]) -> None:
+        """Write what is told of a request that changed nothing. Raises Unavailable where that cannot be."""
         try:
-            await retrying(once, self._renew)
+            await self._gatherer.ask(told)
         except FhirError as error:
             if self._required:
                 raise
             _logger.error("shown_unrecorded", reason=str(error))
 
     async def put(self, connection: Connection, make: Make) -> None:
-        """The same on a connection, in its transaction if it is in one, whose commit waits for the disk."""
+        """The same on a connection as AuditEvents, in its transaction if it is in one, whose commit waits for
+        the disk."""
         asynchronous = self._asynchronous and not connection.is_in_transaction()
-        for _ in range(ATTEMPTS_MAX):
-            try:
-                await along.put(connection, self._tenant, make(), asynchronous=asynchronous)
-            except Outdated as error:  # nothing was written, and nothing else has failed
-                await self._renew(error)
-            else:
-                return
-        raise unavailable("the search parameters change too often at the moment; try again")
+        await put(connection, self._tenant, self._definitions, make, asynchronous=asynchronous)
 
-    async def _renew(self, error: BaseException) -> None:
-        if isinstance(error, Outdated):
-            await self._definitions.refresh(None)
+    async def _serve(self, asked: Sequence[Sequence[Happening]]) -> Sequence[None]:
+        """One row for all."""
+        told = [one for each in asked for one in each]
+        if told:
+            async with self._pool.acquire() as connection:
+                with along.recording():
+                    row = self._tenant, self._asynchronous, len(told), folded(told)
+                    await connection.fetchval(QUERIES["append"], *row)
+            self.count += len(asked)
+            self.waiting.set()
+        return [None] * len(asked)
 
-    async def _serve(self, asked: Sequence[Sequence[Draft]]) -> Sequence[Exception | None]:
-        """One statement for all that were made by the same definitions."""
-        by_version: dict[int, list[Draft]] = defaultdict(list)
-        for drafts in asked:
-            by_version[drafts[0].known].extend(drafts)
-        failed: dict[int, Exception] = {}
-        async with self._pool.acquire() as connection:
-            for known, drafts in by_version.items():
-                try:
-                    await along.put(connection, self._tenant, drafts, asynchronous=self._asynchronous)
-                except RETRIED as error:
-                    failed[known] = error
-        return [failed.get(drafts[0].known) for drafts in asked]
+
+async def put(
+    connection: Connection, tenant: int, definitions: Definitions, make: Make, *, asynchronous: bool = False
+) -> None:
+    """Write the drafts, made anew where the definitions have changed. Raises Unavailable."""
+    for _ in range(ATTEMPTS_MAX):
+        try:
+            await along.put(connection, tenant, make(), asynchronous=asynchronous)
+        except Outdated:  # nothing was written, and nothing else has failed
+            await definitions.refresh(None)
+        else:
+            return
+    raise unavailable("the search parameters change too often at the moment; try again")
+
+
+async def last_waiting(connection: Connection, tenant: int) -> int | None:
+    """The last entry of the journal; None if there is none."""
+    return await connection.fetchval(QUERIES["last"], tenant)
+
+
+async def take(connection: Connection, tenant: int, last: int | None) -> list[str]:
+    """The oldest entries of the journal, up to `last` if one is named, and remove them.
+
+    For a transaction of a connection that works for all tenants, which is waited for by who takes next.
+    """
+    await connection.execute(QUERIES["hold"], locks.JOURNAL_CLASS, tenant)
+    rows: list[asyncpg.Record] = await connection.fetch(QUERIES["take"], tenant, last, UNFOLDED_MAX)
+    return [row["told"] for row in sorted(rows, key=lambda row: row["entry"])]

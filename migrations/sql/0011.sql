@@ -38,10 +38,24 @@ END
 $$;
 REVOKE EXECUTE ON FUNCTION audit_months() FROM PUBLIC;
 
+-- What was recorded of requests that changed nothing and is no AuditEvent yet: a row for all requests that came
+-- together, as `fhirserver.policy.audit.journal` folds them.
+CREATE TABLE audit_journal (
+    tenant int    NOT NULL,
+    entry  bigint GENERATED ALWAYS AS IDENTITY,
+    events int    NOT NULL,  -- how many it will be
+    told   json   NOT NULL,
+    PRIMARY KEY (tenant, entry)
+);
+
 DO $$
 BEGIN
     IF (SELECT count(*) FROM pg_roles WHERE rolname IN ('fhirserver_app', 'fhirserver_jobs')) = 2 THEN
         PERFORM isolate('resource_auditevent');
+        PERFORM isolate('audit_journal');
+        -- It becomes events under the role of jobs alone: who serves requests can take nothing away.
+        GRANT SELECT, INSERT ON audit_journal TO fhirserver_app;
+        GRANT DELETE ON audit_journal TO fhirserver_jobs;
         -- What is derived can be derived anew, by jobs alone; what an event says is for ever.
         GRANT SELECT, INSERT ON resource_auditevent TO fhirserver_app;
         GRANT UPDATE (ptk, ord, d_lo, d_hi, compartments, keys) ON resource_auditevent TO fhirserver_jobs;

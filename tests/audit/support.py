@@ -7,8 +7,10 @@ from typing import Any
 
 import asyncpg
 
+from fhirserver.interactions.audit.unfolding import unfold_what_waits
 from tests.support.callers import Granted
 from tests.support.door import JSON, Door, Reply
+from tests.support.server import services_of
 
 Resource = dict[str, Any]
 
@@ -33,12 +35,18 @@ class Watched:
             method, target, text, [*sent.items(), *(who.headers if who else {}).items()]
         )
 
+    async def unfolded(self) -> None:
+        """Let all that was recorded be AuditEvents."""
+        await unfold_what_waits(services_of(self.door.app))
+
     async def new(self) -> list[Resource]:
-        """The events since the last call, in the order of their rows."""
+        """The events since the last call, in the order of their instants."""
+        await self.unfolded()
         connection = await asyncpg.connect(self.dsn)
         try:
             rows = await connection.fetch(
-                "SELECT rid, id, meta, content::text FROM resource_auditevent WHERE rid > $1 ORDER BY rid",
+                "SELECT rid, id, meta, content::text FROM resource_auditevent WHERE rid > $1"
+                " ORDER BY content ->> 'recorded', rid",
                 self.seen,
             )
         finally:
@@ -55,6 +63,7 @@ class Watched:
         ]
 
     async def sql(self, text: str, *args: Any) -> Any:
+        await self.unfolded()
         connection = await asyncpg.connect(self.dsn)
         try:
             return await connection.fetchval(text, *args)

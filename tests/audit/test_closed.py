@@ -31,11 +31,11 @@ async def broken(dsn: str) -> AsyncIterator[None]:
     """While the server may add nothing to the trail."""
     connection = await asyncpg.connect(dsn)
     try:
-        await connection.execute("REVOKE INSERT ON resource_auditevent FROM fhirserver_app")
+        await connection.execute("REVOKE INSERT ON resource_auditevent, audit_journal FROM fhirserver_app")
         try:
             yield
         finally:
-            await connection.execute("GRANT INSERT ON resource_auditevent TO fhirserver_app")
+            await connection.execute("GRANT INSERT ON resource_auditevent, audit_journal TO fhirserver_app")
     finally:
         await connection.close()
 
@@ -139,6 +139,9 @@ async def test_the_database_lets_the_server_only_add_and_read(watched: Watched) 
             ):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.execute(statement.format(place))
+        for statement in ("UPDATE {} SET told = '[]'", "DELETE FROM {}", "TRUNCATE {}"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement.format("audit_journal"))
     finally:
         await connection.close()
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from pathlib import Path
+from time import monotonic
 
 import httpx
 import psycopg
@@ -11,6 +12,7 @@ from tests.crash.killing import Victim
 
 ROUNDS = 3
 CLIENTS = 6
+WAIT_S = 30
 
 
 async def test_no_answer_without_its_event(data_dir: Path) -> None:
@@ -28,6 +30,11 @@ async def test_no_answer_without_its_event(data_dir: Path) -> None:
                 await asyncio.gather(*tasks, return_exceptions=True)
         victim.start()
         with psycopg.connect(victim.dsn) as connection:
+            deadline = monotonic() + WAIT_S
+            while connection.execute("SELECT count(*) FROM audit_journal").fetchone() != (0,):
+                assert monotonic() < deadline, "what a server has left is not made to events"
+                await asyncio.sleep(0.1)
+                connection.rollback()
             rows = connection.execute(
                 "SELECT e #>> '{what,identifier,value}' FROM resource_auditevent,"
                 " jsonb_array_elements(content -> 'entity') AS e WHERE e #>> '{type,code}' = 'XrequestId'"

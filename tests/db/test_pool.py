@@ -3,6 +3,7 @@
 import asyncio
 
 import asyncpg
+import psycopg
 import pytest
 
 from fhirserver.db.pool import Connection, Pool
@@ -58,15 +59,15 @@ async def test_what_cannot_be_turned_leaves_the_pool(database: str, monkeypatch:
     pool = made(database, 1)
     async with pool.of(1).acquire() as connection:
         process = await connection.fetchval("SELECT pg_backend_pid()")
-    killer = await asyncpg.connect(database)
-    await killer.execute("SELECT pg_terminate_backend($1)", process)
+    # Without the loop, which would see that the connection is closed, and another would be opened.
+    with psycopg.connect(database, autocommit=True) as killer:
+        assert killer.execute("SELECT pg_terminate_backend(%s, 10000)", [process]).fetchone() == (True,)
     with pytest.raises(Unavailable):
         async with pool.of(2).acquire() as connection:
             pass
     async with pool.of(2).acquire() as connection:
         assert await whose(connection) == ("fhirserver_app", "2")
     assert pool.size == 1
-    await killer.close()
     await pool.close()
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import httpx
 import psutil
+from starlette.types import ASGIApp
 
-from fhirserver.app import build_app
+from fhirserver.app import Application, build_app
+from fhirserver.interactions.call import Services
 from fhirserver.settings import Settings
 
 BASE = "http://test/fhir"
@@ -40,6 +42,14 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     finally:
         await step("shutdown")
         await task
+
+
+def services_of(app: ASGIApp) -> Services:
+    """What the interactions of a running application stand on."""
+    inner: Any = app
+    while not isinstance(inner, Application):
+        inner = inner.app
+    return inner._beside.state.services
 
 
 def settings_for(dsn: str, **settings: Any) -> Settings:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 
 from fhirserver.db.pool import Connection
 from fhirserver.errors import FhirError
@@ -110,7 +109,7 @@ async def record_answer(call: Call, answer: Answer) -> None:
     if trail is None or answer.recorded or call.interaction in UNRECORDED:
         return
     found = events.of_answer(call, answer)
-    await trail.record(lambda: drafts(call.services, found))
+    await trail.record(found)
     if answer.more is not None:
         told = {one.subject.patient for one in found}
         answer.more = _recorded_pieces(call, trail, answer.more, told)
@@ -123,7 +122,7 @@ async def _recorded_pieces(
     async for piece in pieces:
         found = events.of_piece(call, piece, told)
         if found:
-            await trail.record(partial(drafts, call.services, found))
+            await trail.record(found)
             told.update(one.subject.patient for one in found)
         yield piece
 
@@ -135,7 +134,7 @@ async def record_refusal(call: Call, error: Exception) -> None:
         return
     entry = refused_entry(call, error)
     found = [*events.of_refusal(call, status_of(error), entry), *await by_consent(entry or call, error)]
-    await trail.record(lambda: drafts(call.services, found))
+    await trail.record(found)
 
 
 def refused_entry(call: Call, error: Exception) -> Call | None:

@@ -12,6 +12,7 @@ from fhirserver.policy.audit.event import (
     may_name_others,
     patients_in_role,
 )
+from fhirserver.policy.audit.journal import folded, unfolded
 
 __all__ = [
     "SUCCESS",
@@ -22,6 +23,8 @@ __all__ = [
     "Outcome",
     "Site",
     "Subject",
+    "folded",
     "may_name_others",
     "patients_in_role",
+    "unfolded",
 ]
