@@ -32,6 +32,13 @@ RETRIED = (
     asyncpg.UniqueViolationError,
 )
 
+REFUSED = (
+    asyncpg.DataError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.IntegrityConstraintViolationError,
+)
+"""What the database says of content that it does not take; the transaction is rolled back."""
+
 
 async def retrying(work: Callable[[], Awaitable[T]], renew: Callable[[BaseException], Awaitable[None]]) -> T:
     """Run `work`, a whole transaction, again when it lost a race; after six times 503.

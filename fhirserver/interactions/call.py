@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -53,6 +54,7 @@ class Services:
     views: Views = field(default_factory=Views)
     consent: Enforcement | None = None
     trail: Trail | None = None
+    unfolding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def tenant(self) -> int:

@@ -17,7 +17,8 @@ import asyncpg
 
 from fhirserver.db.pool import UNREACHABLE, Connection, unavailable
 from fhirserver.db.queries import Queries
-from fhirserver.db.retry import RETRIED, Outdated
+from fhirserver.db.retry import REFUSED, RETRIED, Outdated
+from fhirserver.errors import Unavailable
 from fhirserver.observe import log
 from fhirserver.store import terms
 from fhirserver.store.version import Draft
@@ -40,6 +41,10 @@ async def put(
             await _put(connection, tenant, drafts, asynchronous)
 
 
+class Unrecordable(Unavailable):
+    """The database does not take the content, now or ever."""
+
+
 @contextmanager
 def recording() -> Iterator[None]:
     """Around statements that record: what the database refuses then is no fault of who asks: Unavailable."""
@@ -49,7 +54,9 @@ def recording() -> Iterator[None]:
         raise
     except asyncpg.PostgresError as error:
         _logger.error("not_recorded", error=type(error).__name__, reason=str(error))
-        raise unavailable("what is done here has to be recorded, and cannot be at the moment") from error
+        known = unavailable("what is done here has to be recorded, and cannot be at the moment")
+        kind = Unrecordable if isinstance(error, REFUSED) else Unavailable
+        raise kind(issues=known.issues, headers=known.headers) from error
 
 
 async def _put(connection: Connection, tenant: int, drafts: Sequence[Draft], asynchronous: bool) -> None:

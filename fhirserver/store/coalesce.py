@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 import asyncpg
 
 from fhirserver.db.pool import Connection, TenantPool, unavailable
+from fhirserver.db.retry import REFUSED
 from fhirserver.db.sql import Fragment
 from fhirserver.store import write
 from fhirserver.store.claims import Taken
@@ -26,13 +27,6 @@ CREATES_MAX = 64
 """Requests that one statement, or one transaction, serves at most."""
 UNDER_WAY_MAX = 2
 """Statements under way for one group; more requests wait for the next one."""
-
-REFUSED = (
-    asyncpg.DataError,
-    asyncpg.ProgramLimitExceededError,
-    asyncpg.IntegrityConstraintViolationError,
-)
-"""What the database says of content that it does not take; the transaction is rolled back."""
 
 Asked = TypeVar("Asked")
 Given = TypeVar("Given")

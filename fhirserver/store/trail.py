@@ -20,7 +20,7 @@ from fhirserver.db.queries import Queries
 from fhirserver.db.retry import ATTEMPTS_MAX, Outdated
 from fhirserver.errors import FhirError
 from fhirserver.observe import log
-from fhirserver.policy.audit import Happening, Site, folded
+from fhirserver.policy.audit import Happening, Site, folded, unfolded
 from fhirserver.settings import Settings
 from fhirserver.store import along, locks
 from fhirserver.store.coalesce import Gatherer
@@ -29,9 +29,9 @@ from fhirserver.store.version import Draft
 
 QUERIES = Queries(Path(__file__).with_name("trail.sql"))
 REQUESTS_MAX = 100
-"""Requests that one row of the journal holds at most."""
-UNFOLDED_MAX = 100
-"""Events of which one transaction makes resources, and those of the last row more."""
+"""Requests that one statement records at most."""
+EVENTS_MAX = 100
+"""Events in a row of the journal at most, and of which one transaction makes resources."""
 
 Make = Callable[[], Sequence[Draft]]
 """Makes the drafts by the definitions that are in force at that moment."""
@@ -104,15 +104,12 @@ class Trail:
         await put(connection, self._tenant, self._definitions, make, asynchronous=asynchronous)
 
     async def _serve(self, asked: Sequence[Sequence[Happening]]) -> Sequence[None]:
-        """One row for all."""
+        """One row for all, or as few as can be."""
         told = [one for each in asked for one in each]
-        if told:
-            async with self._pool.acquire() as connection:
-                with along.recording():
-                    row = self._tenant, self._asynchronous, len(told), folded(told)
-                    await connection.fetchval(QUERIES["append"], *row)
-            self.count += len(asked)
-            self.waiting.set()
+        async with self._pool.acquire() as connection:
+            await _append(connection, self._tenant, told, asynchronous=self._asynchronous)
+        self.count += len(asked)
+        self.waiting.set()
         return [None] * len(asked)
 
 
@@ -124,10 +121,30 @@ async def put(
         try:
             await along.put(connection, tenant, make(), asynchronous=asynchronous)
         except Outdated:  # nothing was written, and nothing else has failed
-            await definitions.refresh(None)
+            await definitions.refresh(connection)
         else:
             return
     raise unavailable("the search parameters change too often at the moment; try again")
+
+
+async def _append(
+    connection: Connection,
+    tenant: int,
+    told: Sequence[Happening],
+    *,
+    asynchronous: bool = False,
+    refused: bool = False,
+) -> None:
+    parts = [told[start : start + EVENTS_MAX] for start in range(0, len(told), EVENTS_MAX)]
+    rows = [len(part) for part in parts], [folded(part) for part in parts]
+    with along.recording():
+        await connection.execute(QUERIES["append"], tenant, asynchronous, refused, *rows)
+
+
+async def refuse(connection: Connection, tenant: int, told: Sequence[Happening]) -> None:
+    """Keep in the journal, and out of the way, what the database takes no events of."""
+    _logger.error("event_refused", events=len(told), table="audit_journal")
+    await _append(connection, tenant, told, refused=True)
 
 
 async def last_waiting(connection: Connection, tenant: int) -> int | None:
@@ -135,11 +152,13 @@ async def last_waiting(connection: Connection, tenant: int) -> int | None:
     return await connection.fetchval(QUERIES["last"], tenant)
 
 
-async def take(connection: Connection, tenant: int, last: int | None) -> list[str]:
-    """The oldest entries of the journal, up to `last` if one is named, and remove them.
+async def take(connection: Connection, tenant: int, last: int | None) -> list[Happening]:
+    """What the oldest entries of the journal tell, up to `last` if one is named; they are removed.
 
     For a transaction of a connection that works for all tenants, which is waited for by who takes next.
     """
-    await connection.execute(QUERIES["hold"], locks.JOURNAL_CLASS, tenant)
-    rows: list[asyncpg.Record] = await connection.fetch(QUERIES["take"], tenant, last, UNFOLDED_MAX)
-    return [row["told"] for row in sorted(rows, key=lambda row: row["entry"])]
+    with along.recording():
+        await connection.execute(QUERIES["hold"], locks.JOURNAL_CLASS, tenant)
+        rows: list[asyncpg.Record] = await connection.fetch(QUERIES["take"], tenant, last, EVENTS_MAX)
+    texts = [row["told"] for row in sorted(rows, key=lambda row: row["entry"])]
+    return [one for text in texts for one in unfolded(text)]

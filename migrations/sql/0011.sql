@@ -38,13 +38,14 @@ END
 $$;
 REVOKE EXECUTE ON FUNCTION audit_months() FROM PUBLIC;
 
--- What was recorded of requests that changed nothing and is no AuditEvent yet: a row for all requests that came
+-- What was recorded of requests that changed nothing and is no AuditEvent yet: few rows for all requests that came
 -- together, as `fhirserver.policy.audit.journal` folds them.
 CREATE TABLE audit_journal (
-    tenant int    NOT NULL,
-    entry  bigint GENERATED ALWAYS AS IDENTITY,
-    events int    NOT NULL,  -- how many it will be
-    told   json   NOT NULL,
+    tenant  int     NOT NULL,
+    entry   bigint  GENERATED ALWAYS AS IDENTITY,
+    events  int     NOT NULL,                -- how many it will be
+    told    json    NOT NULL,
+    refused boolean NOT NULL DEFAULT false,  -- the database takes no such event: somebody has to look at it
     PRIMARY KEY (tenant, entry)
 );
 

@@ -106,3 +106,19 @@ def user(event: Resource) -> str | None:
     """Who asked."""
     found = [agent["who"].get("reference") for agent in event["agent"] if agent["requestor"]]
     return found[0] if found else None
+
+
+def requests_of(events: list[Resource]) -> list[str]:
+    """The ids of the requests that events are about."""
+    found = [entity["what"]["identifier"] for one in events for entity in one["entity"] if "what" in entity
+             and "identifier" in entity["what"]]  # fmt: skip
+    return [one["value"] for one in found]
+
+
+def within(resource: Any) -> list[Resource]:
+    """The events in an answer, at whatever depth."""
+    if isinstance(resource, dict):
+        if resource.get("resourceType") == "AuditEvent":
+            return [resource]
+        return [one for child in resource.values() for one in within(child)]
+    return [one for child in resource for one in within(child)] if isinstance(resource, list) else []

@@ -2,14 +2,12 @@
 and it becomes events once."""
 
 import asyncio
-import re
 from collections import Counter
-from typing import Any
 
 import asyncpg
 import pytest
 
-from tests.audit.support import Resource, Watched
+from tests.audit.support import Watched, requests_of
 from tests.support.door import opened
 from tests.support.server import serving
 
@@ -35,54 +33,6 @@ async def nothing_waits(dsn: str) -> None:
     async with asyncio.timeout(WAIT_S):
         while await total(dsn, WAITING):  # noqa: ASYNC110 - it is the database that changes
             await asyncio.sleep(0.05)
-
-
-def requests_of(events: list[Resource]) -> list[str]:
-    """The ids of the requests that events are about."""
-    found = [entity["what"]["identifier"] for one in events for entity in one["entity"] if "what" in entity
-             and "identifier" in entity["what"]]  # fmt: skip
-    return [one["value"] for one in found]
-
-
-def within(resource: Any) -> list[Resource]:
-    """The events in an answer, at whatever depth."""
-    if isinstance(resource, dict):
-        if resource.get("resourceType") == "AuditEvent":
-            return [resource]
-        return [one for child in resource.values() for one in within(child)]
-    return [one for child in resource for one in within(child)] if isinstance(resource, list) else []
-
-
-@pytest.mark.parametrize(
-    "target",
-    [
-        "/AuditEvent?patient=a&_count=1000",
-        "/AuditEvent/_history?_count=1000",
-        "/_history?_count=1000",
-        "/?_type=AuditEvent,Patient&_count=1000",
-        "/Patient?_id=a&_revinclude=AuditEvent:patient",
-        "/Patient/a/AuditEvent?_count=1000",
-        "/Patient/a/*?_count=1000",
-        "/Patient/a/$everything?_type=AuditEvent&_count=1000",
-        "/Patient/a/$timeline?_count=1000",
-        "/Patient/a/$accounting-of-disclosures?_count=1000",
-    ],
-)
-@pytest.mark.parametrize("entry", [False, True], ids=["alone", "in a batch"])
-async def test_who_looks_for_events_finds_what_was_answered_before(
-    watched: Watched, target: str, entry: bool
-) -> None:
-    await watched.ask("PUT", "/Patient/a", PATIENT)
-    id_ = f"{re.sub('[^a-zA-Z]', '', target)}-{entry}"
-    assert (await watched.ask("GET", "/Patient/a", x_request_id=id_)).status == 200
-    if entry:
-        batch = {"resourceType": "Bundle", "type": "batch"}
-        batch |= {"entry": [{"request": {"method": "GET", "url": target[1:]}}]}
-        reply = await watched.ask("POST", "/", batch)
-    else:
-        reply = await watched.ask("GET", target)
-    assert reply.status == 200, reply
-    assert requests_of(within(reply.resource())).count(id_) == 1
 
 
 async def test_it_is_on_disk_before_the_answer(watched: Watched) -> None:

@@ -144,5 +144,6 @@ def path_of(call: Call, answer: Answer | None = None) -> str | None:
         return None
     if call.id is None:
         return call.type
-    version: Any = f"/_history/{call.version}" if call.version else ""
+    # What is no number is what somebody has typed, and could be anything.
+    version = f"/_history/{call.version}" if call.version and call.version.isdecimal() else ""
     return f"{call.type}/{call.id}{version}"

@@ -21,13 +21,14 @@ _KINDS_MAX: Final = 4_096
 
 
 def folded(told: Iterable[Happening]) -> str:
-    """JSON of which `unfolded` makes what tells the same."""
+    """JSON of which `unfolded` makes what tells the same, but for U+0000: no text in PostgreSQL holds it."""
     kinds: dict[bytes, list[list[Any]]] = {}
     for one in told:
         subject = one.subject
         own = [subject.patient, subject.data, subject.query, subject.others, one.at, one.request]
         kinds.setdefault(_kind(one.site, one.asker, one.deed, one.outcome), []).append(own)
-    return orjson.dumps([[orjson.Fragment(kind), each] for kind, each in kinds.items()]).decode()
+    text = orjson.dumps([[orjson.Fragment(kind), each] for kind, each in kinds.items()]).decode()
+    return text.replace("\\u0000", "\\ufffd")
 
 
 def unfolded(text: str) -> list[Happening]:
@@ -58,7 +59,7 @@ def _kind(site: Site, asker: Asker, deed: Deed, outcome: Outcome) -> bytes:
         "deed": (deed.action, [tuple(one) for one in deed.subtypes], tuple(deed.type)),
         "outcome": (outcome.code, outcome.text),
     }
-    return orjson.dumps({name: value for name, value in told.items() if value})
+    return orjson.dumps({name: value for name, value in told.items() if value is not None})
 
 
 def _common(
@@ -67,12 +68,15 @@ def _common(
     outcome: Any,
     client: str | None = None,
     user: list[str] | None = None,
-    roles: Iterable[str] = (),
+    *,
+    roles: Iterable[str],
     **asker: str,
 ) -> tuple[Site, Asker, Deed, Outcome]:
     action, subtypes, type_ = deed
     who = None if user is None else (user[0], user[1])
-    principal = Principal("", client=client, user=who, roles=tuple(Role(name, ()) for name in roles))
+    # Templates are looked up by who asks.
+    id_ = " ".join([client or "", *(who or ())])
+    principal = Principal(id_, client=client, user=who, roles=tuple(Role(name, ()) for name in roles))
     return (
         Site(*site),
         Asker(principal, **asker),
