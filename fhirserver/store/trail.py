@@ -114,14 +114,23 @@ class Trail:
 
 
 async def put(
-    connection: Connection, tenant: int, definitions: Definitions, make: Make, *, asynchronous: bool = False
+    connection: Connection,
+    tenant: int,
+    definitions: Definitions,
+    make: Make,
+    *,
+    asynchronous: bool = False,
+    loading: Connection | None = None,
 ) -> None:
-    """Write the drafts, made anew where the definitions have changed. Raises Unavailable."""
+    """Write the drafts, made anew where the definitions have changed. Raises Unavailable.
+
+    `loading` loads these: not a connection in whose transaction they may have been changed.
+    """
     for _ in range(ATTEMPTS_MAX):
         try:
             await along.put(connection, tenant, make(), asynchronous=asynchronous)
         except Outdated:  # nothing was written, and nothing else has failed
-            await definitions.refresh(connection)
+            await definitions.refresh(loading)
         else:
             return
     raise unavailable("the search parameters change too often at the moment; try again")

@@ -20,7 +20,7 @@ from fhirserver.interactions.audit.deeds import (
     patients_asked,
     site_of,
 )
-from fhirserver.interactions.audit.whose import BEGINNING, as_told, owners_in, owners_of
+from fhirserver.interactions.audit.whose import BEGINNING, as_told, mentioned, owners_in, owners_of
 from fhirserver.interactions.audit.words import words, words_for
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Return
@@ -65,12 +65,14 @@ def of_deletion(call: Call, buried: Sequence[Stored]) -> list[Happening]:
 
 def of_answer(call: Call, answer: Answer) -> list[Happening]:
     """The events of a request that changed nothing and is about to be answered."""
-    deed = deed_of(call)
+    deed, known = deed_of(call), [*answer.about, *patients_asked(call)]
     if answer.version is not None:
         shown = whose(answer.version)
+    elif not answer.body or set(mentioned(answer.body)) <= set(known):
+        shown = []  # most searches are about one patient: nobody has to look closer who else it is
     else:
         shown = owners_in(answer.body, begins=answer.more is not None)
-    patients = list(dict.fromkeys([*answer.about, *shown, *patients_asked(call)]))
+    patients = list(dict.fromkeys([*known, *shown]))
     if deed.action == "E":
         return _searched(call, deed, SUCCESS, patients)
     if answer.version is not None and call.interaction in ("create", *_PATCHES) and _shows(call):

@@ -93,7 +93,9 @@ async def _unfold(services: Services, last: int | None = None) -> bool:
 
 
 async def _write(connection: Connection, services: Services, told: Sequence[Happening]) -> None:
-    await trail.put(connection, services.tenant, services.definitions, lambda: drafts(services, told))
+    await trail.put(
+        connection, services.tenant, services.definitions, lambda: drafts(services, told), loading=connection
+    )
 
 
 async def _write_each(connection: Connection, services: Services, told: Sequence[Happening]) -> None:

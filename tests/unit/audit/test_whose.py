@@ -44,6 +44,8 @@ def test_it_is_the_compartments_of_every_example(shared_data: Path) -> None:
         named = {*mentioned(json.dumps(resource, separators=(",", ":")).encode())} | {f"Patient/{id_}"}
         expected = {one for one in named if KEYS.target(*one.split("/")) in entries.compartments}
         assert set(owners({**resource, "id": id_})) == expected, path.name
+        answered = json.dumps({"resourceType": type_, "id": id_, **resource}, separators=(",", ":")).encode()
+        assert expected <= set(mentioned(answered)), path.name
         content = {name: value for name, value in resource.items() if name not in ("resourceType", "id")}
         compact = json.dumps(content, separators=(",", ":"))
         assert set(owners_of(type_, id_, compact)) == expected, path.name
