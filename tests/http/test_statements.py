@@ -10,6 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from fhirserver.interactions.audit import unfolding
 from fhirserver.jobs import janitor
 from fhirserver.store import definitions
 from tests.support.callers import granted
@@ -60,6 +61,7 @@ async def world(database: str, request: pytest.FixtureRequest) -> AsyncIterator[
         # What runs beside the requests would be counted with them on a slow machine.
         patch.setattr(definitions, "LOOK_S", 3600)
         patch.setattr(janitor, "PAUSE_S", 3600)
+        patch.setattr(unfolding, "REST_S", 3600)
         async with serving(database, auth=request.param, pool_min=1, pool_max=1) as http:
             made = World(http, sent=sent)
             if request.param == "smart":

@@ -111,7 +111,7 @@ async def _write_each(connection: Connection, services: Services, told: Sequence
 async def caught_up(call: Call) -> None:
     """Before a call that may show events: all are there of what was answered before. Raises Unavailable where
     that takes too long."""
-    if _may_show(call):
+    if call.services.trail is not None and _may_show(call):
         await unfold_what_waits(call.services)
 
 
