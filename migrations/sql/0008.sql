@@ -109,6 +109,9 @@ BEGIN
     IF 'type:' || type = ANY (classes) THEN
         RETURN true;
     END IF;
+    IF array_to_string(classes, ' ') !~ '(profile|format|code):' THEN
+        RETURN false;
+    END IF;
     named := ARRAY(SELECT substr(c, 9) FROM unnest(classes) AS c WHERE starts_with(c, 'profile:'));
     IF named <> '{}' THEN
         IF meta -> 'profile' IS NULL THEN

@@ -19,6 +19,40 @@ BEGIN
 END
 $$;
 
+-- Whether one of them is of such a level, label or class, or, in a Bundle, is what data names. In functions, because an
+-- expression with a query in it is a query to PL/pgSQL, reached or not: a row took 80 us instead of 38.
+CREATE FUNCTION is_within_level(type_ text, content_ jsonb, level_ int) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM consent_within(type_, content_) AS w WHERE consent_level(w -> 'meta') >= level_);
+END
+$$;
+
+CREATE FUNCTION is_within_labels(type_ text, content_ jsonb, labels_ text[]) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM consent_within(type_, content_) AS w WHERE labels_ && consent_labels(w -> 'meta'));
+END
+$$;
+
+CREATE FUNCTION is_within_classes(type_ text, content_ jsonb, classes_ text[]) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM consent_within(type_, content_) AS w
+        WHERE consent_class(classes_, w ->> 'resourceType', w -> 'meta', w));
+END
+$$;
+
+CREATE FUNCTION is_within_data(content_ jsonb, data_ text[]) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM consent_within('Bundle', content_) AS w
+        WHERE 'instance ' || (w ->> 'resourceType') || '/' || (w ->> 'id') = ANY (data_));
+END
+$$;
+
 -- What the consents of patients and the policies of the organisation say of a resource: for each that says something
 -- its version, whose it is (null: a policy), the node that decides and whether it permits. A node matches for sure,
 -- perhaps (null) or not; a denial is reached over nodes that perhaps match, a permission over those that do so for
@@ -63,16 +97,13 @@ BEGIN
             OR ((r.actions && may OR 'actions' = ANY (r.vague)) AND NULL))
             AND (r.purposes IS NULL OR r.purposes && purposes_ OR ('purposes' = ANY (r.vague) AND NULL))
             AND (r.level IS NULL OR CASE WHEN NOT r.permit THEN consent_level(meta_::jsonb) >= r.level
-            OR EXISTS (SELECT FROM consent_within(type_, content_) AS w WHERE consent_level(w -> 'meta') >= r.level)
+            OR is_within_level(type_, content_, r.level)
             ELSE consent_level(meta_::jsonb) <= r.level END)
             AND (r.labels IS NULL OR r.labels && consent_labels(meta_::jsonb) OR ('labels' = ANY (r.vague) AND NULL)
-            OR (r.permit IS FALSE AND EXISTS (
-                SELECT FROM consent_within(type_, content_) AS w WHERE r.labels && consent_labels(w -> 'meta'))))
+            OR (r.permit IS FALSE AND is_within_labels(type_, content_, r.labels)))
             AND (r.classes IS NULL OR consent_class(r.classes, type_, meta_::jsonb, content_)
             OR ('classes' = ANY (r.vague) AND NULL)
-            OR (r.permit IS FALSE AND EXISTS (
-                SELECT FROM consent_within(type_, content_) AS w
-                WHERE consent_class(r.classes, w ->> 'resourceType', w -> 'meta', w))))
+            OR (r.permit IS FALSE AND is_within_classes(type_, content_, r.classes)))
             AND (r.codes IS NULL OR r.codes && consent_codes(content_) OR ('codes' = ANY (r.vague) AND NULL))
             AND (r.authors IS NULL OR r.authors && consent_authors(content_) OR ('authors' = ANY (r.vague) AND NULL))
             AND (r.custodians IS NULL OR r.custodians && consent_custodians(content_)
@@ -82,9 +113,7 @@ BEGIN
             WHEN lo IS NULL OR hi IS NULL THEN NULL ELSE false END
             AND (r.data IS NULL OR consent_data(r.data, tenant_, type_, id_, content_)
             OR ('data' = ANY (r.vague) AND NULL)
-            OR (r.permit IS FALSE AND type_ = 'Bundle' AND EXISTS (
-                SELECT FROM consent_within(type_, content_) AS w
-                WHERE 'instance ' || (w ->> 'resourceType') || '/' || (w ->> 'id') = ANY (r.data))));
+            OR (r.permit IS FALSE AND type_ = 'Bundle' AND is_within_data(content_, r.data)));
         CONTINUE WHEN NOT matches;
         perhaps := perhaps || r.node;
         IF matches AND (above IS NULL OR above = ANY (surely)) THEN
