@@ -36,7 +36,8 @@ Params = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every interaction stands on; made once for each tenant by `fhirserver.tenants`."""
+    """What every interaction stands on; made once for each tenant by `app.services_of`. `unfolding` is held
+    while events are made of what was recorded."""
 
     settings: Settings
     pool: TenantPool

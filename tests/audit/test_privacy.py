@@ -300,3 +300,14 @@ async def test_of_received_events_a_patient_reads_those_that_name_no_other(world
         who = await reader(world, "anna")
         assert (await watched.ask("GET", f"/AuditEvent/{id_}", None, who)).status == (200 if shown else 404)
         assert (id_ in {one["id"] for one in await trail_of(watched, world, "anna")}) is shown
+
+
+async def test_a_patient_in_a_bundle_that_is_found_is_told(world: World) -> None:
+    """The bundle refers to nobody: it holds the Patient, whose id does not stand behind the type."""
+    held = {"fullUrl": "http://test/fhir/Patient/anna", "resource": {"resourceType": "Patient", "id": "anna"}}
+    path = await made(world, {"resourceType": "Bundle", "type": "collection", "entry": [held]})
+    async with watching(world) as watched:
+        target = f"/Bundle?_id={path.partition('/')[2]}"
+        assert (await watched.ask("GET", target, None, world.admin)).status == 200
+        told = [one for event in await watched.new() for one in patients(event)]
+        assert told == ["Patient/anna"]

@@ -20,7 +20,7 @@ from fhirserver.interactions.audit.deeds import (
     patients_asked,
     site_of,
 )
-from fhirserver.interactions.audit.whose import BEGINNING, as_told, mentioned, owners_in, owners_of
+from fhirserver.interactions.audit.whose import BEGINNING, as_told, is_about, owners_in, owners_of
 from fhirserver.interactions.audit.words import words, words_for
 from fhirserver.interactions.call import Answer, Call
 from fhirserver.interactions.headers import Return
@@ -68,8 +68,8 @@ def of_answer(call: Call, answer: Answer) -> list[Happening]:
     deed, known = deed_of(call), [*answer.about, *patients_asked(call)]
     if answer.version is not None:
         shown = whose(answer.version)
-    elif not answer.body or set(mentioned(answer.body)) <= set(known):
-        shown = []  # most searches are about one patient: nobody has to look closer who else it is
+    elif not answer.body or is_about(answer.body, known):
+        shown = []  # as of most searches: reading the answer took longer than all else that is recorded
     else:
         shown = owners_in(answer.body, begins=answer.more is not None)
     patients = list(dict.fromkeys([*known, *shown]))

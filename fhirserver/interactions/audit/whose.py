@@ -8,7 +8,7 @@ type that no compartment says anything about, all whom it names count.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -33,6 +33,14 @@ _HOLDERS: Final = frozenset({"Bundle", "Parameters"})
 def mentioned(text: bytes) -> list[str]:
     """The Patients that JSON of this server's names, as references or because it holds them."""
     return [f"Patient/{id_.decode()}" for id_ in dict.fromkeys(_MENTION.findall(text))]
+
+
+def is_about(text: bytes, patients: Collection[str]) -> bool:
+    """Whether JSON of this server's is about nobody but `patients`, `Patient/1` and so on, as far as that is
+    said without reading it: of a Patient that something holds, the id may stand anywhere."""
+    found = _MENTION.findall(text)
+    all_named = len(found) == text.count(_PATIENT.encode())
+    return all_named and all(f"Patient/{id_.decode()}" in patients for id_ in set(found))
 
 
 def owners_of(type_: str, id_: str, content: str | None) -> list[str]:

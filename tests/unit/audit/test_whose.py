@@ -11,7 +11,7 @@ import pytest
 
 from fhirserver.fhir.keys import Keys
 from fhirserver.fhir.structure import COMPARTMENTS
-from fhirserver.interactions.audit.whose import as_told, mentioned, owners, owners_in, owners_of
+from fhirserver.interactions.audit.whose import as_told, is_about, mentioned, owners, owners_in, owners_of
 from fhirserver.params.index import indexer
 from fhirserver.params.registry import r4
 
@@ -51,6 +51,16 @@ def test_it_is_the_compartments_of_every_example(shared_data: Path) -> None:
         assert set(owners_of(type_, id_, compact)) == expected, path.name
         seen += bool(expected)
     assert seen > 100
+
+
+def test_nobody_looks_closer_only_where_all_is_about_those_who_are_known() -> None:
+    about = json.dumps(OBSERVATION, separators=(",", ":")).encode()
+    anna = ["Patient/anna", "Patient/bert", "Patient/carl"]
+    assert is_about(about, anna) and not is_about(about, anna[:2]) and is_about(b"{}", [])
+    # As the database gives it: the id does not follow the type.
+    held = b'{"resourceType":"Bundle","entry":[{"resource":{"id":"anna","resourceType":"Patient"}}]}'
+    assert owners_in(held) == ["Patient/anna"]
+    assert not is_about(held, []) and not is_about(held, ["Patient/bert"])
 
 
 def test_who_is_only_mentioned_is_not_among_them() -> None:
